@@ -1,0 +1,79 @@
+"""What an engine is: images in, raw scores out. `streaming` and `reference` are the two there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from anomalib.data import AnomalibDataModule
+
+    from harness.config import BackboneConfig, ProtocolConfig
+    from harness.monitor import Monitor
+    from harness.padim.backbone import Weights
+
+
+class ImageSource(Protocol):
+    """Where an engine gets its images from; `harness.data.loader.SplitSource` is the one there is."""
+
+    n_train: int
+    n_test: int
+
+    def train_batches(self) -> Iterator[torch.Tensor]:
+        """Normalised training images, (B, 3, H, W) float32 on the CPU, in the split's order."""
+
+    def test_batches(self) -> Iterator[torch.Tensor]:
+        """Normalised test images, (B, 3, H, W) float32 on the CPU, in the split's order."""
+
+    def datamodule(self) -> AnomalibDataModule:
+        """The same split for anomalib's own Engine: images resized, neither cropped nor normalised."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What may differ between runs that share one backbone pass."""
+
+    seed: int
+    n_features: int
+    index_sampler: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an engine gives for one variant: raw, never normalised or clamped."""
+
+    image_scores: np.ndarray
+    """(n_test,) float32: the maximum of each anomaly map; at least 0, no upper bound."""
+    anomaly_maps: np.ndarray
+    """(n_test, H, W) float32: Mahalanobis distance, upsampled to the network's input size and blurred."""
+    indices_sha256: str
+    """sha256 of the kept channels' indices, as little-endian int64 in the order drawn."""
+    own_metrics: Mapping[str, float] = field(default_factory=dict)
+    """`reference` only: what anomalib's own evaluator printed, by anomalib's names."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the record should know, for example an epsilon that the engine cannot take."""
+
+
+class Engine(Protocol):
+    """An engine is a function: it fits every variant on the training images and scores the test images."""
+
+    def __call__(
+        self,
+        source: ImageSource,
+        *,
+        backbone: BackboneConfig,
+        weights: Weights,
+        protocol: ProtocolConfig,
+        variants: tuple[Variant, ...],
+        device: str,
+        monitor: Monitor,
+    ) -> tuple[Scores, ...]:
+        """Scores of each variant, in the order of `variants`.
+
+        Raises:
+            DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names
+                the location.
+        """
