@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from anomalib.data import AnomalibDataModule
+    from torchvision.transforms.v2 import Compose
 
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
@@ -21,6 +22,8 @@ class ImageSource(Protocol):
 
     n_train: int
     n_test: int
+    transform: Compose
+    """Resize, centre crop and normalise: what the PreProcessor of anomalib's Engine is to be given."""
 
     def train_batches(self) -> Iterator[torch.Tensor]:
         """Normalised training images, (B, 3, H, W) float32 on the CPU, in the split's order."""

@@ -1,0 +1,138 @@
+"""sha256 of many files, remembered between calls in the user's cache folder.
+
+The cache has one small JSON file for each folder of images, so that processes working on different categories do not
+meet, and two that do meet only repeat work: the file is replaced whole, and every entry states a fact about one file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from harness.errors import DataError
+
+RACY_NS = 2_000_000_000
+"""A file is remembered only when it was at least this old as it was hashed. Within a clock tick (2 s on FAT) a file can
+change again without changing its times, as git found with its index."""
+_VERSION = 1
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Digest:
+    """A file's content."""
+
+    size: int
+    """Bytes."""
+    sha256: str
+    """Hex."""
+
+
+_Stamp = tuple[int, int, int]
+"""Size, mtime_ns, ctime_ns. The ctime catches a file replaced by one of the same size and a copied mtime."""
+_Entries = dict[str, tuple[_Stamp, str]]
+"""Stamp and sha256 by file name."""
+
+
+def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
+    """Size and sha256 of `root/name` for each name, in order; hashes only what the cache does not know.
+
+    A cache that cannot be read, trusted or written is done without.
+
+    Raises:
+        DataError: a file is missing, cannot be read, or changes while it is read.
+    """
+    paths = [Path(os.path.abspath(root / name)) for name in names]
+    known: dict[Path, _Entries] = {folder: _load(folder) for folder in {path.parent for path in paths}}
+    stamps = [_stamp(path, name) for path, name in zip(paths, names, strict=True)]
+    digests: list[str | None] = []
+    for path, stamp in zip(paths, stamps, strict=True):
+        entry = known[path.parent].get(path.name)
+        digests.append(entry[1] if entry and entry[0] == stamp else None)
+
+    missing = [index for index, digest in enumerate(digests) if digest is None]
+    changed: set[Path] = set()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for index, (stamp, digest, settled) in zip(
+            missing, pool.map(lambda index: _hash(paths[index], names[index]), missing), strict=True
+        ):
+            stamps[index], digests[index] = stamp, digest
+            if settled:
+                known[paths[index].parent][paths[index].name] = (stamp, digest)
+                changed.add(paths[index].parent)
+    for folder in changed:
+        _save(folder, known[folder])
+    return [Digest(stamp[0], digest) for stamp, digest in zip(stamps, digests, strict=True) if digest is not None]
+
+
+def _stamp(path: Path, name: str) -> _Stamp:
+    try:
+        return _stamp_of(path.stat())
+    except OSError as error:
+        raise _unreadable(name, error) from error
+
+
+def _stamp_of(status: os.stat_result) -> _Stamp:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _hash(path: Path, name: str) -> tuple[_Stamp, str, bool]:
+    """Stamp, sha256, and whether the file is old enough to be remembered."""
+    start = time.time_ns()
+    try:
+        with path.open("rb") as file:
+            before = _stamp_of(os.fstat(file.fileno()))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            after = _stamp_of(os.fstat(file.fileno()))
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    if before != after:
+        raise DataError(f"{name}: changed while it was read; wait until the copy is complete and run again")
+    return after, digest, start - max(after[1:]) > RACY_NS
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    return DataError(f"{name}: cannot be read ({error.strerror}); restore it, or remove what refers to it")
+
+
+def _cache_file(folder: Path) -> Path:
+    key = hashlib.sha256(os.fsencode(folder)).hexdigest()[:32]
+    return user_cache_path("vad-harness", appauthor=False) / f"digests-v{_VERSION}" / f"{key}.json"
+
+
+def _load(folder: Path) -> _Entries:
+    try:
+        stored = json.loads(_cache_file(folder).read_text(encoding="utf-8"))
+        if stored["folder"] != str(folder):
+            return {}
+        return {
+            str(name): ((int(size), int(mtime), int(ctime)), str(digest))
+            for name, (size, mtime, ctime, digest) in stored["files"].items()
+        }
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def _save(folder: Path, entries: _Entries) -> None:
+    files = {name: [*stamp, digest] for name, (stamp, digest) in sorted(entries.items())}
+    with contextlib.suppress(OSError, RuntimeError, ValueError):
+        target = _cache_file(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"folder": str(folder), "files": files}, file)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise

@@ -1,0 +1,29 @@
+"""Which device a run uses, told without torch where there is no GPU driver at all."""
+
+from __future__ import annotations
+
+import ctypes.util
+
+from harness.errors import RequestError
+
+
+def resolve_device(requested: str) -> str:
+    """Device type for `auto`, `cpu` or `cuda`.
+
+    Raises:
+        RequestError: `cuda` is asked for and no CUDA device can be used.
+    """
+    if requested == "cpu":
+        return "cpu"
+    available = _cuda_is_available()
+    if requested == "cuda" and not available:
+        raise RequestError("device=cuda: this machine has no CUDA device that torch can use; use device=cpu or auto")
+    return "cuda" if available else "cpu"
+
+
+def _cuda_is_available() -> bool:
+    if ctypes.util.find_library("cuda") is None:  # no driver: spares the two seconds that importing torch takes
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())

@@ -1,0 +1,86 @@
+"""The few test images that overlays show: which they are, and what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from harness.data.loader import SplitSource
+
+PER_LABEL = 2
+"""As in the paper's Figure 4: two normal and two defective images."""
+
+
+def choose_examples(labels: np.ndarray) -> np.ndarray:
+    """Indices of the example images: of each label PER_LABEL, evenly spread over the split's order.
+
+    They depend on the split alone, so every seed and backbone shows the same images.
+
+    Args:
+        labels: (n_test,) int in {0, 1}.
+
+    Returns:
+        (k,) int64, normal images first; fewer where a label has fewer images.
+    """
+    chosen = []
+    for label in (0, 1):
+        indices = np.flatnonzero(labels == label)
+        count = min(PER_LABEL, len(indices))
+        places = ((np.arange(count) + 0.5) * len(indices) / max(count, 1)).astype(int)
+        chosen.append(indices[places])
+    return np.concatenate(chosen).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What the overlays of every run of a job have in common."""
+
+    indices: np.ndarray
+    """(k,) int64, into the split's test images."""
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    """(k,) int64 in {0, 1}."""
+    images: np.ndarray
+    """(k, H, W, 3) uint8 RGB, as the network sees them."""
+    masks: np.ndarray | None
+    """(k, H, W) uint8 in {0, 1}; None in a category without masks."""
+
+    def arrays(self, anomaly_maps: np.ndarray) -> dict[str, np.ndarray]:
+        """Named arrays for one run's examples.npz.
+
+        Args:
+            anomaly_maps: (n_test, H, W) float32, raw.
+
+        Returns:
+            The fields above but for `indices` (`masks` only where there are any); `anomaly_maps` (k, H, W) float32;
+            `map_range` (2,) float32: lowest and highest value of all test images, for one colour scale.
+        """
+        arrays = {
+            "paths": np.array(self.paths),
+            "labels": self.labels,
+            "images": self.images,
+            "anomaly_maps": anomaly_maps[self.indices],
+            "map_range": np.array([anomaly_maps.min(), anomaly_maps.max()], np.float32),
+        }
+        return arrays if self.masks is None else {**arrays, "masks": self.masks}
+
+
+def gather_examples(source: SplitSource, labels: np.ndarray, masks: np.ndarray | None) -> Examples:
+    """Decode the example images of a split.
+
+    Args:
+        labels: (n_test,) int in {0, 1}.
+        masks: (n_test, H, W) uint8 in {0, 1}, or None.
+    """
+    indices = choose_examples(labels)
+    samples = [source.split.test[index] for index in indices]
+    return Examples(
+        indices=indices,
+        paths=tuple(sample.path for sample in samples),
+        labels=np.array([sample.label for sample in samples], np.int64),
+        images=source.pixels(samples),
+        masks=None if masks is None else masks[indices],
+    )

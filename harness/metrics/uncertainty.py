@@ -1,0 +1,169 @@
+"""Confidence intervals of the metrics, for the sampling of test images (not for the seed)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from harness.metrics.bootstrap import resampled
+from harness.metrics.histograms import ImageHistograms
+from harness.metrics.ranking import F1, Ranked, auroc
+
+MOST_UNDEFINED = 0.05
+"""A bootstrap interval is left out where more than this share of the resamples has no value."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A two-sided confidence interval within [0, 1]."""
+
+    low: float
+    high: float
+    method: str
+    """How it was made, in words."""
+
+
+def image_intervals(
+    ranked: Ranked,
+    exact: F1,
+    histograms: ImageHistograms,
+    draws: np.ndarray,
+    confidence: float,
+) -> dict[str, Interval]:
+    """Intervals of the image-level metrics.
+
+    `image_auroc` and the F1s get the bootstrap's, `image_auroc_delong` DeLong's. Both vanish where AUROC is 0 or 1 (or
+    all scores are equal), and neither knows the variance of a class of one image: `image_auroc` then has Newcombe's, and
+    `image_auroc_delong` is left out. Where F1-max is 1 every resample's is, and `image_f1_max` has the tolerance limits'.
+
+    Args:
+        ranked: image scores.
+        exact: their F1.
+        histograms: of the same scores.
+        draws: (B, N); B may be 0, which leaves the bootstrap out.
+        confidence: in (0, 1).
+    """
+    n_positives, n_negatives = ranked.positives.size, ranked.negatives.size
+    intervals: dict[str, Interval] = {}
+    if min(n_positives, n_negatives) > 1:
+        intervals |= {f"image_{name}": x for name, x in bootstrap_intervals(histograms, draws, confidence).items()}
+    delong = delong_interval(ranked, confidence)
+    if delong:
+        intervals["image_auroc_delong"] = delong
+    else:
+        intervals["image_auroc"] = newcombe_interval(auroc(ranked), n_positives, n_negatives, confidence)
+    if exact.maximum == 1:
+        intervals["image_f1_max"] = separation_interval(n_positives, n_negatives, confidence)
+    return intervals
+
+
+def bootstrap_intervals(
+    histograms: ImageHistograms, draws: np.ndarray, confidence: float, fpr_limit: float = 1.0
+) -> dict[str, Interval]:
+    """Percentile intervals by the names of `resampled`; none of width 0, which would say that nothing varies.
+
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. The maximum of F1 is
+    optimistic, and more so on resamples: its interval leans upwards. The adaptive F1 loses every copy of the image on
+    the threshold: its interval leans downwards.
+    """
+    if len(draws) == 0:
+        return {}
+    tail = (1 - confidence) / 2
+    intervals = {}
+    for name, values in resampled(histograms, draws, fpr_limit=fpr_limit).items():
+        defined = values[~np.isnan(values)]
+        if defined.size < (1 - MOST_UNDEFINED) * values.size:
+            continue
+        low, high = (float(x) for x in np.quantile(defined, (tail, 1 - tail)))
+        if low < high:
+            intervals[name] = Interval(
+                low, high, f"bootstrap over images, stratified, percentile, {len(draws)} resamples"
+            )
+    return intervals
+
+
+def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
+    """DeLong's interval for AUROC, on the logit scale; None where the variance is 0 or a class has one sample.
+
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. The structural components are mid-rank differences
+    (Sun and Xu, IEEE Signal Processing Letters 21, 2014): a sample's mid-rank among all less that among its own
+    class is the number of the other class below it, ties counting 1/2, which `ranked` holds. On the logit scale the
+    interval stays within [0, 1] and covers better near 1 (Perme and Manevski, Statistical Methods in Medical Research
+    28, 2019).
+    """
+    n_positives, n_negatives = ranked.positives.size, ranked.negatives.size
+    if min(n_positives, n_negatives) < 2:
+        return None
+    by_positive = (ranked.below + ranked.not_above) / (2 * n_negatives)
+    below = np.searchsorted(ranked.positives, ranked.negatives, side="left")
+    not_above = np.searchsorted(ranked.positives, ranked.negatives, side="right")
+    by_negative = 1 - (below + not_above) / (2 * n_positives)
+    variance = float(by_positive.var(ddof=1) / n_positives + by_negative.var(ddof=1) / n_negatives)
+    area = auroc(ranked)
+    if variance == 0 or area in (0, 1):
+        return None
+    centre = math.log(area / (1 - area))
+    reach = _quantile(confidence) * math.sqrt(variance) / (area * (1 - area))
+    return Interval(_logistic(centre - reach), _logistic(centre + reach), "DeLong, logit scale")
+
+
+def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidence: float) -> Interval:
+    """A score interval for AUROC, which has a width at 0 and 1 too.
+
+    All t with |area - t| <= z sqrt(V(t)), where V is Hanley and McNeil's variance with both class sizes less one
+    replaced by their mean: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the
+    Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006, pages 559-573. What Wilson's interval is to a
+    proportion, this is to AUROC.
+    """
+    z = _quantile(confidence)
+    star = (n_positives + n_negatives) / 2 - 1
+
+    def within(t: float) -> bool:
+        spread = 1 + star * (1 - t) / (2 - t) + star * t / (1 + t)
+        return (area - t) ** 2 <= z * z * t * (1 - t) * spread / (n_positives * n_negatives)
+
+    return Interval(
+        low=_boundary(outside=0.0, inside=area, within=within) if area > 0 else 0.0,
+        high=_boundary(outside=1.0, inside=area, within=within) if area < 1 else 1.0,
+        method="Newcombe's method 5, a score interval with Hanley and McNeil's variance",
+    )
+
+
+def separation_interval(n_positives: int, n_negatives: int, confidence: float) -> Interval:
+    """An interval for F1-max where it is 1: what perfect separation of so few images still lets be.
+
+    With confidence 1 - a/2 at least the share (a/2)^(1/n) of a class scores on the right side of the worst of its n
+    samples (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12,
+    1941; a = 1 - confidence). The low end is F1 where both classes sit at these shares, which both hold with at least
+    the confidence asked for, whatever the scores' distributions.
+    """
+    tail = (1 - confidence) / 2
+    found = n_positives * tail ** (1 / n_positives)
+    false_alarms = n_negatives * (1 - tail ** (1 / n_negatives))
+    low = 2 * found / (found + false_alarms + n_positives)
+    return Interval(low, 1.0, "tolerance limits of both classes (Wilks)")
+
+
+def _boundary(outside: float, inside: float, within: Callable[[float], bool]) -> float:
+    """Where `within` turns true on the way from `outside` to `inside`, to the last digit."""
+    while True:
+        middle = (outside + inside) / 2
+        if middle in (outside, inside):
+            return middle
+        if within(middle):
+            inside = middle
+        else:
+            outside = middle
+
+
+def _quantile(confidence: float) -> float:
+    """The standard normal quantile of a two-sided interval: 1.96 for 0.95."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def _logistic(x: float) -> float:
+    return (1 + math.tanh(x / 2)) / 2

@@ -1,0 +1,42 @@
+"""How a run ended, small enough to travel back from whatever machine it ran on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+OK, DONE, FAILED, REFUSED, TO_DO = "ok", "done", "failed", "refused", "to do"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a sweep."""
+
+    dataset: str
+    category: str
+    backbone: str
+    seed: int
+    n_features: int
+    key: str | None
+    """None where a run ended before it had one."""
+    status: str
+    """OK (it ran), DONE (the store had it already), FAILED (and recorded), REFUSED (the request was wrong); in a
+    plan DONE or TO_DO."""
+    folder: str | None = None
+    """The run's folder below the store."""
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Wall-clock seconds of the run; runs that share a pass share these too."""
+    error: str | None = None
+    synthetic: bool = False
+
+    @property
+    def label(self) -> str:
+        """What a person calls this run."""
+        return f"{self.dataset}/{self.category} {self.backbone} seed {self.seed}"
+
+
+def exit_status(outcomes: tuple[Outcome, ...]) -> int:
+    """0 all ok, 1 a run failed, 2 the request was wrong."""
+    states = {outcome.status for outcome in outcomes}
+    return 2 if REFUSED in states else 1 if FAILED in states else 0

@@ -1,0 +1,86 @@
+"""Random generators and torch's global switches: set for a run, put back as they were afterwards."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+_SEED_VARIABLES = ("PL_GLOBAL_SEED", "PL_SEED_WORKERS")
+"""What Lightning's seed_everything leaves in the environment."""
+_CUBLAS_VARIABLE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+@contextmanager
+def preserved_random_state() -> Iterator[None]:
+    """Put back the generators of Python, NumPy and torch (every device), and what seeding leaves in the environment."""
+    import torch
+
+    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    with _preserved_environment(_SEED_VARIABLES):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+            torch.set_rng_state(cpu)
+            if cuda is not None:
+                torch.cuda.set_rng_state_all(cuda)
+
+
+@contextmanager
+def exact_arithmetic(device: str) -> Iterator[None]:
+    """On a GPU: deterministic algorithms, full float32 instead of TF32, no autotuning. On the CPU nothing need change.
+
+    cuBLAS reads its workspace setting once per process, so this must be entered before anything else multiplies
+    matrices on the GPU; torch raises where that came too late.
+    """
+    if device == "cpu":
+        yield
+        return
+    import torch
+
+    backends = torch.backends
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.utils.deterministic.fill_uninitialized_memory,
+        backends.cudnn.deterministic,
+        backends.cudnn.benchmark,
+        backends.cudnn.allow_tf32,
+        backends.cuda.matmul.allow_tf32,
+    )
+
+    def switch(
+        deterministic: bool, warn_only: bool, fill: bool, cudnn: bool, benchmark: bool, conv_tf32: bool, mm_tf32: bool
+    ) -> None:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+        backends.cudnn.deterministic, backends.cudnn.benchmark = cudnn, benchmark
+        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = conv_tf32, mm_tf32
+
+    with _preserved_environment((_CUBLAS_VARIABLE,)):
+        os.environ.setdefault(_CUBLAS_VARIABLE, ":4096:8")
+        try:
+            # Filling fresh tensors with NaN would cost a pass over memory each; nothing here reads them unwritten.
+            switch(True, False, False, True, False, False, False)
+            yield
+        finally:
+            switch(*before)
+
+
+@contextmanager
+def _preserved_environment(names: Sequence[str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

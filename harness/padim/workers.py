@@ -1,0 +1,57 @@
+"""Chunks of locations for single-threaded workers: batches of small matrices are slower on many threads than on one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from types import TracebackType
+
+CHUNK_BYTES = 8 << 20
+"""Of matrices in one chunk: large enough to hide the calls, small enough for its copies not to count."""
+GPU_CHUNK_BYTES = 256 << 20
+
+
+class Workers:
+    """Calls a function on consecutive ranges of locations: on the CPU in as many threads as torch has, in turn on a GPU.
+
+    Measured on two cores: factoring 1568 covariances of 256 features takes 0.95 s on one thread, and several times that
+    when each small matrix is split over two.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        import torch
+
+        threads = torch.get_num_threads()
+        if self._device == "cpu" and threads > 1:
+            self._pool = ThreadPoolExecutor(threads, "location")
+            # Each worker must take its setting before ours is put back: torch keeps it by thread, but sets the default
+            # of all others as well.
+            everyone = Barrier(threads)
+
+            def become_single_threaded(_: int) -> None:
+                torch.set_num_threads(1)
+                everyone.wait()
+
+            list(self._pool.map(become_single_threaded, range(threads)))
+            torch.set_num_threads(threads)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def for_each_chunk(self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int) -> None:
+        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads."""
+        budget = CHUNK_BYTES if self._device == "cpu" else GPU_CHUNK_BYTES
+        step = max(1, budget // bytes_per_location)
+        chunks = [slice(start, min(start + step, n_locations)) for start in range(0, n_locations, step)]
+        for _ in self._pool.map(function, chunks) if self._pool else map(function, chunks):
+            pass

@@ -1,0 +1,151 @@
+"""A run's parts put together as the record that the store keeps."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.catalog import CATALOG
+from harness.monitor import Monitor
+from harness.store import (
+    DatasetInfo,
+    Environment,
+    Interval,
+    Memory,
+    Metrics,
+    RunRecord,
+    Timing,
+    environment,
+    failure_of,
+    new_record,
+    peak_rss_bytes,
+)
+
+if TYPE_CHECKING:
+    from harness.config import RunConfig
+    from harness.data.split import Split
+    from harness.metrics import MetricReport
+    from harness.padim.engine import Scores
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a run has cost so far; runs that share a backbone pass share its seconds."""
+
+    seconds: Mapping[str, float]
+    images_per_second: float | None = None
+
+    @classmethod
+    def so_far(cls, monitor: Monitor, *, n_images: int = 0, engine_stages: Sequence[str] = ()) -> Costs:
+        """The monitor's seconds, and images a second over the engine's stages."""
+        engine = sum(monitor.seconds.get(stage, 0.0) for stage in engine_stages)
+        return cls(dict(monitor.seconds), n_images / engine if engine else None)
+
+    def plus(self, monitor: Monitor) -> Costs:
+        """The same with another monitor's seconds beside."""
+        return replace(self, seconds={**self.seconds, **monitor.seconds})
+
+
+def ok_record(
+    run: RunConfig,
+    spec: Mapping[str, Any],
+    split: Split,
+    scored: Scores,
+    report: MetricReport,
+    *,
+    costs: Costs,
+    scores_sha256: str,
+    threads: int,
+    started: datetime,
+) -> RunRecord:
+    """The record of a run that is complete."""
+    return new_record(
+        spec=spec,
+        protocol_name=run.protocol_name,
+        synthetic=run.dataset.synthetic,
+        dataset=_dataset(run, spec["fingerprint"], split, scored.notes),
+        timing=Timing(seconds=dict(costs.seconds), images_per_second=costs.images_per_second),
+        environment=_environment(run, threads),
+        started=started,
+        finished=datetime.now(UTC),
+        metrics=Metrics(**report.metrics),
+        metrics_absent=report.absent,
+        intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
+        thresholds=report.thresholds,
+        memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=_peak_device_bytes(run.device)),
+        engine_metrics=scored.own_metrics,
+        indices_sha256=scored.indices_sha256,
+        scores_sha256=scores_sha256,
+        hide=_hidden(run),
+    )
+
+
+def failed_record(
+    run: RunConfig,
+    spec: Mapping[str, Any],
+    split: Split | None,
+    error: Exception,
+    *,
+    stage: str | None,
+    costs: Costs,
+    started: datetime,
+) -> RunRecord:
+    """The record of a run that an error stopped, with all that was known of it by then."""
+    return new_record(
+        spec=spec,
+        protocol_name=run.protocol_name,
+        synthetic=run.dataset.synthetic,
+        dataset=_dataset(run, spec["fingerprint"], split, ()),
+        timing=Timing(seconds=dict(costs.seconds), images_per_second=None),
+        environment=_environment(run, None),
+        started=started,
+        finished=datetime.now(UTC),
+        memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=None),
+        error=failure_of(error, stage),
+        hide=_hidden(run),
+    )
+
+
+def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engine_notes: Sequence[str]) -> DatasetInfo:
+    known = CATALOG.get(run.dataset.name)
+    return DatasetInfo(
+        name=run.dataset.name,
+        title=known.title if known else "images of one's own",
+        licence=known.licence if known else None,
+        fingerprint=fingerprint,
+        limit=run.dataset.limit,
+        n_train=len(split.train) if split else None,
+        n_test_normal=split.n_test_normal if split else None,
+        n_test_anomalous=split.n_test_anomalous if split else None,
+        has_masks=split.has_masks if split else None,
+        notes=[*(split.notes if split else ()), *engine_notes],
+    )
+
+
+def _environment(run: RunConfig, threads: int | None) -> Environment:
+    if run.device != "cuda":
+        return environment(threads=threads)
+    import torch
+
+    return environment(threads=threads, device=torch.cuda.get_device_name())
+
+
+def _peak_device_bytes(device: str) -> int | None:
+    if device != "cuda":
+        return None
+    import torch
+
+    return torch.cuda.max_memory_allocated()
+
+
+def _hidden(run: RunConfig) -> dict[str, Path]:
+    """Folders whose absolute paths an error message may hold, and no record should."""
+    hidden = {"dataset.root": run.dataset.root, "tmp": Path(tempfile.gettempdir()), "cwd": Path.cwd()}
+    if os.sep in run.backbone.weights:
+        hidden["backbone.weights"] = Path(run.backbone.weights)
+    return hidden

@@ -1,0 +1,126 @@
+"""A composed configuration becomes a Job: checked across keys, with every default filled in."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from harness.config import (
+    BackboneConfig,
+    DatasetConfig,
+    Execution,
+    Job,
+    MetricsConfig,
+    ProtocolConfig,
+    RunConfig,
+)
+from harness.device import resolve_device
+from harness.errors import RequestError
+from harness.keys import PROJECT
+from harness.overrides import WEIGHT_WORDS
+
+DEFAULT_STORE = PROJECT / "results"
+
+
+def resolve(config: DictConfig, *, protocol_name: str) -> Job:
+    """Turn one composed configuration into a job, without torch and without opening any image.
+
+    Args:
+        config: as `RequestSchema` types it, with a category.
+        protocol_name: the file of configs/protocol that was chosen.
+
+    Raises:
+        RequestError: keys that do not go together, or a path that is not there.
+    """
+    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    if values["category"] is None:
+        raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
+    dataset = _dataset(values["dataset"], values["data_root"])
+    backbone = _backbone(values["backbone"])
+    device = resolve_device(values["device"])
+    runs = tuple(
+        RunConfig(
+            dataset=dataset,
+            category=values["category"],
+            backbone=backbone,
+            protocol=_protocol(values["protocol"], index_sampler),
+            protocol_name=protocol_name,
+            n_features=_n_features(n_features, values["protocol"]["n_features"], backbone),
+            seed=seed,
+            engine=values["engine"],
+            device=device,
+            metrics=MetricsConfig(**values["metrics"]),
+        )
+        for index_sampler, n_features, seed in product(
+            _as_list(values["protocol"]["index_sampler"]),
+            _as_list(values["n_features"]),
+            values["seeds"] if values["seeds"] is not None else [values["seed"]],
+        )
+    )
+    store = Path(values["store"]) if values["store"] else DEFAULT_STORE
+    return Job(runs, Execution(store=store, threads=values["threads"], workers=values["workers"]))
+
+
+def _as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
+    root, name = values["root"], values["name"]
+    if root is None and data_root is None:
+        raise RequestError(
+            f"dataset.root: is not given; give dataset.root=PATH (the folder that holds {name}'s category folders), "
+            f"or data_root=PATH or the environment variable DATA_ROOT (a folder that holds {name}/)"
+        )
+    return DatasetConfig(**{**values, "root": Path(root) if root is not None else Path(str(data_root)) / name})
+
+
+def _backbone(values: dict[str, Any]) -> BackboneConfig:
+    backbone = BackboneConfig(**{**values, **{key: tuple(values[key]) for key in ("layers", "channels", "reductions")}})
+    if not len(backbone.layers) == len(backbone.channels) == len(backbone.reductions):
+        raise RequestError(f"configs/backbone: {backbone.name} must have as many channels and reductions as layers")
+    if backbone.weights == "package" and backbone.package is None:
+        raise RequestError(f"backbone.weights=package: no package carries {backbone.name}; use timm, random or a path")
+    if backbone.weights not in WEIGHT_WORDS:
+        _check_weights_file(Path(backbone.weights))
+    return backbone
+
+
+def _check_weights_file(path: Path) -> None:
+    if path.suffix not in (".safetensors", ".pth"):
+        raise RequestError(
+            f"backbone.weights={path}: is neither a .safetensors nor a .pth file; "
+            f"allowed: {', '.join(WEIGHT_WORDS)}, or the path of such a file"
+        )
+    if not path.is_file():
+        raise RequestError(f"backbone.weights={path}: there is no such file; give the path of one, or timm or random")
+
+
+def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    del fields["n_features"]
+    protocol = ProtocolConfig(**{**fields, "index_sampler": index_sampler})
+    crop, resize = protocol.center_crop, protocol.resize
+    if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
+        raise RequestError(
+            f"protocol.center_crop={list(crop)}: is larger than protocol.resize={list(resize)}; make it smaller or null"
+        )
+    return protocol
+
+
+def _n_features(asked: int | None, table: dict[str, int], backbone: BackboneConfig) -> int:
+    n_features = asked if asked is not None else table.get(backbone.name)
+    if n_features is None:
+        raise RequestError(
+            f"n_features: the protocol has no number for {backbone.name}; "
+            f"give n_features=N (1 to {backbone.n_channels})"
+        )
+    if not 1 <= n_features <= backbone.n_channels:
+        raise RequestError(
+            f"n_features={n_features}: {backbone.name} has {backbone.n_channels} channels in "
+            f"{', '.join(backbone.layers)}; allowed: 1 to {backbone.n_channels}"
+        )
+    return n_features

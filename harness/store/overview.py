@@ -1,0 +1,257 @@
+"""The store held against experiments: which expected runs are done, failed or missing, and what they gave."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from harness import keys
+from harness.errors import RequestError
+from harness.experiment import FOLDED, expand, load_experiment
+from harness.overrides import Override
+from harness.store.fields import OK
+from harness.store.store import Store
+
+if TYPE_CHECKING:
+    from harness.store.record import RunRecord
+
+MAIN_METRICS = ("image_auroc", "image_f1_adaptive", "pixel_auroc", "pixel_aupro")
+
+Identity = tuple[str, str, str, int]
+"""Dataset, category, backbone, seed: what a person calls a run."""
+
+
+class State(StrEnum):
+    """Where an expected run stands; of several records the first of these that fits counts."""
+
+    DONE = "done"
+    FAILED = "failed"
+    OTHER = "other protocol"
+    """The store has this run, but made in another way than the experiment asks for."""
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class ExpectedRun:
+    """A run that an experiment asks for."""
+
+    dataset: str
+    category: str
+    backbone: str
+    seed: int
+    demands: Mapping[str, Any]
+    """Key of a request -> value that a record must have to count: protocol, its fields, n_features, engine ..."""
+
+    @property
+    def identity(self) -> Identity:
+        """What records are looked up by; no key, since without the images there is no fingerprint."""
+        return self.dataset, self.category, self.backbone, self.seed
+
+
+@dataclass(frozen=True)
+class RunState:
+    """An expected run and what the store has of it."""
+
+    run: ExpectedRun
+    variant: str
+    """What tells this run from others of the same experiment with the same identity; mostly empty."""
+    state: State
+    detail: str
+    """Why it is not done, or what a reader should know."""
+    record: RunRecord | None
+    """The newest of the records that `state` speaks of."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """One experiment against the store."""
+
+    name: str
+    title: str
+    runs: tuple[RunState, ...]
+
+    @property
+    def totals(self) -> dict[State, int]:
+        """Number of runs in each state."""
+        return dict(Counter(run.state for run in self.runs))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric over the seeds of one category that are done."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+    """Seeds that have a value."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The store against several experiments."""
+
+    exists: bool
+    """The store's folder is there."""
+    overviews: tuple[Overview, ...]
+    unexpected: int
+    """Valid records of dataset, category, backbone and seed that none of the experiments asks for."""
+    problems: tuple[str, ...]
+    """A line for each file that is no valid record."""
+
+
+def survey(store: Store, names: Sequence[str] = ()) -> Survey:
+    """Hold a store against experiments of configs/experiment, by default all of them.
+
+    Raises:
+        RequestError: there is no such experiment, or a file does not say what an experiment must.
+        StoreError: the store is no folder, or cannot be listed.
+    """
+    known = sorted(path.stem for path in (keys.CONFIGS / "experiment").glob("*.yaml"))
+    for name in names:
+        if name not in known:
+            hint = keys.suggest(name, known)
+            raise RequestError(f"experiment {name}: is not there{hint}; allowed: {', '.join(known)}")
+    contents = store.records()
+    overviews = []
+    for name in dict.fromkeys(names or known):
+        experiment = load_experiment(name)
+        overviews.append(Overview(name, experiment.title, compare(expected_runs(name), contents.records)))
+    expected = {state.run.identity for overview in overviews for state in overview.runs}
+    unexpected = sum(_identity(record) not in expected for record in contents.records)
+    return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems)
+
+
+def expected_runs(experiment: str) -> tuple[ExpectedRun, ...]:
+    """The runs that `python -m harness experiment=NAME` would do, in its order.
+
+    Raises:
+        RequestError: the experiment's file, or a protocol that it names, is not there or not right.
+    """
+    runs = []
+    for job in expand([Override("experiment", (experiment,))]):
+        axes = {key: value if key in FOLDED and isinstance(value, list) else [value] for key, value in job.items()}
+        for values in product(*axes.values()):
+            choice = dict(zip(axes, values, strict=True))
+            where = {key: choice.pop(key) for key in ("dataset", "category", "backbone")}
+            runs.append(ExpectedRun(**where, seed=choice.pop("seeds"), demands=_demands(where["backbone"], choice)))
+    return tuple(runs)
+
+
+def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
+    """What a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
+    config = _read(keys.CONFIGS / "config.yaml")
+    default = next(entry["protocol"] for entry in config["defaults"] if isinstance(entry, dict) and "protocol" in entry)
+    name = choice.get("protocol", default)
+    protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
+    n_features = protocol.pop("n_features", {}).get(backbone)
+    demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "engine": config["engine"]}
+    demands |= {"dataset.limit": None} | {f"metrics.{key}": value for key, value in config["metrics"].items()}
+    demands |= {f"protocol.{key}": value for key, value in protocol.items()}
+    demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}
+    return demands
+
+
+@cache
+def _read(path: Path) -> Mapping[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _facts(record: RunRecord) -> dict[str, Any]:
+    """What a record says of itself, by the keys of a request; what has no key here cannot be compared."""
+    spec = record.spec
+    facts: dict[str, Any] = {"protocol": record.protocol_name, "n_features": spec.n_features, "engine": spec.engine}
+    facts |= {"device": spec.device, "dataset.limit": record.dataset.limit}
+    facts |= {f"protocol.{name}": value for name, value in spec.protocol.model_dump().items()}
+    return facts | {f"metrics.{name}": value for name, value in spec.metrics.model_dump().items()}
+
+
+def _identity(record: RunRecord) -> Identity:
+    return record.spec.dataset, record.spec.category, record.spec.backbone.name, record.spec.seed
+
+
+def compare(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[RunState, ...]:
+    """The state of each expected run."""
+    by_identity: dict[Identity, list[RunRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.finished, record.key)):
+        by_identity[_identity(record)].append(record)
+    varying = _varying(runs)
+    states = []
+    for run in runs:
+        variant = " ".join(f"{key.removeprefix('protocol.')}={run.demands.get(key)}" for key in varying)
+        states.append(RunState(run, variant, *_state(run, by_identity[run.identity])))
+    return tuple(states)
+
+
+def _varying(runs: Sequence[ExpectedRun]) -> tuple[str, ...]:
+    """The demands that tell apart runs of the same identity."""
+    groups: dict[Identity, list[Mapping[str, Any]]] = defaultdict(list)
+    for run in runs:
+        groups[run.identity].append(run.demands)
+    varying = {
+        key: None
+        for demands in groups.values()
+        for key in demands[0]
+        if any(other.get(key) != demands[0][key] for other in demands[1:])
+    }
+    # With the protocol's name its fields need not be named as well.
+    return ("protocol",) if "protocol" in varying else tuple(varying)
+
+
+def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, str, RunRecord | None]:
+    differing = [(record, differences(run, record)) for record in candidates]
+    fitting = [record for record, unlike in differing if not unlike]
+    done = [record for record in fitting if record.status == OK]
+    if done:
+        several = f"{len(done)} records fit; the newest counts" if len(done) > 1 else ""
+        return State.DONE, _joined("SYNTHETIC" if done[-1].synthetic else "", several), done[-1]
+    if fitting:
+        error = fitting[-1].error
+        assert error is not None
+        where = f" (in {error.stage})" if error.stage else ""
+        return State.FAILED, f"{error.type}: {error.message}{where}", fitting[-1]
+    others = [(record, unlike) for record, unlike in differing if record.status == OK]
+    if others:
+        record, unlike = others[-1]
+        return State.OTHER, f"the store has it with {', '.join(unlike)}", record
+    return State.MISSING, "", None
+
+
+def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
+    """In what a record is not what was expected, as `key=value` of the record; empty where it fits."""
+    facts = _facts(record)
+    unlike = [key for key, value in run.demands.items() if key in facts and value not in (facts[key], "auto")]
+    if "protocol" in unlike:
+        unlike = [key for key in unlike if not key.startswith("protocol.")]
+    return [f"{key}={facts[key]}" for key in unlike]
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def summaries(overview: Overview) -> dict[tuple[str, str, str, str], dict[str, Summary | None]]:
+    """Mean and range over the seeds that are done: (dataset, category, backbone, variant) -> metric -> summary.
+
+    A metric that none of them has is None; a category none of whose runs is done is left out.
+    """
+    groups: dict[tuple[str, str, str, str], list[RunRecord]] = defaultdict(list)
+    for state in overview.runs:
+        if state.state == State.DONE and state.record is not None:
+            groups[(state.run.dataset, state.run.category, state.run.backbone, state.variant)].append(state.record)
+    return {where: {name: _summary(records, name) for name in MAIN_METRICS} for where, records in groups.items()}
+
+
+def _summary(records: Sequence[RunRecord], metric: str) -> Summary | None:
+    values = [value for record in records if (value := record.values[metric]) is not None]
+    return Summary(sum(values) / len(values), min(values), max(values), len(values)) if values else None

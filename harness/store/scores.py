@@ -1,0 +1,128 @@
+"""scores.csv and examples.npz: what a run leaves beside its record."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import StoreError
+from harness.store.portable import is_absolute
+from harness.store.table import csv_rows, csv_text
+
+HEADER = ("path", "label", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreTable:
+    """The raw image score of each test image, in the split's order."""
+
+    paths: tuple[str, ...]
+    """Relative to the dataset's root, with forward slashes."""
+    labels: np.ndarray
+    """(n_test,) int64: 0 normal, 1 anomalous."""
+    scores: np.ndarray
+    """(n_test,) float64: the very values of what was given, float32 or float64; finite."""
+
+    def __post_init__(self) -> None:
+        labels, scores = np.asarray(self.labels), np.asarray(self.scores)
+        if not len(self.paths) == len(labels) == len(scores) or labels.ndim != 1 or scores.ndim != 1:
+            raise ValueError(f"{len(self.paths)} paths, labels {labels.shape}, scores {scores.shape}: not one each")
+        if not np.isin(labels, (0, 1)).all():
+            raise ValueError("a label is neither 0 nor 1")
+        if not np.isfinite(scores).all():
+            raise ValueError("a score is NaN or infinite")
+        absolute = next(filter(is_absolute, self.paths), None)
+        if absolute is not None:
+            raise ValueError(f"{absolute}: is an absolute path; scores hold paths relative to the dataset's root")
+        object.__setattr__(self, "labels", labels.astype(np.int64))
+        object.__setattr__(self, "scores", scores.astype(np.float64))
+
+    def to_csv(self) -> bytes:
+        """The table as scores.csv.
+
+        A float32 score is written with all digits of its value, so that a reader needs not know what it was: read as
+        float64, it is the number that the metrics were computed from. A file name that is not valid UTF-8 keeps its
+        bytes.
+        """
+        rows = zip(self.paths, self.labels.tolist(), self.scores.tolist(), strict=True)
+        return csv_text(HEADER, rows).encode("utf-8", "surrogateescape")
+
+    @property
+    def sha256(self) -> str:
+        """Of `to_csv()`; the record states it."""
+        return hashlib.sha256(self.to_csv()).hexdigest()
+
+
+def read_scores(path: Path) -> ScoreTable:
+    """Read a scores.csv.
+
+    Raises:
+        StoreError: it is missing, or not what `ScoreTable.to_csv` writes.
+    """
+    try:
+        rows = csv_rows(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
+    except csv.Error as error:
+        raise StoreError(f"{path}: is no CSV ({error}); restore it (git checkout), or run again") from None
+    try:
+        if not rows or tuple(rows[0]) != HEADER:
+            raise ValueError(f"its first line is not {','.join(HEADER)}")
+        paths, labels, scores = zip(*rows[1:], strict=True) if len(rows) > 1 else ((), (), ())
+        return ScoreTable(tuple(paths), np.array(labels, np.int64), np.array(scores, np.float64))
+    except ValueError as error:
+        raise StoreError(f"{path}: is no table of scores ({error}); restore it (git checkout), or run again") from None
+
+
+def sha256_of(path: Path) -> str | None:
+    """The sha256 of a small file, None where there is none.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def examples_bytes(examples: Mapping[str, np.ndarray]) -> bytes:
+    """Named arrays as a compressed .npz, the same bytes for the same arrays.
+
+    Raises:
+        ValueError: a name is not a plain word, or an array holds Python objects.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(examples):
+            array = np.asarray(examples[name])
+            if not re.fullmatch(r"\w+", name, re.ASCII) or array.dtype.hasobject:
+                raise ValueError(f"example {name!r}: needs a plain name and an array of numbers or text")
+            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so that time stays out of the file
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_examples(path: Path) -> dict[str, np.ndarray] | None:
+    """Read an examples.npz; None where there is none, for it is not committed.
+
+    Raises:
+        StoreError: it is there and damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None

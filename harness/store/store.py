@@ -1,0 +1,251 @@
+"""The results store: a folder for each run, its record written last; any number of processes may share it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.config import run_key
+from harness.errors import StoreError
+from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, RUNS, SCORES
+from harness.store.files import remove_leftovers, turn, write_atomically, writing
+from harness.store.paths import key_of_folder, run_path
+from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.store.record import RunRecord
+
+_ATTEMPTS = 5
+"""Another process may remove an empty folder between our making it and our writing into it."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a store holds."""
+
+    records: tuple[RunRecord, ...]
+    """Sorted by folder."""
+    problems: tuple[str, ...]
+    """A line for each file that is no valid record; it counts for nothing."""
+
+
+class Store:
+    """The results store at a folder, which need not be there until something is written."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    def run_folder(self, spec: Mapping[str, Any]) -> Path:
+        """Where the run of a spec lies: `runs/<dataset>/<category>/<backbone>/seed<seed>-<key>` below the store."""
+        return self.path / run_path(spec)
+
+    def find(self, spec: Mapping[str, Any]) -> RunRecord | None:
+        """The record of a spec, ok or failed; None where there is none.
+
+        Raises:
+            StoreError: there is one that cannot be trusted.
+        """
+        folder = self.run_folder(spec)
+        record = _load(folder)
+        if record is not None and record.key != run_key(spec):
+            raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); delete this folder")
+        return record
+
+    def find_key(self, key: str) -> RunRecord | None:
+        """The record of a key, found by the folders' names: for a key alone; `find` knows the folder.
+
+        Raises:
+            StoreError: there is one that cannot be trusted.
+        """
+        return next((_load(folder) for folder in self._folders() if key_of_folder(folder.name) == key), None)
+
+    def done(self, spec: Mapping[str, Any]) -> RunRecord | None:
+        """The record of a spec if its run is ok and complete, so that it need not run again.
+
+        A record whose scores.csv is missing or is another run's does not count: whoever wrote it was cut off.
+
+        Raises:
+            StoreError: there is a record that cannot be trusted.
+        """
+        record = self.find(spec)
+        if record is None or record.status != OK:
+            return None
+        path = self.run_folder(spec) / SCORES
+        try:
+            return record if sha256_of(path) == record.scores_sha256 else None
+        except OSError as error:
+            raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+
+    def scores(self, record: RunRecord) -> ScoreTable:
+        """The scores of a run.
+
+        Raises:
+            StoreError: they are missing, damaged or not this record's.
+        """
+        path = self.run_folder(record.spec.model_dump()) / SCORES
+        table = read_scores(path)
+        if sha256_of(path) != record.scores_sha256:
+            raise StoreError(f"{path}: is not what its record was made from; restore it (git checkout), or run again")
+        return table
+
+    def examples(self, record: RunRecord) -> dict[str, np.ndarray] | None:
+        """The arrays that the overlays show; None where they were not kept.
+
+        Raises:
+            StoreError: they are damaged.
+        """
+        return read_examples(self.run_folder(record.spec.model_dump()) / EXAMPLES)
+
+    def write(
+        self,
+        record: RunRecord,
+        scores: ScoreTable | None = None,
+        examples: Mapping[str, np.ndarray] | None = None,
+    ) -> RunRecord:
+        """Write a run: scores and examples first, the record last, each file atomically.
+
+        Of two ok records of one key the last one stays. A failed record never replaces an ok one. An ok record also
+        removes the failed one that the same run left before its split had a fingerprint.
+
+        Returns:
+            The record that the store now holds: for a failed one possibly the ok one that was there.
+
+        Raises:
+            StoreError: the store cannot be written, or a failed run meets a record that cannot be trusted.
+            ValueError: an ok record without its scores, or with those of another run.
+        """
+        if (scores.sha256 if scores else None) != record.scores_sha256:
+            raise ValueError("the record's scores_sha256 is not that of the scores")
+        spec = record.spec.model_dump()
+        folder = self.run_folder(spec)
+        files = {SCORES: scores.to_csv() if scores else None, EXAMPLES: examples_bytes(examples) if examples else None}
+        with writing(self.path):
+            kept = self._write_in_turn(folder, record, files)
+            if kept.status == OK:
+                self._forget_unfingerprinted(spec)
+        return kept
+
+    def _write_in_turn(self, folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
+        for attempt in range(_ATTEMPTS):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                with turn(folder):
+                    return _write_run(folder, record, files)
+            except FileNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _forget_unfingerprinted(self, spec: Mapping[str, Any]) -> None:
+        """Remove the failure of this very run from before its split could be read; it has been put right."""
+        folder = self.run_folder({**spec, "fingerprint": None})
+        with suppress(OSError, StoreError), turn(folder):  # it is only tidying: the run itself is stored by now
+            record = _load(folder)
+            if record is not None and record.status == FAILED:
+                (folder / RECORD).unlink()
+                folder.rmdir()
+
+    def check_writable(self) -> None:
+        """Make the store's folder and write a little into it, so that a run is not lost at its end.
+
+        Raises:
+            StoreError: one line that names the store and why it cannot be written.
+        """
+        with writing(self.path):
+            runs = self.path / RUNS
+            runs.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, runs):
+                probe = folder / f".probe.{os.getpid()}-{secrets.token_hex(4)}.tmp"  # as leftovers are called
+                try:
+                    write_atomically(probe, bytes(8192))
+                finally:
+                    with suppress(OSError):
+                        probe.unlink()
+
+    def records(self) -> Contents:
+        """Read every record; what is no valid record, or lies in the wrong folder, becomes a problem.
+
+        Raises:
+            StoreError: the store is there and is no folder, or cannot be listed.
+        """
+        records, problems = [], []
+        for folder in self._folders():
+            try:
+                record = _load(folder)
+                if record is not None and not _same(folder, self.run_folder(record.spec.model_dump())):
+                    raise StoreError(
+                        f"{folder / RECORD}: lies in the wrong folder (a copy?); move it back or delete it"
+                    )
+            except StoreError as error:
+                problems.append(str(error))
+            else:
+                records += [record] if record is not None else []
+        return Contents(tuple(records), tuple(problems))
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files that killed processes left, in the whole store."""
+        for folder in (self.path, self.path / RUNS, *self._folders()):
+            remove_leftovers(folder)
+
+    def _folders(self) -> Iterator[Path]:
+        """Every run's folder, sorted."""
+        level = [self.path / RUNS]
+        if os.path.lexists(self.path) and not os.path.isdir(self.path):
+            raise StoreError(f"store {self.path}: is a file, not a folder; give the folder that holds {RUNS}/")
+        for _ in range(4):
+            level = [child for folder in level for child in _subfolders(folder)]
+        return iter(level)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from error
+    return [folder / name for name in names]
+
+
+def _same(one: Path, other: Path) -> bool:
+    """Some file systems keep the letters' case of whoever made a folder first."""
+    return str(one).casefold() == str(other).casefold()
+
+
+def _load(folder: Path) -> RunRecord | None:
+    """The record in a run's folder. pydantic is imported only where there is one: most questions are answered `no`."""
+    path = folder / RECORD
+    try:
+        path.stat()
+        from harness.store.codec import load_record
+
+        return load_record(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+
+
+def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
+    from harness.store.codec import dump_record
+
+    remove_leftovers(folder)
+    if record.status == FAILED:
+        existing = _load(folder)
+        if existing is not None and existing.status == OK:
+            return existing
+    for name, data in files.items():
+        if data is not None:
+            write_atomically(folder / name, data)
+        else:
+            (folder / name).unlink(missing_ok=True)
+    write_atomically(folder / RECORD, dump_record(record))
+    return record

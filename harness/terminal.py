@@ -1,0 +1,154 @@
+"""What a person sees: a progress bar while a run runs, one line when it has ended, a table after a sweep."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from harness.monitor import Display
+from harness.outcome import DONE, FAILED, OK, REFUSED, Outcome
+
+COLUMNS = {
+    "image_auroc": "image\nAUROC",
+    "image_f1_max": "image\nF1-max",
+    "image_f1_adaptive": "image\nF1 adapt.",
+    "pixel_auroc": "pixel\nAUROC",
+    "pixel_f1_max": "pixel\nF1-max",
+    "pixel_f1_adaptive": "pixel\nF1 adapt.",
+    "pixel_aupro": "AUPRO\n@0.3",
+}
+"""Metrics of the summary table, in its order."""
+
+PLAIN_WIDTH = 150
+"""Columns of a table that goes to a file or a pipe, where nobody can be asked for a width."""
+
+STYLES = {OK: "green", DONE: "dim", FAILED: "bold red", REFUSED: "bold red"}
+
+
+def printable(text: str) -> str:
+    """Names come from data: a control character in one must not steer the terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that is plain and wide where the output is no terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH, soft_wrap=True)
+
+
+class ProgressDisplay(Display):
+    """A bar with stage and rate on a terminal's standard error; gone when the run ends."""
+
+    def __init__(self, label: str) -> None:
+        self._label = printable(label)
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            console=console(stderr=True),
+            transient=True,
+        )
+        self._task = self._progress.add_task(self._label, total=None)
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Show the stage; without a total the bar only moves."""
+        self._progress.start()
+        self._progress.reset(self._task, total=total, description=f"{self._label}  {stage}")
+
+    def advance(self, n: int) -> None:
+        """Move the bar by `n` images."""
+        self._progress.advance(self._task, n)
+
+    def end(self) -> None:
+        """Take the bar away until the next stage begins."""
+        self._progress.stop()
+
+
+class _Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+
+
+def make_display(label: str) -> Display | None:
+    """A progress bar where standard error is a terminal, else nothing."""
+    return ProgressDisplay(label) if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else None
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """One line for one run, as soon as it has ended."""
+    if outcome.status == DONE:
+        detail = f"already in the store, nothing to do ({outcome.folder})"
+    elif outcome.status == OK:
+        numbers = "  ".join(
+            f"{name.replace('_auroc', '')} AUROC {value:.4f}"
+            for name, value in outcome.metrics.items()
+            if name.endswith("_auroc") and value is not None
+        )
+        detail = f"{numbers}  {outcome.seconds:.1f} s  {outcome.folder}"
+    else:
+        detail = outcome.error or ""
+    synthetic = "SYNTHETIC " if outcome.synthetic else ""
+    line = Text.assemble(
+        (f"{outcome.status:<8}", STYLES[outcome.status]), printable(f"{synthetic}{outcome.label}  {detail}")
+    )
+    console().print(line, soft_wrap=True)
+
+
+def print_summary(outcomes: Sequence[Outcome]) -> None:
+    """A table of all runs, where there are several, then the ones that failed, each on a line."""
+    out = console()
+    if len(outcomes) > 1:
+        out.print(summary_table(outcomes, plain=not sys.stdout.isatty()))
+    bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
+    if bad and len(outcomes) > 1:
+        out.print(f"{len(bad)} of {len(outcomes)} runs {'failed' if bad[0].status == FAILED else 'were refused'}:")
+    if bad:
+        errors = console(stderr=True)
+        for outcome in bad if len(outcomes) > 1 else []:
+            errors.print(Text(printable(f"  {outcome.label}: {outcome.error}")), soft_wrap=True)
+
+
+def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
+    """One row per run; a metric that a run does not have is a dash."""
+    synthetic = any(outcome.synthetic for outcome in outcomes)
+    table = Table(
+        title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
+        box=None if plain else SIMPLE_HEAD,
+        header_style="" if plain else "bold",
+        pad_edge=False,
+    )
+    for name in ("dataset", "category", "backbone", "seed", "state"):
+        table.add_column(name, justify="right" if name == "seed" else "left", no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for outcome in outcomes:
+        values = [outcome.metrics.get(name) for name in COLUMNS]
+        names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
+        numbers = ["-" if value is None else f"{value:.4f}" for value in values]
+        state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
+        table.add_row(*names, str(outcome.seed), state, *numbers)
+    return table
+
+
+def print_plan(outcomes: Sequence[Outcome]) -> None:
+    """The runs that a request means, their keys, and which are done."""
+    out = console()
+    for outcome in outcomes:
+        detail = outcome.error or f"n_features {outcome.n_features}"
+        out.print(
+            Text(printable(f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}")), soft_wrap=True
+        )
+    done = sum(outcome.status == DONE for outcome in outcomes)
+    out.print(f"{len(outcomes)} runs, {done} done, {len(outcomes) - done} to do; nothing was run (dry_run=true)")

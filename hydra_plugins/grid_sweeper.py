@@ -1,0 +1,44 @@
+"""Hydra's door to the harness's sweep: composes jobs and hands them to whichever launcher was chosen.
+
+Hydra takes sweepers only from a package named `hydra_plugins`; all that decides anything is in `harness.sweep`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, OmegaConf
+
+from harness.outcome import Outcome
+
+
+class GridSweeper(BasicSweeper):
+    """The union of an experiment's grids, or the product of the command line's values, as a list of jobs."""
+
+    def sweep(self, arguments: list[str]) -> tuple[Outcome, ...]:
+        """Carry out what the arguments ask for, and return how each run ended."""
+        from harness.sweep import carry_out  # Hydra scans this module for every command, help included
+
+        return carry_out(arguments, compose=self._compose, launch=self._launch)
+
+    def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, str]:
+        """A job's configuration, and which protocol file it began with."""
+        assert self.hydra_context is not None and self.config is not None, "Hydra calls setup before sweep"
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+        protocol_name = str(config.hydra.runtime.choices.protocol)
+        return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), protocol_name
+
+    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        assert self.launcher is not None, "Hydra calls setup before sweep"
+        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
+
+
+ConfigStore.instance().store(
+    group="hydra/sweeper",
+    name="grid",
+    node={"_target_": "hydra_plugins.grid_sweeper.GridSweeper", "max_batch_size": None},
+    provider="harness",
+)

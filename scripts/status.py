@@ -1,0 +1,53 @@
+"""Print the results store against the experiments: what is done, failed or missing, and means over the seeds."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import RequestError, UserError
+from harness.keys import PROJECT
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 whatever the store's state, 2 where the request is wrong."""
+    parser = _Parser(prog="scripts/status.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
+    parser.add_argument(
+        "--experiment", action="append", default=[], metavar="NAME", help="repeatable; default: all of them"
+    )
+    try:
+        arguments = parser.parse_args(argv)
+        from harness.store import Store
+        from harness.store.overview import survey
+        from harness.store.overview_text import blocks, plain, show
+
+        content = blocks(survey(Store(arguments.store), arguments.experiment), str(arguments.store))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if sys.stdout.isatty():
+        show(content)
+    else:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.write(plain(content))
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `status.py | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

@@ -1,0 +1,103 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from harness.data.layouts import resolve_split
+from harness.data.loader import SplitSource, labels, load_masks
+from harness.errors import DataError
+from tests.data.small import HOSTILE_NAMES, protocol, request, save
+from tests.drawing import draw_mvtec_category, draw_visa_category
+
+
+def attached(source):
+    """The data module as the Engine's trainer has it: the model's PreProcessor decides about the resize."""
+    from anomalib.pre_processing import PreProcessor
+
+    pre_processor = PreProcessor(source.transform)
+    module = source.datamodule()
+    module.trainer = SimpleNamespace(model=SimpleNamespace(pre_processor=pre_processor))
+    module.prepare_data()
+    module.setup(TrainerFn.FITTING)
+    return module, pre_processor
+
+
+def processed(loader, pre_processor):
+    batches = list(loader)
+    for batch in batches:
+        pre_processor.on_test_batch_start(None, None, batch, 0)
+    return batches
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "visa"])
+def test_the_engines_batches_are_the_sources_bit_for_bit(tmp_path, layout):
+    if layout == "mvtec":
+        draw_mvtec_category(tmp_path / "c")
+    else:
+        draw_visa_category(tmp_path, "c")
+    split = resolve_split(request(tmp_path, layout), "c")
+    source = SplitSource(split, protocol(batch_size=3))
+    module, pre_processor = attached(source)
+    for loader in (module.test_dataloader(), module.val_dataloader()):
+        batches = processed(loader, pre_processor)
+        assert torch.equal(torch.cat([b.image for b in batches]), torch.cat(list(source.test_batches())))
+        masks = torch.cat([b.gt_mask for b in batches]).numpy()
+        assert np.array_equal(masks.astype(np.uint8), load_masks(split, source.protocol))
+        assert torch.cat([b.gt_label for b in batches]).int().tolist() == labels(split).tolist()
+        assert [p for b in batches for p in b.image_path] == [str(tmp_path / s.path) for s in split.test]
+        assert {len(b) for b in batches[:-1]} == {3}
+    train = processed(module.train_dataloader(), pre_processor)
+    assert sorted(p for b in train for p in b.image_path) == [str(tmp_path / s.path) for s in split.train]
+    images = {p: image for b in train for p, image in zip(b.image_path, b.image, strict=True)}
+    for sample, image in zip(split.train, torch.cat(list(source.train_batches())), strict=True):
+        assert torch.equal(images[str(tmp_path / sample.path)], image)
+    assert module.num_workers == 0
+    assert module.category == "c"
+
+
+def test_nothing_is_drawn_from_the_training_images_into_a_test_set_without_good_ones(tmp_path):
+    import shutil
+
+    draw_mvtec_category(tmp_path / "c")
+    shutil.rmtree(tmp_path / "c/test/good")
+    module, _ = attached(SplitSource(resolve_split(request(tmp_path), "c"), protocol()))
+    assert (len(module.train_data), len(module.val_data), len(module.test_data)) == (12, 6, 6)
+
+
+def test_a_split_without_masks_is_a_classification(tmp_path):
+    import shutil
+
+    draw_mvtec_category(tmp_path / "c")
+    shutil.rmtree(tmp_path / "c/ground_truth")
+    module, pre_processor = attached(SplitSource(resolve_split(request(tmp_path), "c"), protocol()))
+    assert module.task == "classification"
+    batches = processed(module.test_dataloader(), pre_processor)
+    assert all(batch.gt_mask is None for batch in batches)
+    assert batches[0].image.shape[-2:] == (56, 56)
+
+
+def test_a_bad_image_is_an_error_that_names_it(tmp_path):
+    draw_mvtec_category(tmp_path / "c")
+    split = resolve_split(request(tmp_path), "c")
+    path = tmp_path / "c/test/blot/002.png"
+    path.write_bytes(path.read_bytes()[:500])
+    module, _ = attached(SplitSource(split, protocol()))
+    with pytest.raises(DataError, match=r"^c/test/blot/002\.png or its mask: cannot be decoded \(.*truncated"):
+        list(module.test_dataloader())
+
+
+def test_any_legal_name_works(tmp_path):
+    for name in HOSTILE_NAMES:
+        root = tmp_path / name
+        save(root / name / "train/good" / f"{name}.png")
+        save(root / name / "test/good" / f"{name}.png")
+        save(root / name / "test" / name / f"{name}.png")
+        save(root / name / "ground_truth" / name / f"{name}_mask.png", value=255, mode="L")
+        module, pre_processor = attached(SplitSource(resolve_split(request(root), name), protocol()))
+        (batch,) = processed(module.test_dataloader(), pre_processor)
+        assert sorted(batch.image_path) == sorted(
+            [str(root / name / "test" / name / f"{name}.png"), str(root / name / "test/good" / f"{name}.png")]
+        )
+        assert batch.gt_mask.sum() == 56 * 56

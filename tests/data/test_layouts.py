@@ -1,0 +1,219 @@
+import shutil
+
+import pytest
+
+from harness.data import layouts
+from harness.data.catalog import CATALOG, Counts
+from harness.data.layouts import resolve_split, validate_request
+from harness.errors import DataError, RequestError
+from tests.data.small import request, save
+from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
+
+
+@pytest.fixture
+def root(tmp_path):
+    draw_mvtec_category(tmp_path / "bottle", size=16)
+    (tmp_path / "cable").mkdir()
+    (tmp_path / "readme.txt").write_text("text")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changes", "category", "message"),
+    [
+        ({"layout": "coco"}, "bottle", r"^dataset\.layout=coco: unknown; there are mvtec, visa, btad, folder$"),
+        ({"limit": 0}, "bottle", r"^dataset\.limit=0: must be at least 1"),
+        ({"normal_test_share": 0.0}, "bottle", r"^dataset\.normal_test_share=0\.0: must lie between 0 and 1"),
+        ({"normal_test_share": 1.0}, "bottle", "normal_test_share"),
+        (
+            {"name": "mvtec"},
+            "botle",
+            r"^category=botle: not a category of MVTec AD \(did you mean bottle\?\); there are b",
+        ),
+        ({"name": "mvtec"}, "Bottle", r"did you mean bottle"),
+        ({"name": "mvtec"}, "xyz", r"^category=xyz: not a category of MVTec AD; there are bottle, cable, capsule"),
+        ({}, "botle", r"^dataset\.root=.*: has no folder botle \(did you mean bottle\?\); there are bottle, cable$"),
+        ({}, "", "must be the name of one folder"),
+        ({}, "..", "must be the name of one folder"),
+        ({}, "a/b", "must be the name of one folder"),
+        ({}, "a\\b", "must be the name of one folder"),
+        ({}, "a\0b", "must be the name of one folder"),
+        ({"layout": "visa"}, "bottle", r"^dataset\.root=.*: has no split_csv/1cls\.csv; give the folder VisA's"),
+    ],
+)
+def test_a_wrong_request_is_one_line_that_says_what_there_is(root, changes, category, message):
+    with pytest.raises(RequestError, match=message) as caught:
+        validate_request(request(root, **changes), category)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(RequestError, match=message):
+        resolve_split(request(root, **changes), category)
+
+
+def test_a_root_that_is_not_there(tmp_path):
+    with pytest.raises(RequestError, match=r"^dataset\.root=.*gone: no such folder"):
+        validate_request(request(tmp_path / "gone"), "bottle")
+    with pytest.raises(RequestError, match="no such folder"):
+        validate_request(request(save(tmp_path / "file.png")), "bottle")
+
+
+def test_a_root_that_is_a_category_is_recognised(root):
+    with pytest.raises(RequestError, match=rf"it looks like a category itself; give its parent, dataset\.root={root}$"):
+        validate_request(request(root / "bottle"), "bottle")
+
+
+def test_an_empty_root_and_a_crowded_one(tmp_path):
+    with pytest.raises(RequestError, match=r"has no folder x; the folder is empty$"):
+        validate_request(request(tmp_path), "x")
+    for i in range(25):
+        (tmp_path / f"c{i:02d}").mkdir()
+    with pytest.raises(RequestError, match=r"c19 and 5 more$"):
+        validate_request(request(tmp_path), "x")
+
+
+def test_validation_opens_no_image(root, monkeypatch):
+    monkeypatch.setattr(layouts, "read_header", lambda *_: pytest.fail("opened an image"))
+    for file in (root / "bottle").rglob("*.png"):
+        file.write_bytes(b"")
+    validate_request(request(root), "bottle")
+
+
+def test_no_training_images(root):
+    shutil.rmtree(root / "bottle/train/good")
+    with pytest.raises(DataError, match=r"^bottle: no training images in .*; they belong in bottle/train/good$"):
+        resolve_split(request(root), "bottle")
+
+
+def test_no_test_images(root):
+    shutil.rmtree(root / "bottle/test")
+    with pytest.raises(DataError, match=r"^bottle: no test images in "):
+        resolve_split(request(root), "bottle")
+
+
+def test_no_rows_of_a_visa_category(tmp_path):
+    draw_visa_category(tmp_path, "candle", size=16)
+    (tmp_path / "pcb1").mkdir()
+    with pytest.raises(DataError, match=r"^pcb1: no training images .*rows of split_csv/1cls\.csv with object pcb1$"):
+        resolve_split(request(tmp_path, "visa"), "pcb1")
+
+
+def test_counts_that_differ_from_the_official_ones_are_a_note_that_names_them(root):
+    (note,) = resolve_split(request(root, name="mvtec"), "bottle").notes
+    assert note == (
+        "counts differ from MVTec AD's own: 12 training images (official 209), 4 normal test images (official 20), "
+        "6 defective test images (official 63)"
+    )
+
+
+def test_only_the_counts_that_differ_are_named(root, monkeypatch):
+    official(monkeypatch, Counts(12, 5, 6))
+    (note,) = resolve_split(request(root, name="mvtec"), "bottle").notes
+    assert note == "counts differ from MVTec AD's own: 4 normal test images (official 5)"
+
+
+def test_a_limit_is_no_difference_from_the_official_counts(root, monkeypatch):
+    official(monkeypatch, Counts(12, 4, 6))
+    assert resolve_split(request(root, name="mvtec"), "bottle").notes == ()
+    split = resolve_split(request(root, name="mvtec", limit=5), "bottle")
+    assert split.notes == ("dataset.limit=5: 5 of 12 training images and 5 of 10 test images",)
+    assert (len(split.train), split.n_test_normal, split.n_test_anomalous) == (5, 2, 3)
+    assert [s.path[-7:-4] for s in split.train] == ["001", "003", "006", "008", "010"]
+    assert split.has_masks
+    assert resolve_split(request(root, name="mvtec", limit=12), "bottle").notes == ()
+
+
+def official(monkeypatch, counts):
+    import dataclasses
+
+    info = dataclasses.replace(CATALOG["mvtec"], categories={"bottle": counts})
+    monkeypatch.setattr(layouts, "CATALOG", {"mvtec": info})
+
+
+def test_a_limited_split_is_the_same_each_time_and_lies_within_the_full_one(root):
+    full = resolve_split(request(root), "bottle")
+    for limit in range(1, 13):
+        split = resolve_split(request(root, limit=limit), "bottle")
+        assert split == resolve_split(request(root, limit=limit), "bottle")
+        assert (len(split.train), len(split.test)) == (min(limit, 12), min(limit, 10))
+        assert set(split.train) <= set(full.train)
+        assert set(split.test) <= set(full.test)
+        assert list(split.test) == sorted(split.test, key=lambda s: s.path)
+        assert limit < 2 or (split.n_test_normal and split.n_test_anomalous)
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "btad", "visa", "folder"])
+def test_a_category_without_any_mask_runs_at_image_level_and_says_so(tmp_path, layout):
+    if layout == "btad":
+        draw_btad_category(tmp_path / "c", size=16)
+        shutil.rmtree(tmp_path / "c/ground_truth")
+    elif layout == "visa":
+        draw_visa_category(tmp_path, "c", size=16)
+        table = tmp_path / "split_csv/1cls.csv"
+        header, *rows = table.read_text().splitlines()
+        table.write_text("\n".join([header, *(row[: row.rindex(",") + 1] for row in rows)]))
+    else:
+        draw_mvtec_category(tmp_path / "c", size=16)
+        shutil.rmtree(tmp_path / "c/ground_truth")
+    split = resolve_split(request(tmp_path, layout), "c")
+    assert not split.has_masks
+    assert split.notes == ("no ground-truth masks: no pixel metrics",)
+    assert all(s.mask is None for s in split.test)
+
+
+def test_one_missing_mask_among_others_is_named(root):
+    (root / "bottle/ground_truth/blot/003_mask.png").unlink()
+    with pytest.raises(DataError, match=r"^bottle/test/blot/003\.png: defective, but has no mask, while 5 other"):
+        resolve_split(request(root), "bottle")
+
+
+def test_a_defect_type_without_masks_beside_one_with_masks_is_an_error(root):
+    save(root / "bottle/test/cut/000.png", size=(16, 16))
+    with pytest.raises(DataError, match=r"^bottle/test/cut/000\.png: defective, but has no mask, while 6 other"):
+        resolve_split(request(root), "bottle")
+
+
+def test_a_mask_of_another_size_is_named_with_both_sizes(root):
+    save(root / "bottle/ground_truth/blot/002_mask.png", size=(16, 12), mode="L")
+    message = (
+        r"^bottle/ground_truth/blot/002_mask\.png: a mask of 16x12 pixels for an image of 16x16, bottle/test/blot/002"
+    )
+    with pytest.raises(DataError, match=message):
+        resolve_split(request(root), "bottle")
+
+
+def test_a_turned_mask_is_of_another_size(root):
+    save(root / "bottle/test/blot/002.png", size=(16, 12))
+    save(root / "bottle/ground_truth/blot/002_mask.png", size=(12, 16), mode="L")
+    with pytest.raises(DataError, match="a mask of 12x16 pixels for an image of 16x12"):
+        resolve_split(request(root), "bottle")
+
+
+@pytest.mark.parametrize("content", [b"", b"text"])
+@pytest.mark.parametrize("name", ["test/blot/002.png", "ground_truth/blot/002_mask.png", "train/good/000.png"])
+def test_a_file_that_is_no_image_is_named(root, name, content):
+    (root / "bottle" / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"^bottle/{name}: cannot be decoded"):
+        resolve_split(request(root), "bottle")
+
+
+def test_a_folder_called_like_an_image_is_no_image(root):
+    (root / "bottle/train/good/x.png").mkdir()
+    (root / "bottle/test/blot/y.png").mkdir()
+    split = resolve_split(request(root), "bottle")
+    assert (len(split.train), len(split.test)) == (12, 10)
+
+
+def test_more_than_eight_bits_are_noted(root):
+    import numpy as np
+    from PIL import Image
+
+    Image.fromarray(np.zeros((16, 16), np.uint16)).save(root / "bottle/train/good/000.png")
+    (note,) = resolve_split(request(root), "bottle").notes
+    assert note == "images of mode I;16 (more than 8 bits): grey values above 255 are clipped, as anomalib does"
+
+
+def test_a_linked_category_is_followed_out_of_the_root(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "linked").symlink_to(root / "bottle")
+    split = resolve_split(request(elsewhere), "linked")
+    assert split.train[0].path == "linked/train/good/000.png"
+    assert len(split.train) == 12

@@ -1,0 +1,157 @@
+"""record.json: bytes that last, and one line for whatever is wrong with a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoreError
+from harness.store.codec import digest_of, dump_record, load_record
+from tests.store.making import make_dataset, make_failed, make_ok, make_spec
+
+FIXTURE = Path(__file__).parent / "fixtures" / "record_v1.json"
+
+
+def leaves(value, path=()):
+    """Paths of all scalars, empty lists and empty objects in JSON data."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    inner = [leaf for key, item in items for leaf in leaves(item, (*path, key))]
+    return inner or [path]
+
+
+def changed(data, path, new):
+    copy = json.loads(json.dumps(data))
+    node = copy
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = new
+    return copy
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Load a file of these bytes (or this data, with its digest put right), expecting one line that names the file."""
+
+    def load(content: bytes | dict) -> str:
+        if isinstance(content, dict):
+            content = json.dumps(content | {"digest": digest_of(content)}).encode()
+        path = tmp_path / "record.json"
+        path.write_bytes(content)
+        with pytest.raises(StoreError) as caught:
+            load_record(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: ")
+        assert "\n" not in message
+        return message.removeprefix(f"{path}: ")
+
+    return load
+
+
+@pytest.mark.parametrize("record", [make_ok(), make_failed(), make_failed(make_spec(fingerprint=None))])
+def test_round_trip_is_exact(record, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_bytes(dump_record(record))
+    assert load_record(path) == record
+    assert dump_record(load_record(path)) == path.read_bytes()
+
+
+def test_odd_text_survives(tmp_path):
+    odd = 'schräg/„瓶“ \u2028 \x1b "quoted" \\ 01\r\n'
+    spec = make_spec(dataset="folder", category=odd)
+    record = make_ok(spec, dataset=make_dataset(spec, notes=["é\t\u0000"]))
+    path = tmp_path / "record.json"
+    path.write_bytes(dump_record(record))
+    assert load_record(path).spec.category == odd
+    assert load_record(path).dataset.notes == ["é\t\u0000"]
+
+
+def test_the_file_reads_well_in_a_diff():
+    text = dump_record(make_ok()).decode()
+    assert text.endswith("}\n")
+    assert len(text) < 8192
+    data = json.loads(text)
+    assert list(data) == sorted(data)
+    assert text == json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert max(map(len, text.splitlines())) < 120
+
+
+def test_a_record_of_schema_1_still_loads():
+    record = load_record(FIXTURE)
+    assert record.status == "ok"
+    assert record.schema_version == 1
+    assert record.values["image_auroc"] == 0.996031746031746
+    assert record.spec.category == "01"
+    assert record.key == FIXTURE.read_text().split('"key": "')[1][:12]
+
+
+def test_todays_bytes_are_those_of_schema_1():
+    """Whoever changes what a record looks like needs a new schema_version, a new fixture, and a way to read the old."""
+    assert dump_record(load_record(FIXTURE)) == FIXTURE.read_bytes()
+
+
+@pytest.mark.parametrize("path", leaves(json.loads(FIXTURE.read_text())), ids=lambda path: ".".join(map(str, path)))
+def test_every_edit_is_noticed(path, refused):
+    data = json.loads(FIXTURE.read_text())
+    message = refused(json.dumps(changed(data, path, "edited")).encode())
+    assert "digest does not match" in message or path == ("schema_version",)
+
+
+def test_an_edited_metric_is_noticed_and_says_what_to_do(refused):
+    text = FIXTURE.read_text().replace("0.996031746031746", "0.999931746031746")
+    assert refused(text.encode()) == (
+        "was edited or damaged after it was written (its digest does not match); "
+        "restore it (git checkout), or delete its folder and run again"
+    )
+
+
+def test_a_field_that_is_gone_or_new_is_noticed_even_with_a_right_digest(refused):
+    data = json.loads(FIXTURE.read_text())
+    assert refused(data | {"note": "x"}).startswith("note: Extra inputs")
+    assert refused({key: value for key, value in data.items() if key != "timing"}).startswith("timing: Field required")
+    assert refused(changed(data, ("metrics", "image_auroc"), 1.5)).startswith(
+        "metrics.image_auroc: Input should be less"
+    )
+    assert "does not belong to the spec" in refused(changed(data, ("spec", "seed"), 7))
+
+
+def test_a_newer_schema_says_update(refused):
+    data = json.loads(FIXTURE.read_text())
+    assert refused(changed(data, ("schema_version",), 2)) == (
+        "was written by a newer harness (schema_version 2, this one reads up to 1); update the harness"
+    )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"\0" * 4096,  # what a power cut leaves on some file systems
+        b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> other\n",
+        b'{"schema_version": 1, "schema_version": 1}',
+        b'{"schema_version": NaN}',
+        b'{"schema_version": Infinity}',
+        b"[" * 100_000,
+        FIXTURE.read_bytes()[:-200],
+        FIXTURE.read_bytes() * 2,
+    ],
+    ids=["empty", "cut", "list", "null", "binary", "zeros", "merge", "twins", "nan", "inf", "deep", "short", "double"],
+)
+def test_what_is_no_json_of_a_record(content, refused):
+    assert refused(content).startswith("is not the JSON of a record")
+
+
+@pytest.mark.parametrize("version", [None, "1", True, 0, -1, 1.0])
+def test_what_has_no_schema_version_is_no_record(version, refused):
+    assert refused({"schema_version": version}).startswith("is no record of this harness")
+    assert refused({}).startswith("is no record of this harness")
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path):
+    with pytest.raises(StoreError, match=r"cannot be read \(Is a directory\)"):
+        load_record(tmp_path)

@@ -1,0 +1,134 @@
+"""Atomic writes, leftovers, turns, and what a file system refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+
+import pytest
+
+from harness.errors import StoreError
+from harness.store import files
+from harness.store.files import remove_leftovers, turn, write_atomically, writing
+
+
+def test_content_and_permissions(tmp_path):
+    path = tmp_path / "a.json"
+    old = os.umask(0o027)
+    try:
+        write_atomically(path, b"one")
+        write_atomically(path, b"two")
+    finally:
+        os.umask(old)
+    assert path.read_bytes() == b"two"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640  # mkstemp's 0600 would hide a shared store from colleagues
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_refused_write_leaves_the_old_content_and_nothing_else(tmp_path, monkeypatch, call, error):
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(files.os, call, refuse)
+    with pytest.raises(type(error)):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_kill_before_the_renaming_leaves_the_old_content(tmp_path, monkeypatch):
+    """SIGKILL runs no handler: as if neither the renaming nor the tidying after it happened."""
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+
+    def refuse(*_):
+        raise OSError("killed")
+
+    monkeypatch.setattr(files.os, "replace", refuse)
+    monkeypatch.setattr(files.Path, "unlink", lambda *_: None)
+    with pytest.raises(OSError, match="killed"):
+        write_atomically(path, b"new")
+    monkeypatch.undo()
+    assert path.read_bytes() == b"old"
+    (leftover,) = (entry for entry in tmp_path.iterdir() if entry != path)
+
+    remove_leftovers(tmp_path)
+    assert leftover.exists(), "it may belong to a process that still runs"
+    long_ago = time.time() - 7 * 3600
+    os.utime(leftover, (long_ago, long_ago))
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_only_leftovers_are_removed(tmp_path):
+    for name in ("record.json", ".hidden", "x.tmp", ".record.json.tmp", ".record.json.12-0123456g.tmp"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    remove_leftovers(tmp_path)
+    assert len(os.listdir(tmp_path)) == 5
+    remove_leftovers(tmp_path / "not there")
+
+
+def test_writers_take_turns(tmp_path):
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        with turn(tmp_path):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_turn_that_never_comes_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LOCK_PATIENCE_S", 0.05)
+    with turn(tmp_path), turn(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with turn(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EROFS, "is on a read-only file system"),
+        (errno.EACCES, "may not be written (permission denied)"),
+        (errno.ENOSPC, "is full (no space left on the device)"),
+        (errno.EDQUOT, "is full (quota exceeded)"),
+        (errno.ENOTDIR, "has a file where a folder must be"),
+        (errno.EIO, "cannot be written (Input/output error)"),
+    ],
+)
+def test_one_line_for_what_a_file_system_refuses(tmp_path, number, words):
+    with pytest.raises(StoreError) as caught, writing(tmp_path):
+        raise OSError(number, os.strerror(number))
+    assert str(caught.value) == f"store {tmp_path}: {words}; make it writable, or give another folder"
+
+
+def test_other_errors_pass(tmp_path):
+    with pytest.raises(ValueError, match="ours"), writing(tmp_path):
+        raise ValueError("ours")

@@ -1,0 +1,167 @@
+"""All records as one table, and runs.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+
+import pandas as pd
+import pytest
+
+from harness.errors import StoreError
+from harness.store import METRICS, Interval, Store, Timing, load_frame, write_runs_csv
+from harness.store import frame as frame_module
+from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_scores, make_spec
+
+
+@pytest.fixture
+def mixed(tmp_path) -> Store:
+    """Three ok runs, two failed ones, and one file that is no record."""
+    store = Store(tmp_path / "results")
+    for spec in (make_spec(), make_spec(seed=7), make_spec(dataset="btad", category="01", epsilon=0.01001)):
+        store.write(make_ok(spec), make_scores())
+    store.write(make_failed(make_spec(category="cable")))
+    store.write(make_failed(make_spec(category="hazelnut", fingerprint=None)))
+    damaged = store.run_folder(make_spec(seed=8))
+    damaged.mkdir()
+    (damaged / "record.json").write_text("{")
+    return store
+
+
+def test_one_row_a_record_sorted_by_what_was_run(mixed):
+    table = load_frame(mixed)
+    assert table[["dataset", "category", "seed"]].values.tolist() == [
+        ["btad", "01", 42],
+        ["mvtec", "bottle", 7],
+        ["mvtec", "bottle", 42],
+        ["mvtec", "cable", 42],
+        ["mvtec", "hazelnut", 42],
+    ]
+    assert list(table.index) == list(range(5))
+
+
+def test_values_are_the_records(mixed):
+    row = load_frame(mixed).iloc[2]
+    record = mixed.find(make_spec())
+    assert {name: row[name] for name in METRICS} == VALUES
+    assert (row["image_auroc_low"], row["image_auroc_high"]) == (VALUES["image_auroc"] / 2, 1.0)
+    assert (row["key"], row["status"], row["protocol_name"]) == (record.key, "ok", "paper")
+    assert (row["n_features"], row["epsilon"], row["index_sampler"]) == (100, 0.01, "anomalib_v1")
+    assert (row["resize"], row["center_crop"]) == ("256x256", "224x224")
+    assert (row["n_train"], row["n_test_normal"], row["n_test_anomalous"]) == (209, 20, 63)
+    assert (row["seconds"], row["seconds_decode"], row["images_per_second"]) == (11.75, 5.5, 24.8)
+    assert row["peak_rss_bytes"] == 1_500_000_000
+    assert row["finished"] == pd.Timestamp("2026-11-23T16:42:20Z")
+    assert pd.isna(row["error"])
+
+
+def test_a_failed_run_has_its_error_and_no_metrics(mixed):
+    failed = load_frame(mixed).query("status == 'failed'")
+    assert failed["error"].tolist() == ["DataError: bottle/x.png: is truncated"] * 2
+    assert failed["error_stage"].tolist() == ["features"] * 2
+    assert failed[list(METRICS)].isna().all(axis=None)
+    assert failed["n_train"].isna().tolist() == [False, True]
+
+
+def test_problems_are_told_and_in_no_row(mixed):
+    (problem,) = load_frame(mixed).attrs["problems"]
+    assert "is not the JSON of a record" in problem
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_dtypes_do_not_depend_on_the_content(mixed, tmp_path, empty):
+    table = load_frame(Store(tmp_path / "nowhere") if empty else mixed)
+    assert list(table.columns)[: len(frame_module.COLUMNS)] == list(frame_module.COLUMNS)
+    for name, dtype in frame_module.COLUMNS.items():
+        assert table[name].dtype == pd.Series([], dtype=dtype).dtype, name
+    assert table["category"].dtype == "str"
+    assert len(table) == (0 if empty else 5)
+
+
+def test_paths_do_for_stores(mixed):
+    assert load_frame(mixed.path).equals(load_frame(str(mixed.path)))
+
+
+def test_means_by_category_are_one_line(mixed):
+    means = load_frame(mixed).groupby("category")["image_auroc"].mean()
+    assert means["bottle"] == VALUES["image_auroc"]
+    assert pd.isna(means["cable"])
+
+
+def test_second_intervals_and_stages_get_columns_of_their_own(tmp_path):
+    store = Store(tmp_path)
+    delong = Interval(low=0.25, high=0.75, method="DeLong")
+    first = make_ok(intervals={"image_auroc_delong": delong}, timing=Timing(seconds={"z": 1.0}, images_per_second=None))
+    store.write(first, make_scores())
+    store.write(make_ok(make_spec(seed=43)), make_scores())
+    table = load_frame(store)
+    extra = [
+        "image_auroc_delong_high",
+        "image_auroc_delong_low",
+        *(f"seconds_{s}" for s in ("backbone", "decode", "score", "z")),
+    ]
+    assert list(table.columns)[len(frame_module.COLUMNS) :] == extra
+    assert table["image_auroc_delong_low"].tolist()[0] == 0.25
+    assert table["seconds_z"].isna().tolist() == [False, True]
+    assert table["image_auroc_low"].isna().tolist() == [True, False]
+
+
+def test_runs_csv_is_the_table(mixed):
+    problems = write_runs_csv(mixed)
+    assert len(problems) == 1
+    table = load_frame(mixed)
+    dtypes = {name: dtype for name, dtype in frame_module.COLUMNS.items() if not dtype.startswith("datetime")}
+    back = pd.read_csv(mixed.path / "runs.csv", dtype=dtypes, float_precision="round_trip")
+    for name in ("started", "finished"):
+        back[name] = pd.to_datetime(back[name], utc=True).astype(table[name].dtype)
+    pd.testing.assert_frame_equal(back, table, check_exact=True)
+    assert back["category"].tolist()[0] == "01"
+
+
+def test_runs_csv_depends_on_the_records_alone(tmp_path):
+    records = [
+        make_ok(make_spec(seed=seed, category=category)) for seed in range(4) for category in ("a", "01", "é,\r")
+    ]
+    tables = []
+    for shuffle in range(3):
+        store = Store(tmp_path / str(shuffle))
+        for record in random.Random(shuffle).sample(records, len(records)):
+            store.write(record, make_scores())
+            write_runs_csv(store)
+        tables.append((store.path / "runs.csv").read_bytes())
+    assert len(set(tables)) == 1
+    rows = list(csv.reader(io.StringIO(tables[0].decode(), newline="")))
+    assert len(rows) == 1 + len(records)
+    assert {row[1] for row in rows[1:]} == {"a", "01", "é,\r"}
+
+
+def test_runs_csv_is_replaced_whole(mixed, monkeypatch):
+    write_runs_csv(mixed)
+    before = (mixed.path / "runs.csv").read_bytes()
+    monkeypatch.setattr("harness.store.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(StoreError, match="is full"):
+        write_runs_csv(mixed)
+    assert (mixed.path / "runs.csv").read_bytes() == before
+
+
+def test_runs_csv_needs_no_pandas(mixed, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "pandas", None)
+    write_runs_csv(mixed.path)
+
+
+def test_an_empty_store_has_an_empty_table(tmp_path):
+    write_runs_csv(tmp_path / "new")
+    assert (tmp_path / "new" / "runs.csv").read_text() == ",".join(frame_module.COLUMNS) + "\n"
+
+
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match="is a file, not a folder"):
+        load_frame(tmp_path / "file")
+
+
+def test_notes_and_limits_do_not_break_the_table(tmp_path):
+    spec = make_spec()
+    Store(tmp_path).write(make_ok(spec, dataset=make_dataset(spec, limit=8, notes=["a\nb"])), make_scores())
+    assert load_frame(tmp_path)["limit"].tolist() == [8]

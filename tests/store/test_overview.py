@@ -1,0 +1,343 @@
+"""The store against experiments: what counts as done, what does not, and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from harness import experiment, keys
+from harness.errors import RequestError
+from harness.store import Memory, Metrics, Store, failure_of
+from harness.store.overview import State, expected_runs, summaries, survey
+from harness.store.overview_text import blocks, plain, show
+from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch, project):
+    """The project's own configs with experiments that a test writes: `configs(name, grids, seeds)`."""
+    folder = tmp_path / "configs"
+    shutil.copytree(project / "configs", folder)
+    shutil.rmtree(folder / "experiment")
+    (folder / "experiment").mkdir()
+    monkeypatch.setattr(experiment, "CONFIGS", folder)
+    monkeypatch.setattr(keys, "CONFIGS", folder)
+
+    def write(
+        name="trial",
+        grids=({"dataset": "mvtec", "category": ["bottle", "cable"], "backbone": "resnet18"},),
+        seeds=(42,),
+    ):
+        content = {"name": name, "title": f"Title of {name}", "seeds": list(seeds), "grids": list(grids)}
+        path = folder / "experiment" / f"{name}.yaml"
+        path.write_text("# @package _global_\n" + OmegaConf.to_yaml(OmegaConf.create({"experiment": content})))
+
+    return write
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "results")
+
+
+def as_configured(**changes):
+    """A spec that fits the configured protocol `paper`."""
+    spec = make_spec(**changes)
+    config = OmegaConf.to_container(OmegaConf.load(keys.CONFIGS / "config.yaml"), resolve=False)
+    spec["metrics"] |= config["metrics"]
+    return spec
+
+
+def write_ok(store, spec, **changes):
+    return store.write(make_ok(spec, **changes), make_scores())
+
+
+def states(store, name="trial"):
+    (overview,) = survey(store, [name]).overviews
+    return [(run.state, run.detail) for run in overview.runs]
+
+
+def text(store, *names):
+    return plain(blocks(survey(store, names), "results"))
+
+
+def test_an_empty_store_misses_everything(configs, store):
+    configs(seeds=(0, 1))
+    assert states(store) == [(State.MISSING, "")] * 4
+    assert "results is not there yet" in text(store)
+    assert "4 runs expected: 4 missing" in text(store)
+
+
+def test_done_failed_missing(configs, store):
+    configs(grids=[{"dataset": "mvtec", "category": ["bottle", "cable", "hazelnut"], "backbone": "resnet18"}])
+    write_ok(store, as_configured())
+    store.write(make_failed(as_configured(category="cable")))
+    assert states(store) == [
+        (State.DONE, ""),
+        (State.FAILED, "DataError: bottle/x.png: is truncated (in features)"),
+        (State.MISSING, ""),
+    ]
+    assert "3 runs expected: 1 done, 1 failed, 1 missing" in text(store)
+
+
+def test_a_run_that_failed_and_then_went_well_is_done(configs, store):
+    configs()
+    store.write(make_failed(as_configured(fingerprint="00" * 32)))
+    write_ok(store, as_configured())
+    store.write(make_failed(as_configured(fingerprint=None)))
+    assert states(store)[0] == (State.DONE, "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "record", "said"),
+    [
+        ({"epsilon": 0.01001}, {}, "protocol.epsilon=0.01001"),
+        ({"index_sampler": "anomalib_v2"}, {}, "protocol.index_sampler=anomalib_v2"),
+        ({"center_crop": None}, {}, "protocol.center_crop=None"),
+        ({"n_features": 50}, {}, "n_features=50"),
+        ({"engine": "reference"}, {}, "engine=reference"),
+        ({"epsilon": 0.01001}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
+        ({}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
+        ({}, {"limit": 8}, "dataset.limit=8"),
+    ],
+)
+def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said):
+    configs()
+    spec = as_configured(**spec)
+    write_ok(store, spec, dataset=make_dataset(spec, limit=record.pop("limit", None)), **record)
+    assert states(store)[0] == (State.OTHER, f"the store has it with {said}")
+    assert "2 runs expected: 1 other protocol, 1 missing" in text(store)
+    write_ok(store, as_configured())
+    assert states(store)[0] == (State.DONE, "")
+
+
+def test_fewer_resamples_are_another_request(configs, store):
+    configs()
+    spec = as_configured()
+    spec["metrics"]["bootstrap_samples"] = 0
+    write_ok(store, spec)
+    assert states(store)[0] == (State.OTHER, "the store has it with metrics.bootstrap_samples=0")
+
+
+def test_the_device_does_not_matter(configs, store):
+    configs()
+    spec = as_configured() | {"device": "cuda"}
+    write_ok(store, spec, memory=Memory(peak_rss_bytes=1, peak_device_bytes=2))
+    assert states(store)[0] == (State.DONE, "")
+
+
+def test_a_category_is_a_string(configs, store):
+    configs(grids=[{"dataset": "btad", "category": ["01", "02"], "backbone": "resnet18"}])
+    write_ok(store, as_configured(dataset="btad", category="01"))
+    write_ok(store, as_configured(dataset="btad", category="2"))
+    assert [state for state, _ in states(store)] == [State.DONE, State.MISSING]
+
+
+def test_expected_runs_are_those_of_the_sweep(configs):
+    configs(
+        grids=[
+            {"dataset": "mvtec", "category": "bottle", "backbone": ["resnet18", "wide_resnet50_2"]},
+            {"dataset": "btad", "category": "01", "backbone": "resnet18", "protocol": "anomalib_v2"},
+        ],
+        seeds=[0, 1],
+    )
+    runs = expected_runs("trial")
+    assert [run.identity for run in runs] == [
+        *(("mvtec", "bottle", backbone, seed) for backbone in ("resnet18", "wide_resnet50_2") for seed in (0, 1)),
+        *(("btad", "01", "resnet18", seed) for seed in (0, 1)),
+    ]
+    assert [run.demands["n_features"] for run in runs[::2]] == [100, 256, 100]
+    assert [run.demands["protocol.epsilon"] for run in runs[::2]] == [0.01, 0.01, 0.01001]
+
+
+def test_variants_of_one_run_are_told_apart(configs, store):
+    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
+    configs(grids=[grid | {"n_features": [50, 100], "protocol.index_sampler": ["anomalib_v1", "anomalib_v2"]}])
+    write_ok(store, as_configured(n_features=50, index_sampler="anomalib_v2"))
+    (overview,) = survey(store, ["trial"]).overviews
+    assert {run.variant: run.state for run in overview.runs} == {
+        "n_features=50 index_sampler=anomalib_v1": State.OTHER,
+        "n_features=100 index_sampler=anomalib_v1": State.OTHER,
+        "n_features=50 index_sampler=anomalib_v2": State.DONE,
+        "n_features=100 index_sampler=anomalib_v2": State.OTHER,
+    }
+    assert len(summaries(overview)) == 1
+
+
+def test_protocols_are_told_apart_by_name(configs):
+    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
+    configs(grids=[grid | {"protocol": ["paper", "anomalib_v2"]}])
+    (overview,) = survey(Store("nowhere"), ["trial"]).overviews
+    assert [run.variant for run in overview.runs] == ["protocol=paper", "protocol=anomalib_v2"]
+
+
+def test_means_and_ranges_over_the_seeds(configs, store):
+    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}], seeds=(0, 1, 2, 3))
+    for seed, value in ((0, 0.5), (1, 0.75), (2, 1.0)):
+        write_ok(store, as_configured(seed=seed), metrics=Metrics(**(VALUES | {"image_auroc": value})))
+    (overview,) = survey(store, ["trial"]).overviews
+    ((where, by_metric),) = summaries(overview).items()
+    assert where == ("mvtec", "bottle", "resnet18", "")
+    summary = by_metric["image_auroc"]
+    assert (summary.mean, summary.low, summary.high, summary.n) == (0.75, 0.5, 1.0, 3)
+    shown = text(store)
+    assert "0.7500 [0.5000, 1.0000]" in shown
+    assert "3 of 4" in shown
+
+
+def test_metrics_that_are_not_there_are_said_to_be_none(configs, store):
+    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}])
+    pixels = [name for name in VALUES if name.startswith("pixel")]
+    spec = as_configured()
+    absent = {
+        "metrics": Metrics(**(VALUES | dict.fromkeys(pixels))),
+        "metrics_absent": dict.fromkeys(pixels, "no masks"),
+    }
+    write_ok(store, spec, dataset=make_dataset(spec, has_masks=False), intervals={}, **absent)
+    assert text(store).splitlines()[-2].split()[-2:] == ["none", "none"]
+
+
+def test_of_several_records_the_newest_counts(configs, store):
+    configs()
+    first = make_parts()["finished"]
+    for fingerprint, later in (("aa" * 32, 0), ("bb" * 32, 2), ("cc" * 32, 1)):
+        write_ok(store, as_configured(fingerprint=fingerprint), finished=first.replace(year=first.year + later))
+    (overview,) = survey(store, ["trial"]).overviews
+    assert overview.runs[0].detail == "3 records fit; the newest counts"
+    assert overview.runs[0].record.spec.fingerprint == "bb" * 32
+
+
+def test_drawn_images_are_marked(configs, store):
+    configs()
+    write_ok(store, as_configured(), synthetic=True)
+    assert states(store)[0] == (State.DONE, "SYNTHETIC")
+
+
+def test_other_records_and_problems_are_counted(configs, store):
+    configs()
+    write_ok(store, as_configured(category="zipper"))
+    damaged = store.run_folder(as_configured())
+    damaged.mkdir(parents=True)
+    (damaged / "record.json").write_text("{")
+    lines = text(store).splitlines()
+    assert lines[-2] == "1 other record in results, expected by none of these experiments"
+    assert lines[-1].startswith("not counted: ")
+    assert "record.json: is not the JSON of a record" in lines[-1]
+
+
+def test_all_experiments_by_default_each_once(configs, store):
+    for name in ("b", "a"):
+        configs(name)
+    assert [overview.name for overview in survey(store).overviews] == ["a", "b"]
+    assert [overview.name for overview in survey(store, ["b", "b"]).overviews] == ["b"]
+
+
+def test_an_unknown_experiment_is_refused_in_one_line(configs, store):
+    configs("table1_mvtec")
+    with pytest.raises(
+        RequestError, match=r"experiment table1: is not there \(did you mean table1_mvtec\?\); allowed: "
+    ):
+        survey(store, ["table1"])
+
+
+def test_plain_text_is_aligned_and_cannot_steer_a_terminal(configs, store):
+    configs()
+    error = failure_of(ValueError("\x1b[31m[bold]bad"), "fit")
+    store.write(make_failed(as_configured(), error=error))
+    lines = text(store).splitlines()
+    assert lines[0] == "Title of trial (trial)"
+    header, first, second = lines[1:4]
+    assert header.split() == ["dataset", "category", "backbone", "seed", "state", "detail"]
+    assert first.index("failed") == second.index("missing") == header.index("state")
+    assert "\\x1b[31m[bold]bad" in first
+    assert "\x1b" not in "".join(lines)
+
+
+def test_a_long_error_is_cut(configs, store):
+    configs()
+    store.write(make_failed(as_configured(), error=failure_of(ValueError("x" * 999), "fit")))
+    assert max(map(len, text(store).splitlines())) < 250
+    assert "ValueError: xxx" in text(store)
+
+
+def test_a_terminal_shows_the_same_words(configs, store, capsys, monkeypatch):
+    configs()
+    monkeypatch.setenv("COLUMNS", "160")
+    store.write(make_failed(as_configured(), error=failure_of(ValueError("[bold]bad"), "fit")))
+    show(blocks(survey(store), "results"))
+    shown = capsys.readouterr().out
+    assert "[bold]bad (in fit)" in shown
+    assert "2 runs expected: 1 failed, 1 missing" in shown
+
+
+def test_the_projects_own_experiments_are_understood(store):
+    for overview in survey(store).overviews:
+        assert overview.runs
+        assert all(run.run.demands["n_features"] for run in overview.runs)
+
+
+def status(project, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, str(project / "scripts" / "status.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def test_the_script(project, tmp_path):
+    store = Store(tmp_path / "results")
+    write_ok(store, as_configured())
+    done = status(project, "--store", str(store.path), "--experiment", "table1_mvtec", "--experiment", "table4_btad")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "(table1_mvtec)" in done.stdout
+    assert "(table4_btad)" in done.stdout
+    assert "0.9960" in done.stdout
+    assert " done" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--experiment", "table9"], "error: experiment table9: is not there"),
+        (["--stor", "x"], "error: unrecognized arguments: --stor x"),
+        (["--store"], "error: argument --store: expected one argument"),
+        (["--store", __file__], "is a file, not a folder"),
+    ],
+)
+def test_a_wrong_request_is_one_line_and_status_2(project, arguments, complaint):
+    done = status(project, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert complaint in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_script_loads_nothing_heavy(project, tmp_path):
+    code = f"""
+import runpy, sys
+sys.argv = ["status.py", "--store", {str(tmp_path / "none")!r}]
+try:
+    runpy.run_path({str(project / "scripts" / "status.py")!r}, run_name="__main__")
+except SystemExit as stop:
+    assert stop.code == 0
+print([name for name in ("torch", "pandas", "pydantic", "anomalib") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_script_survives_odd_letters_and_a_closed_pipe(project, tmp_path):
+    odd = tmp_path / "瓶"
+    done = status(project, "--store", str(odd), PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u74f6 is not there yet" in done.stdout
+    script = f"{sys.executable} {project / 'scripts' / 'status.py'} --store {tmp_path}"
+    piped = subprocess.run(f"{script} | true", shell=True, capture_output=True, text=True, check=False)
+    assert piped.stderr == ""

@@ -1,0 +1,137 @@
+"""Where a run was made: what is recorded, and what is not mistaken for it."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from harness.store import environment, peak_rss_bytes, provenance
+from harness.store.portable import has_absolute_path
+from harness.store.provenance import cpu_model, git_state, package_versions
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A checkout of the harness's shape with one commit."""
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "run.py").write_text("1\n")
+    git(tmp_path, "init")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "one")
+    git_state.cache_clear()
+    return tmp_path
+
+
+def test_the_environment_of_this_machine():
+    made = environment(threads=2)
+    assert made.python == platform.python_version()
+    assert made.packages["numpy"] == version("numpy")
+    assert made.packages["torch"] == version("torch")
+    assert made.device == made.cpu
+    assert made.threads == 2
+    assert not has_absolute_path(made.model_dump_json())
+    assert platform.node() not in made.model_dump_json() or len(platform.node()) < 4
+    assert environment(threads=None, device="Some GPU").device == "Some GPU"
+
+
+def test_a_clean_checkout(checkout):
+    state = git_state(checkout)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert state.commit == head.stdout.strip()
+    assert state.dirty is False
+
+
+@pytest.mark.parametrize("name", ["harness/run.py", "harness/new.py", "configs/protocol/x.yaml", "requirements.lock"])
+def test_changed_or_new_code_is_dirty(checkout, name):
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text("2\n")
+    assert git_state(checkout).dirty is True
+
+
+@pytest.mark.parametrize("name", ["results/runs/record.json", "notes.txt", "README.md"])
+def test_what_moves_no_number_is_not_dirty(checkout, name):
+    """A sweep's own records, not yet committed, must not make its later runs dirty."""
+    (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+    (checkout / name).write_text("2\n")
+    assert git_state(checkout).dirty is False
+
+
+def test_somebody_elses_checkout_is_not_ours(checkout):
+    """An installed harness lies in a virtual environment, which lies in the user's own repository."""
+    assert git_state(checkout / "harness") is None
+
+
+def test_a_hooks_variables_do_not_mislead(checkout, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert git_state(checkout) is not None
+
+
+def test_no_git_no_commit(tmp_path, monkeypatch):
+    git_state.cache_clear()
+    assert git_state(tmp_path) is None
+    git(tmp_path, "init")
+    git_state.cache_clear()
+    assert git_state(tmp_path) is None, "no commit yet"
+    monkeypatch.setenv("PATH", "")
+    git_state.cache_clear()
+    assert git_state(provenance.ROOT) is None
+    git_state.cache_clear()
+
+
+def test_a_hanging_git_is_given_up(checkout, monkeypatch):
+    def hang(*_arguments, **_keywords):
+        raise subprocess.TimeoutExpired("git", 10)
+
+    monkeypatch.setattr(provenance.subprocess, "run", hang)
+    assert git_state(checkout) is None
+
+
+def test_versions_of_what_is_installed():
+    assert package_versions(["numpy", "no-such-distribution"]) == {"numpy": version("numpy")}
+
+
+def test_the_processors_name(tmp_path):
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor\t: 0\nmodel\t\t: 85\nmodel name\t: A CPU @ 2.20GHz\nprocessor : 1\nmodel name : B\n")
+    assert cpu_model(cpuinfo) == "A CPU @ 2.20GHz"
+    cpuinfo.write_text("processor : 0\nBogoMIPS : 50\n")  # ARM
+    assert cpu_model(cpuinfo)
+    assert cpu_model(tmp_path / "none") == cpu_model(cpuinfo)
+
+
+def test_peak_memory_grows_and_stays():
+    before = peak_rss_bytes()
+    block = bytearray(64 << 20)
+    after = peak_rss_bytes()
+    del block
+    assert before + (48 << 20) < after < 64 << 30
+    assert peak_rss_bytes() > after - (1 << 20)  # the kernel's counters are exact to a few hundred kilobytes
+
+
+def test_peak_memory_without_proc(tmp_path, monkeypatch):
+    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert peak_rss_bytes(tmp_path / "none") == pytest.approx(
+        kibibytes * (1 if sys.platform == "darwin" else 1024), rel=0.05
+    )
+    monkeypatch.setattr(provenance.sys, "platform", "darwin")
+    assert peak_rss_bytes(tmp_path / "none") == pytest.approx(kibibytes, rel=0.05)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss survives exec on Linux only")
+def test_a_child_does_not_state_its_parents_memory():
+    block = bytearray(256 << 20)
+    code = "from harness.store.provenance import peak_rss_bytes; print(peak_rss_bytes())"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(child.stdout) < 128 << 20 < len(block)
