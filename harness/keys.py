@@ -102,6 +102,15 @@ def _text(value: Any) -> str:
     return value
 
 
+def _category(value: Any) -> str:
+    """A name that a record can hold: UTF-8, and no absolute path."""
+    name = _text(value)
+    name.encode()  # UnicodeEncodeError is a ValueError
+    if name.startswith(("/", "\\")):
+        raise ValueError
+    return name
+
+
 def group_options(group: str) -> list[str]:
     """Names of the files in configs/GROUP, sorted."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
@@ -119,7 +128,7 @@ KEYS: dict[str, Key] = {
     "dataset.limit": Key("a whole number of at least 1, or null", _or_null(_whole(1))),
     "dataset.normal_test_share": Key("a number above 0 and below 1 (dataset=folder only)", _number(0, 0.999999)),
     "data_root": Key("a folder with mvtec, visa and btad in it", _text, raw=True),
-    "category": Key("a category's name, or several with commas", _text),
+    "category": Key("a category's name (no absolute path), or several with commas", _category),
     "backbone": _group("backbone"),
     "backbone.weights": Key("timm, package, random, or the path of a .safetensors or .pth file", _text, raw=True),
     "seed": Key(_SEED, _whole(0, LARGEST_SEED)),

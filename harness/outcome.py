@@ -28,6 +28,8 @@ class Outcome:
     seconds: float = 0.0
     """Wall-clock seconds of the run; runs that share a pass share these too."""
     error: str | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the data or the engine; the record keeps them too."""
     synthetic: bool = False
 
     @property

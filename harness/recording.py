@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.config import RunConfig
     from harness.data.split import Split
     from harness.metrics import MetricReport
+    from harness.padim.backbone import Weights
     from harness.padim.engine import Scores
 
 
@@ -54,10 +55,11 @@ class Costs:
 def ok_record(
     run: RunConfig,
     spec: Mapping[str, Any],
+    *,
+    weights: Weights,
     split: Split,
     scored: Scores,
     report: MetricReport,
-    *,
     costs: Costs,
     scores_sha256: str,
     threads: int,
@@ -66,6 +68,7 @@ def ok_record(
     """The record of a run that is complete."""
     return new_record(
         spec=spec,
+        weights=_weights_label(weights),
         protocol_name=run.protocol_name,
         synthetic=run.dataset.synthetic,
         dataset=_dataset(run, spec["fingerprint"], split, scored.notes),
@@ -88,9 +91,10 @@ def ok_record(
 def failed_record(
     run: RunConfig,
     spec: Mapping[str, Any],
+    *,
+    weights: Weights,
     split: Split | None,
     error: Exception,
-    *,
     stage: str | None,
     costs: Costs,
     started: datetime,
@@ -98,6 +102,7 @@ def failed_record(
     """The record of a run that an error stopped, with all that was known of it by then."""
     return new_record(
         spec=spec,
+        weights=_weights_label(weights),
         protocol_name=run.protocol_name,
         synthetic=run.dataset.synthetic,
         dataset=_dataset(run, spec["fingerprint"], split, ()),
@@ -109,6 +114,10 @@ def failed_record(
         error=failure_of(error, stage),
         hide=_hidden(run),
     )
+
+
+def _weights_label(weights: Weights) -> str:
+    return weights.source if weights.source == weights.label else f"{weights.source}: {weights.label}"
 
 
 def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engine_notes: Sequence[str]) -> DatasetInfo:

@@ -137,9 +137,17 @@ def _run_pending(
         with monitor.stage("write"):
             table = _table(split, truth, scored)
             record = ok_record(
-                run, spec, split, scored, report, costs=costs.plus(own), scores_sha256=table.sha256,
-                threads=torch.get_num_threads(), started=started,
-            )  # fmt: skip
+                run,
+                spec,
+                weights=prepared.weights,
+                split=split,
+                scored=scored,
+                report=report,
+                costs=costs.plus(own),
+                scores_sha256=table.sha256,
+                threads=torch.get_num_threads(),
+                started=started,
+            )
             store.write(record, table, examples.arrays(scored.anomaly_maps))
         yield run, outcome_of(run, spec=spec, status=OK, record=record)
 
@@ -213,7 +221,14 @@ def _failures(
         weights = prepared.weights if prepared else resolve_weights(run.backbone)
         spec = _spec(run, prepared.fingerprint if prepared else None, weights)
         record = failed_record(
-            run, spec, split, error, stage=monitor.current, costs=Costs.so_far(monitor), started=started
+            run,
+            spec,
+            weights=weights,
+            split=split,
+            error=error,
+            stage=monitor.current,
+            costs=Costs.so_far(monitor),
+            started=started,
         )
         try:
             store.write(record)
@@ -243,5 +258,6 @@ def outcome_of(
         metrics=record.values if record else {},
         seconds=sum(record.timing.seconds.values()) if record else 0.0,
         error=error,
+        notes=tuple(record.dataset.notes) if record else (),
         synthetic=run.dataset.synthetic,
     )

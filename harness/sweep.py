@@ -11,10 +11,11 @@ from harness.config import Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError
 from harness.experiment import expand, to_hydra
-from harness.outcome import FAILED, Outcome
+from harness.outcome import FAILED, OK, Outcome
 from harness.overrides import parse
 from harness.resolve import resolve
-from harness.terminal import make_display, print_outcome, print_plan, print_summary
+from harness.store import Store, write_runs_csv
+from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Sequence[str]]], list[Any]]
@@ -51,13 +52,13 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
         return ()
     for outcomes in launch(overrides):
         _finished.extend(outcomes)
+    for path in dict.fromkeys(job.execution.store for job in jobs):
+        write_runs_csv(path)
     print_summary(finished())
     return finished()
 
 
 def _check(jobs: Sequence[Job]) -> None:
-    from harness.store import Store
-
     for dataset, category in dict.fromkeys((job.runs[0].dataset, job.runs[0].category) for job in jobs):
         validate_request(dataset, category)
     for path in dict.fromkeys(job.execution.store for job in jobs):
@@ -79,8 +80,10 @@ def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, .
 
     job = resolve(config, protocol_name=protocol_name)
     first = job.runs[0]
-    outcomes = []
+    outcomes: list[Outcome] = []
     for outcome in run_job(job, make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")):
         print_outcome(outcome)
+        if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in outcomes):
+            print_notes(outcome)
         outcomes.append(outcome)
     return tuple(outcomes)

@@ -106,6 +106,14 @@ def print_outcome(outcome: Outcome) -> None:
     console().print(line, soft_wrap=True)
 
 
+def print_notes(outcome: Outcome) -> None:
+    """What the run's data or engine calls for, on standard error."""
+    for note in outcome.notes:
+        console(stderr=True).print(
+            Text(printable(f"note: {outcome.dataset}/{outcome.category}: {note}")), soft_wrap=True
+        )
+
+
 def print_summary(outcomes: Sequence[Outcome]) -> None:
     """A table of all runs, where there are several, then the ones that failed, each on a line."""
     out = console()

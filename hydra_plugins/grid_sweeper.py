@@ -26,7 +26,8 @@ class GridSweeper(BasicSweeper):
 
     def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, str]:
         """A job's configuration, and which protocol file it began with."""
-        assert self.hydra_context is not None and self.config is not None, "Hydra calls setup before sweep"
+        assert self.hydra_context is not None, "Hydra calls setup before sweep"
+        assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         protocol_name = str(config.hydra.runtime.choices.protocol)
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), protocol_name

@@ -61,8 +61,9 @@ def one_line_error(err: str) -> str:
 def test_a_run_leaves_a_record_and_the_second_does_nothing(run, request_for, tmp_path):
     store = tmp_path / "out"
     status, out, err = run(*request_for)
-    assert (status, err) == (0, "")
+    assert status == 0
     assert out.startswith("ok")
+    assert "209" in one_line_error(err), "the official counts differ, and nobody says so"
     (record,) = records(store)
     folder = next(store.glob("runs/mvtec/bottle/resnet18/seed42-*"))
     assert folder.name == f"seed42-{record['key']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -42,9 +43,12 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
     if not category or category in {".", ".."} or any(letter in "/\\\0\n\r\t" for letter in category):
         raise RequestError(f"category={category!r}: must be the name of one folder")
     _check_catalog(dataset, category)
-    if not dataset.root.is_dir():
+    if not os.path.isdir(dataset.root):
         raise RequestError(f"dataset.root={dataset.root}: no such folder; give the folder that holds the categories")
-    _check_folders(dataset, category)
+    try:
+        _check_folders(dataset, category)
+    except DataError as error:  # the root itself cannot be listed
+        raise RequestError(f"dataset.root={dataset.root}: {error}") from error
 
 
 def resolve_split(dataset: DatasetConfig, category: str) -> Split:
@@ -95,14 +99,14 @@ def _check_catalog(dataset: DatasetConfig, category: str) -> None:
 
 def _check_folders(dataset: DatasetConfig, category: str) -> None:
     root = _category_root(dataset, category)
-    if dataset.layout == "visa" and not (root / VISA_SPLIT).is_file():
+    if dataset.layout == "visa" and not os.path.isfile(root / VISA_SPLIT):
         raise RequestError(
             f"dataset.root={dataset.root}: has no {VISA_SPLIT}; give the folder VisA's archive unpacks to"
         )
-    if (root / category).is_dir() or (dataset.layout == "folder" and holds_images(root)):
+    if os.path.isdir(root / category) or (dataset.layout == "folder" and holds_images(root)):
         return
     there = subfolders(root)
-    if (root / "train").is_dir():
+    if "train" in there:
         hint = f"it looks like a category itself; give its parent, dataset.root={dataset.root.parent}"
     elif there:
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
@@ -116,9 +120,9 @@ def _category_root(dataset: DatasetConfig, category: str) -> Path:
     """The folder that holds the category folders: the root, or the one the archive wraps them in."""
     info = CATALOG.get(dataset.name)
     wrapper = info.archive.folder if info and info.archive else ""
-    if wrapper and not (dataset.root / category).is_dir() and (dataset.root / wrapper / category).is_dir():
-        return dataset.root / wrapper
-    return dataset.root
+    wrapped = dataset.root / wrapper
+    # os.path rather than Path: a name that is too long, or a folder above that cannot be read, is no exception here.
+    return wrapped if os.path.isdir(wrapped / category) and not os.path.isdir(dataset.root / category) else dataset.root
 
 
 def _suggest(name: str, names: Collection[str]) -> str:

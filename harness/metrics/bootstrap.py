@@ -35,25 +35,25 @@ def draw(labels: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
 
 
 def resampled(
-    histograms: ImageHistograms, draws: np.ndarray, *, fpr_limit: float, chunk: int = CHUNK
+    histograms: ImageHistograms, draws: np.ndarray, *, fpr_limit: float | None = None, chunk: int = CHUNK
 ) -> dict[str, np.ndarray]:
     """Every metric on every resample.
 
     Args:
         histograms: of the images; from image scores the results are exact, from pixels as accurate as these say.
         draws: (B, N) float64, whole: how often each resample holds each image.
-        fpr_limit: of AUPRO.
+        fpr_limit: of AUPRO; None leaves AUPRO out.
         chunk: resamples at a time.
 
     Returns:
-        `auroc`, `f1_max`, `f1_adaptive` and, where the histograms know regions, `aupro`: (B,) float64 each, NaN where
-        a resample lacks one class.
+        `auroc`, `f1_max`, `f1_adaptive` and, from pixels, `aupro`: (B,) float64 each, NaN where a resample lacks one
+        class.
     """
     parts = [_metrics(histograms, draws[i : i + chunk], fpr_limit) for i in range(0, len(draws), chunk)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float) -> dict[str, np.ndarray]:
+def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float | None) -> dict[str, np.ndarray]:
     positives = draws @ histograms.positives
     negatives = draws @ histograms.negatives
     true = _from_the_top(positives)
@@ -67,7 +67,7 @@ def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float) -
             "f1_max": (2 * true / (true + false + n_positives)).max(axis=1),
             "f1_adaptive": _adaptive(histograms.atoms, positives, negatives, true, false),
         }
-        if histograms.overlap is not None and histograms.regions is not None:
+        if fpr_limit is not None and histograms.overlap is not None and histograms.regions is not None:
             area = ramp_area((false - negatives) / n_negatives, false / n_negatives, fpr_limit)
             overlap = ((draws @ histograms.overlap) * area).sum(axis=1) * OVERLAP_UNIT
             result["aupro"] = overlap / (draws @ histograms.regions) / fpr_limit

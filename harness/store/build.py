@@ -29,6 +29,7 @@ LONGEST_MESSAGE = 2000
 def new_record(
     *,
     spec: Mapping[str, Any],
+    weights: str,
     protocol_name: str,
     synthetic: bool,
     dataset: DatasetInfo,
@@ -60,6 +61,7 @@ def new_record(
     """
     told = {name: value if math.isfinite(value) else None for name, value in (engine_metrics or {}).items()}
     outside_the_key = {
+        "weights": weights,
         "protocol_name": protocol_name,
         "synthetic": synthetic,
         "metrics": metrics.model_dump() if metrics else None,
@@ -89,7 +91,7 @@ def failure_of(error: BaseException, stage: str | None) -> Failure:
     message = " ".join(str(error).split()) or type(error).__name__
     if len(message) > LONGEST_MESSAGE:
         message = f"{message[:LONGEST_MESSAGE]} …"
-    return Failure(type=type(error).__name__, message=_unicode(message), stage=stage)
+    return Failure(type=type(error).__name__, message=message, stage=stage)
 
 
 def timestamp(moment: datetime) -> str:
@@ -115,8 +117,3 @@ def _portable(value: object, hide: Mapping[str, Path]) -> object:
     if isinstance(value, list):
         return [_portable(item, hide) for item in value]
     return value
-
-
-def _unicode(text: str) -> str:
-    """A file name that is no UTF-8 reaches Python as lone surrogates, which no JSON file can hold."""
-    return text.encode("utf-8", "backslashreplace").decode()

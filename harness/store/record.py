@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from harness.config import run_key
 from harness.store.fields import FAILED, IMAGE_METRICS, METRICS, OK, PIXEL_METRICS
@@ -17,7 +17,13 @@ def _utc(text: str) -> str:
     return text
 
 
+def _readable(text: object) -> object:
+    return text.encode("utf-8", "backslashreplace").decode() if isinstance(text, str) else text
+
+
 Text = Annotated[str, Field(min_length=1)]
+FreeText = Annotated[str, BeforeValidator(_readable), Field(min_length=1)]
+"""May name a file whose name is no UTF-8: Python shows it as lone surrogates, JSON holds it as readable escapes."""
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
@@ -105,7 +111,7 @@ class DatasetInfo(_Model):
     n_test_normal: Count | None
     n_test_anomalous: Count | None
     has_masks: bool | None
-    notes: list[Text]
+    notes: list[FreeText]
     """What a reader should know, for example counts that differ from the official ones."""
 
 
@@ -181,7 +187,7 @@ class Failure(_Model):
 
     type: Text
     """The exception's class."""
-    message: Text
+    message: FreeText
     """One line."""
     stage: Text | None
     """The stage it came in; None before the first."""
@@ -195,6 +201,8 @@ class RunRecord(_Model):
     status: Literal["ok", "failed"]
     synthetic: bool
     """The images were drawn by the harness."""
+    weights: Text
+    """Where the backbone's weights came from (timm, file, package, random) and their name: a label, outside the key."""
     protocol_name: Text
     """Which file of configs/protocol the run started from: a label, outside the key."""
     spec: Spec

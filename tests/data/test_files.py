@@ -73,14 +73,26 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_an_absurdly_large_image_is_refused_by_its_header_in_silence(tmp_path, recwarn):
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_absurdly_large_image_is_refused_by_its_header(tmp_path):
     for side in (9_500, 20_000):  # between Pillow's warning and its error, and above both
         save_header(tmp_path / "big.png", side, side)
         with pytest.raises(DataError, match=r"^big\.png: larger than 89 megapixels"):
             read_header(tmp_path, "big.png")
-    assert not recwarn.list
     save_header(tmp_path / "big.png", 9_400, 9_500)
     assert read_header(tmp_path, "big.png") == Header(width=9_400, height=9_500, mode="RGB")
+
+
+def test_the_refusal_is_one_line_and_not_pillows_warning_beside_it(tmp_path, project):
+    save_header(tmp_path / "big.png", 9_500, 9_500)
+    code = (
+        "import sys; from pathlib import Path; from harness.data.files import read_header, DataError\n"
+        "try: read_header(Path(sys.argv[1]), 'big.png')\n"
+        "except DataError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project)
+    assert (run.stdout.count("\n"), run.stderr) == (1, "")
 
 
 def test_nothing_heavy_is_imported_to_resolve_a_split(project):

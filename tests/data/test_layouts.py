@@ -61,6 +61,18 @@ def test_a_root_that_is_a_category_is_recognised(root):
         validate_request(request(root / "bottle"), "bottle")
 
 
+def test_a_root_that_cannot_be_listed_and_a_name_that_is_too_long(root, monkeypatch):
+    with pytest.raises(RequestError, match="has no folder xxxx"):
+        validate_request(request(root), "x" * 300)
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("harness.data.files.os.scandir", denied)
+    with pytest.raises(RequestError, match=r"^dataset\.root=.*: cannot be read \(Permission denied\); check its perm"):
+        validate_request(request(root), "gone")
+
+
 def test_an_empty_root_and_a_crowded_one(tmp_path):
     with pytest.raises(RequestError, match=r"has no folder x; the folder is empty$"):
         validate_request(request(tmp_path), "x")

@@ -334,6 +334,7 @@ def test_a_missing_image_and_one_that_became_a_folder(drawn_mvtec):
         list(SplitSource(split, protocol()).train_batches())
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_absurdly_large_image_is_refused_before_it_is_decoded(drawn_mvtec, monkeypatch):
     from harness.data import loader
 

@@ -110,6 +110,7 @@ def make_parts(spec: dict[str, Any] | None = None, **changes: Any) -> dict[str, 
     spec = spec or make_spec()
     parts = {
         "spec": spec,
+        "weights": "file: resnet18.safetensors",
         "protocol_name": "paper",
         "synthetic": False,
         "dataset": make_dataset(spec),

@@ -179,6 +179,10 @@ def test_failure_of_any_exception():
     )
 
 
+def test_a_note_may_name_a_file_that_is_no_utf8():
+    assert make_ok(dataset=make_dataset(make_spec(), notes=["caf\udce9.png"])).dataset.notes == [r"caf\udce9.png"]
+
+
 def test_a_records_parts_are_strict():
     with pytest.raises(ValidationError):
         Timing(seconds={"decode": "5"}, images_per_second=None)

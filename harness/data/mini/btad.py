@@ -78,7 +78,7 @@ class Flange(Subject):
             lit = (self.u - at[0] + self.v - at[1]) / 8
             return self.stain(
                 picture,
-                0.75 * cover(dent, 2),
+                dice.uniform(0.2, 0.8) * cover(dent, 2),
                 shade((110, 112, 116), 1.0 + 0.55 * np.minimum(np.maximum(lit, -1.0), 1.0)),
             )
         start = polar(dice.uniform(42, 66), turns)
@@ -86,7 +86,7 @@ class Flange(Subject):
             dice, start, turns + dice.sign() * 0.25 + dice.uniform(-0.08, 0.08), dice.uniform(24, 40), 4, 0.04
         )
         inside = cover(stroke(self.u, self.v, points, 0.9)) * cover(self.r - 76)
-        return self.stain(picture, 0.8 * inside, (226, 228, 232))
+        return self.stain(picture, dice.uniform(0.1, 0.7) * inside, (226, 228, 232))
 
 
 class Wood(Subject):
@@ -129,7 +129,7 @@ class Wood(Subject):
         spill = blob(self.u, self.v, at, dice.uniform(8, 15), dice, 0.3) + 2 * texture(self.u / 4, self.v / 4)
         return self.stain(
             picture,
-            dice.uniform(0.25, 0.5) * ramp(spill, 2, -3),
+            dice.uniform(0.25, 0.5) * cover(spill, 4),
             dice.pick(((70, 48, 40), (96, 92, 110), (86, 100, 70))),
         )
 
@@ -179,7 +179,7 @@ class Wheel(Subject):
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
         if defect == "chip":
             at = polar(dice.uniform(53, 56), dice.uniform(0, 1))
-            chip = blob(self.u, self.v, at, dice.uniform(3.5, 6), dice, 0.25)
+            chip = blob(self.u, self.v, at, dice.uniform(2.0, 5.5), dice, 0.25)
             inside = cover(chip) * cover(self.r - 56) * cover(49.5 - self.r)
             return self.stain(picture, inside, shade((74, 72, 70), 1.0 + 0.5 * ramp(chip, -2, 0)))
         if defect == "crack":
@@ -190,8 +190,8 @@ class Wheel(Subject):
                 dice, (start[0] - side[0], start[1] - side[1]), spoke + 0.25 + dice.uniform(-0.06, 0.06), 13, 4, 0.09
             )
             inside = cover(stroke(self.u, self.v, points, 0.8)) * cover(self._spokes())
-            return self.stain(picture, inside, (58, 58, 60))
+            return self.stain(picture, dice.uniform(0.2, 1.0) * inside, (58, 58, 60))
         at = polar(dice.uniform(20, 66), dice.uniform(0, 1))
         texture = Noise(dice.child("dirt"))
         dirt = blob(self.u, self.v, at, dice.uniform(5, 9), dice, 0.3) + 2 * texture(self.u / 3, self.v / 3)
-        return self.stain(picture, 0.75 * ramp(dirt, 2, -2), (112, 88, 58))
+        return self.stain(picture, dice.uniform(0.2, 0.8) * cover(dirt, 3), (112, 88, 58))

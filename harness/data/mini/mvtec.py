@@ -41,6 +41,8 @@ class Bottle(Subject):
         self.centre: Point = (dice.uniform(-2.0, 2.0), dice.uniform(-2.0, 2.0))
         self.radius = dice.uniform(75.0, 77.0)
         self.lamps = dice.uniform(-0.015, 0.015)
+        self.glow = dice.uniform(0.2, 0.7)
+        self.bottom: Point = (dice.uniform(-10, 14), dice.uniform(-10, 14))
         self.dx, self.dy = self.x - self.centre[0], self.y - self.centre[1]
         self.r = length(self.dx, self.dy) * (76.0 / self.radius)
 
@@ -72,20 +74,22 @@ class Bottle(Subject):
         picture = over(picture, 0.95 * np.minimum(lamps, 1.0) * cover(np.abs(r - 46) - 2.5, 3), (252, 250, 246))
         picture = over(picture, 0.5 * cover(np.abs(r - 53) - 0.8, 1.5), (190, 170, 150))
         picture = over(picture, cover(r - 38), (17, 14, 15))
-        depth = 0.5 * ramp(length(self.dx - 9, self.dy - 7), 28, 4)
-        return over(picture, depth, (52, 44, 42))
+        glints = Noise(self.dice.child("glints"))
+        depth = self.glow * ramp(length(self.dx - self.bottom[0], self.dy - self.bottom[1]), 30, 3)
+        depth = depth + 0.4 * ramp(glints((self.x + self.y) / 11, (self.x - self.y) / 11), 0.2, 1.1) * ramp(r, 37, 30)
+        return over(picture, np.minimum(depth, 1.0), (74, 62, 56))
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
         if defect == "contamination":
             at = polar(dice.uniform(6, 30), dice.uniform(0, 1))
-            smear = cover(blob(self.dx, self.dy, at, dice.uniform(4.5, 9), dice, 0.35), 2)
+            smear = cover(blob(self.dx, self.dy, at, dice.uniform(3.5, 9), dice, 0.3), 2)
             texture = Noise(dice.child("smear"))
-            colour = dice.pick(((176, 170, 160), (128, 104, 76), (92, 96, 98)))
-            return self.stain(picture, 0.85 * smear, shade(colour, 1.0 + 0.3 * texture(self.x / 3, self.y / 3)))
+            colour = dice.pick(((176, 170, 160), (128, 104, 76), (92, 96, 98), (60, 52, 48)))
+            return self.stain(picture, dice.uniform(0.35, 0.9) * smear, shade(colour, 1.0 + 0.3 * texture(self.x / 3, self.y / 3)))
         large = defect == "broken_large"
         turns = dice.uniform(0, 1)
         at = polar(74 if large else 57, turns)
-        size = dice.uniform(18, 25) if large else dice.uniform(5.5, 9)
+        size = dice.uniform(16, 25) if large else dice.uniform(1.0, 6.5)
         bite = blob(self.dx, self.dy, at, size, dice, 0.3)
         inside = cover(bite) * cover(self.r - 76)
         shards = Noise(dice.child("shards"))
@@ -205,7 +209,8 @@ class Hazelnut(Subject):
         self.u, self.v = turned(self.x, self.y, self.centre, dice.uniform(-0.16, 0.16))
         self.semi: Point = (dice.uniform(60, 64), dice.uniform(66, 70))
         self.outline = ellipse(self.u, self.v, self.semi)
-        self.cap: Point = (dice.uniform(-6, 6), self.semi[1] - dice.uniform(6, 14))
+        self.cap: Point = (dice.uniform(-8, 8), self.semi[1] - dice.uniform(4, 16))
+        self.tone = dice.uniform(0.86, 1.1)
 
     def paint(self) -> Floats:
         ground = Noise(self.dice.child("ground"))
@@ -215,7 +220,7 @@ class Hazelnut(Subject):
         streak, mottle = Noise(self.dice.child("streaks")), Noise(self.dice.child("mottle"))
         meridian = a / np.maximum(np.sqrt(np.maximum(1.0 - b * b, 0.0)), 0.2)
         lines = streak(meridian * 9 + 20, b * 1.3 + 20) * 0.6 + streak(meridian * 22 + 40, b * 2.2 + 10) * 0.4
-        tone = (0.42 + 0.66 * height) * (1.0 + 0.2 * lines + 0.09 * mottle(self.u / 11, self.v / 11))
+        tone = self.tone * (0.42 + 0.66 * height) * (1.0 + 0.2 * lines + 0.09 * mottle(self.u / 11, self.v / 11))
         inside = cover(self.outline)
         picture = over(picture, inside, shade((150, 92, 52), tone))
         shine = ramp(length(self.x - self.centre[0] + 20, self.y - self.centre[1] + 24), 36, 4)
@@ -231,19 +236,20 @@ class Hazelnut(Subject):
         if defect == "crack":
             heading = dice.uniform(0.17, 0.33)
             points = wander(dice, (at[0], dice.uniform(-52, -30)), heading, dice.uniform(44, 72), 8, 0.1)
-            radii = [0.5, *[dice.uniform(1.2, 2.6) for _ in points[2:]], 0.5]
+            widest = dice.uniform(0.8, 2.4)
+            radii = [0.4, *[dice.uniform(0.5, 1.0) * widest for _ in points[2:]], 0.4]
             line = cover(stroke(self.u, self.v, points, radii)) * inside
             return self.stain(picture, line, (28, 16, 10))
         if defect == "cut":
             end = polar(dice.uniform(22, 36), dice.uniform(0, 1))
             distance = stroke(self.u, self.v, [at, (at[0] + end[0], at[1] + end[1])], [1.0, 1.9])
-            return self.stain(picture, 0.8 * cover(distance) * inside, (214, 176, 132))
+            return self.stain(picture, dice.uniform(0.15, 0.6) * cover(distance) * inside, (214, 176, 132))
         if defect == "hole":
-            distance = blob(self.u, self.v, at, dice.uniform(3.2, 5.2), dice, 0.12)
+            distance = blob(self.u, self.v, at, dice.uniform(1.0, 3.6), dice, 0.12)
             rim = 0.7 * cover(distance - 1.6) * inside
             holed = over(picture, rim, (196, 152, 106))
             return Damage(over(holed, cover(distance) * inside, (22, 14, 10)), rim)
         u, v = turned(self.u, self.v, at, dice.uniform(-0.1, 0.1))
         bars = np.minimum(box(u, v, (0, -8), (26, 5)), box(u, v, (0, 0), (5, 20)))
         bars = np.minimum(bars, box(u, v, (0, 9), (18, 4)))
-        return self.stain(picture, 0.75 * cover(bars) * inside, (214, 216, 220))
+        return self.stain(picture, dice.uniform(0.12, 0.5) * cover(bars) * inside, (214, 216, 220))

@@ -206,7 +206,7 @@ class Board(Subject):
             return Damage(over(picture, inside, self._bare()), inside)
         if defect == "bent":
             pin = dice.pick(self.pins)
-            knee = (pin + dice.sign() * dice.uniform(3, 6), dice.uniform(47, 50))
+            knee = (pin + dice.sign() * dice.uniform(1.5, 4.5), dice.uniform(47, 50))
             crooked = cover(stroke(u, v, [(pin, 41.5), knee, (knee[0] + dice.uniform(-2, 2), 54)], 1.6))
             straight = cover(stroke(u, v, [(pin, 42), (pin, 52)], 2.6))
             bent = over(over(picture, straight, self._bare()), crooked, self.pin_colour)
@@ -221,10 +221,10 @@ class Board(Subject):
         if defect == "scratch":
             start = (dice.uniform(-80, 70), dice.uniform(-36, -20))
             points = wander(dice, start, dice.uniform(0.1, 0.4), dice.uniform(22, 40), 3, 0.03)
-            return self.stain(picture, 0.75 * cover(stroke(u, v, points, 0.8)), (206, 214, 196))
+            return self.stain(picture, dice.uniform(0.3, 0.7) * cover(stroke(u, v, points, 0.7)), (206, 214, 196))
         at = (dice.pick((-56, 56, 0)) + dice.uniform(-14, 14), dice.uniform(-20, 22))
-        burn = blob(u, v, at, dice.uniform(5, 9), dice, 0.3)
-        return self.stain(picture, 0.8 * ramp(burn, 1, -4), (64, 42, 24))
+        burn = blob(u, v, at, dice.uniform(2.5, 6), dice, 0.3)
+        return self.stain(picture, dice.uniform(0.25, 0.6) * cover(burn, 2), (64, 42, 24))
 
 
 class Cashew(Subject):
@@ -286,9 +286,9 @@ class Cashew(Subject):
         if defect == "burnt":
             texture = Noise(dice.child("burn"))
             burn = blob(self.u, self.v, at, dice.uniform(5, 10), dice, 0.3) + 2 * texture(self.u / 3, self.v / 3)
-            return self.stain(picture, 0.7 * ramp(burn, 2, -4) * inside, (88, 54, 30))
+            return self.stain(picture, dice.uniform(0.25, 0.7) * cover(burn, 4) * inside, (88, 54, 30))
         if defect == "hole":
-            hole = blob(self.u, self.v, at, dice.uniform(2.2, 3.6), dice, 0.2)
+            hole = blob(self.u, self.v, at, dice.uniform(1.4, 3.2), dice, 0.2)
             return self.stain(picture, cover(hole) * inside, shade((58, 38, 24), 1.0 + 0.6 * ramp(hole, -2, 0)))
         points = wander(dice, at, dice.uniform(0, 1), dice.uniform(18, 32), 3, 0.05)
-        return self.stain(picture, 0.65 * cover(stroke(self.u, self.v, points, 0.9)) * inside, (150, 112, 72))
+        return self.stain(picture, dice.uniform(0.35, 0.7) * cover(stroke(self.u, self.v, points, 0.9)) * inside, (150, 112, 72))

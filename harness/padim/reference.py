@@ -1,0 +1,206 @@
+"""The reference engine: the same run through anomalib's own Engine, as the oracle of the streaming one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import RequestError
+from harness.padim.backbone import load_network
+from harness.padim.engine import Scores
+from harness.padim.indices import draw_indices, indices_sha256
+from harness.padim.isolation import exact_arithmetic, one_thread, preserved_random_state, silence
+
+if TYPE_CHECKING:
+    from anomalib.metrics import Evaluator
+    from anomalib.models import Padim
+    from lightning.pytorch import Callback
+
+    from harness.config import BackboneConfig, ProtocolConfig
+    from harness.monitor import Monitor
+    from harness.padim.backbone import Weights
+    from harness.padim.engine import ImageSource, Variant
+
+ANOMALIB_EPSILON = 0.01001
+"""What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
+ANOMALIB_BLUR_SIGMA = 4
+
+
+def run_reference(
+    source: ImageSource,
+    *,
+    backbone: BackboneConfig,
+    weights: Weights,
+    protocol: ProtocolConfig,
+    variants: tuple[Variant, ...],
+    device: str,
+    monitor: Monitor,
+) -> tuple[Scores, ...]:
+    """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
+
+    Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
+    normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread for
+    the inverse, which breaks on several. The working folder, torch's switches and all generators are left as they were.
+
+    Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
+
+    Raises:
+        RequestError: a blur that anomalib cannot do.
+    """
+    if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
+        raise RequestError(
+            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
+            "take engine=streaming"
+        )
+    with silence(), exact_arithmetic(device), preserved_random_state():
+        return tuple(
+            _run_variant(source, variant, backbone, weights, protocol, device, monitor) for variant in variants
+        )
+
+
+def _run_variant(
+    source: ImageSource,
+    variant: Variant,
+    backbone: BackboneConfig,
+    weights: Weights,
+    protocol: ProtocolConfig,
+    device: str,
+    monitor: Monitor,
+) -> Scores:
+    from anomalib.engine import Engine
+
+    with monitor.stage("load"):
+        indices = draw_indices(variant, backbone)
+        model = _build_model(source, variant, backbone, weights, indices)
+        datamodule = source.datamodule()
+        recorder, recorded = _recorder()
+    with TemporaryDirectory() as folder:
+        # Barebones is the only way to have no checkpoint: enable_checkpointing=False is refused by anomalib's own.
+        engine = Engine(
+            callbacks=[recorder],
+            default_root_dir=Path(folder),
+            barebones=True,
+            accelerator="gpu" if device == "cuda" else "cpu",
+        )
+        with monitor.stage("fit", source.n_train) as advance:
+            recorded.advance = advance
+            engine.fit(model=model, datamodule=datamodule)
+        with monitor.stage("score", source.n_test) as advance:
+            recorded.advance = advance
+            printed = engine.test(model=model, datamodule=datamodule, verbose=False)
+    if recorded.paths != list(datamodule.test_data.samples["image_path"]):
+        raise RuntimeError("anomalib's Engine did not test the images in the order of its dataset")
+    return Scores(
+        image_scores=np.concatenate(recorded.scores).astype(np.float32, copy=False),
+        anomaly_maps=np.concatenate(recorded.maps).astype(np.float32, copy=False),
+        indices_sha256=indices_sha256(indices),
+        own_metrics={name: float(value) for name, value in printed[0].items() if value is not None},
+        notes=_notes(protocol),
+    )
+
+
+def _build_model(
+    source: ImageSource, variant: Variant, backbone: BackboneConfig, weights: Weights, indices: np.ndarray
+) -> Padim:
+    """Return anomalib's Padim with our weights, and with our indices where the sampler is not its own."""
+    import torch
+    from anomalib.models import Padim
+    from anomalib.pre_processing import PreProcessor
+    from lightning.pytorch import seed_everything
+
+    class SafePadim(Padim):
+        def fit(self) -> None:
+            with one_thread():
+                super().fit()
+
+    network = load_network(backbone, weights)
+    pre_processor = PreProcessor(transform=source.transform)
+    evaluator = _evaluator()
+    # Right before the constructor, which draws the indices.
+    seed_everything(variant.seed, workers=True, verbose=False)
+    model = SafePadim(
+        backbone=backbone.architecture,
+        layers=list(backbone.layers),
+        pre_trained=False,
+        n_features=variant.n_features,
+        pre_processor=pre_processor,
+        evaluator=evaluator,
+        visualizer=False,
+    )
+    model.model.feature_extractor = network
+    ours = torch.from_numpy(indices)
+    if variant.index_sampler == "anomalib_v2" and not torch.equal(model.model.idx, ours):
+        raise RuntimeError("anomalib's Padim drew other indices than draw_indices says")
+    model.model.idx.copy_(ours)
+    return model
+
+
+def _evaluator() -> Evaluator:
+    """anomalib's default metrics, and F1Max; those of pixels give nothing where there are no masks."""
+    from anomalib.metrics import AUROC, Evaluator, F1Max, F1Score
+
+    image, pixel = {"prefix": "image_"}, {"prefix": "pixel_", "strict": False}
+    return Evaluator(
+        test_metrics=[
+            AUROC(fields=["pred_score", "gt_label"], **image),
+            F1Max(fields=["pred_score", "gt_label"], **image),
+            F1Score(fields=["pred_label", "gt_label"], **image),
+            AUROC(fields=["anomaly_map", "gt_mask"], **pixel),
+            F1Max(fields=["anomaly_map", "gt_mask"], **pixel),
+            F1Score(fields=["pred_mask", "gt_mask"], **pixel),
+        ]
+    )
+
+
+class _Recorded:
+    """Raw test outputs in the order of the test loader."""
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.scores: list[np.ndarray] = []
+        self.maps: list[np.ndarray] = []
+        self.advance: Callable[[int], None] = lambda _: None
+
+
+def _recorder() -> tuple[Callback, _Recorded]:
+    """Return a callback that records raw test outputs, and what it records into.
+
+    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
+    batch before it is normalised.
+    """
+    from lightning.pytorch import Callback
+
+    recorded = _Recorded()
+
+    class Recorder(Callback):
+        def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:  # noqa: ANN401
+            recorded.advance(len(batch.image))
+
+        def on_test_batch_end(
+            self,
+            _trainer: Any,  # noqa: ANN401
+            _module: Any,  # noqa: ANN401
+            outputs: Any,  # noqa: ANN401
+            _batch: Any,  # noqa: ANN401
+            _index: int,
+            _loader: int = 0,
+        ) -> None:
+            recorded.paths += outputs.image_path
+            recorded.scores.append(outputs.pred_score.flatten().cpu().numpy().copy())
+            recorded.maps.append(outputs.anomaly_map.squeeze(1).cpu().numpy().copy())
+            recorded.advance(len(outputs.image_path))
+
+    return Recorder(), recorded
+
+
+def _notes(protocol: ProtocolConfig) -> tuple[str, ...]:
+    if protocol.epsilon == ANOMALIB_EPSILON:
+        return ()
+    return (
+        f"anomalib's Engine adds {ANOMALIB_EPSILON} to the diagonal, not protocol.epsilon={protocol.epsilon}: maps differ "
+        "from the streaming engine's by up to 5e-4, relatively, where protocol.epsilon is 0.01",
+    )
