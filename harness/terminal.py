@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -45,40 +54,44 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class ProgressDisplay(Display):
-    """A bar with stage and rate on a terminal's standard error; gone when the run ends."""
+    """A bar with stage and rate on a terminal's standard error; gone when the stage ends."""
 
     def __init__(self, label: str) -> None:
         self._label = printable(label)
+        self._progress: Progress | None = None
+        self._task = TaskID(0)
+
+    def begin(self, stage: str, total: int | None) -> None:
+        """Show the stage; without a total the bar only moves."""
+        counted = (MofNCompleteColumn(), _Rate()) if total is not None else ()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            _Rate(),
+            *counted,
             TimeElapsedColumn(),
             console=console(stderr=True),
             transient=True,
         )
-        self._task = self._progress.add_task(self._label, total=None)
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Show the stage; without a total the bar only moves."""
+        self._task = self._progress.add_task(f"{self._label}  {stage}", total=total)
         self._progress.start()
-        self._progress.reset(self._task, total=total, description=f"{self._label}  {stage}")
 
     def advance(self, n: int) -> None:
         """Move the bar by `n` images."""
-        self._progress.advance(self._task, n)
+        if self._progress:
+            self._progress.advance(self._task, n)
 
     def end(self) -> None:
-        """Take the bar away until the next stage begins."""
-        self._progress.stop()
+        """Take the bar away."""
+        if self._progress:
+            self._progress.stop()
+        self._progress = None
 
 
 class _Rate(ProgressColumn):
     """Images a second."""
 
     def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.0f}/s" if task.speed else "")
+        return Text(f"{task.speed:.0f} images/s" if task.speed else "")
 
 
 def make_display(label: str) -> Display | None:
