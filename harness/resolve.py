@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from platformdirs import user_cache_path
 
 from harness.config import (
     BackboneConfig,
@@ -17,12 +18,15 @@ from harness.config import (
     ProtocolConfig,
     RunConfig,
 )
+from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import PROJECT
 from harness.overrides import WEIGHT_WORDS
 
 DEFAULT_STORE = PROJECT / "results"
+SYNTHETIC_STORE = PROJECT / "smoke"
+"""Where runs on drawn images go: never beside real ones."""
 
 
 def resolve(config: DictConfig, *, protocol_name: str) -> Job:
@@ -60,7 +64,8 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             values["seeds"] if values["seeds"] is not None else [values["seed"]],
         )
     )
-    store = Path(values["store"]) if values["store"] else DEFAULT_STORE
+    default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
+    store = Path(values["store"]) if values["store"] else default_store
     return Job(runs, Execution(store=store, threads=values["threads"], workers=values["workers"]))
 
 
@@ -70,12 +75,19 @@ def _as_list(value: Any) -> list[Any]:
 
 def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     root, name = values["root"], values["name"]
+    if root is None and values["synthetic"]:
+        root = mini_root(name)
     if root is None and data_root is None:
         raise RequestError(
             f"dataset.root: is not given; give dataset.root=PATH (the folder that holds {name}'s category folders), "
             f"or data_root=PATH or the environment variable DATA_ROOT (a folder that holds {name}/)"
         )
     return DatasetConfig(**{**values, "root": Path(root) if root is not None else Path(str(data_root)) / name})
+
+
+def mini_root(dataset: str) -> Path:
+    """Where a drawn dataset lies when nobody says otherwise: in the user's cache, by the version of the drawing."""
+    return user_cache_path("vad-harness", appauthor=False) / f"mini-v{MINI_VERSION}" / dataset
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.config import Job
+from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError
 from harness.experiment import expand, to_hydra
@@ -15,7 +15,7 @@ from harness.outcome import FAILED, OK, Outcome
 from harness.overrides import parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
-from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_summary
+from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Sequence[str]]], list[Any]]
@@ -59,10 +59,25 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
 
 
 def _check(jobs: Sequence[Job]) -> None:
+    for dataset in dict.fromkeys(job.runs[0].dataset for job in jobs if job.runs[0].dataset.synthetic):
+        draw_where_missing(dataset)
     for dataset, category in dict.fromkeys((job.runs[0].dataset, job.runs[0].category) for job in jobs):
         validate_request(dataset, category)
     for path in dict.fromkeys(job.execution.store for job in jobs):
         Store(path).check_writable()
+
+
+def draw_where_missing(dataset: DatasetConfig) -> None:
+    """Draw a dataset of the mini benchmark, once: later sweeps find it.
+
+    Raises:
+        RequestError: its root holds something else, or cannot be written.
+    """
+    from harness.data.mini.write import is_complete, write_dataset
+
+    if not is_complete(dataset.name, dataset.root):
+        print_status(f"drawing {dataset.name} (once)")
+        write_dataset(dataset.name, dataset.root)
 
 
 def _plan(job: Job) -> tuple[Outcome, ...]:

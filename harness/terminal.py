@@ -119,6 +119,12 @@ def print_outcome(outcome: Outcome) -> None:
     console().print(line, soft_wrap=True)
 
 
+def print_status(text: str) -> None:
+    """What takes a moment before the first run, on standard error of a terminal."""
+    if sys.stderr.isatty():
+        console(stderr=True).print(Text(printable(text)))
+
+
 def print_notes(outcome: Outcome) -> None:
     """What the run's data or engine calls for, on standard error."""
     for note in outcome.notes:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from harness.data.mini.counts import COUNTS
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -147,6 +149,25 @@ BTAD = DatasetInfo(
     ),
 )
 
-# The drawn mini_* datasets belong here too, with `archive=None` and the counts that the drawing makes.
-CATALOG: Mapping[str, DatasetInfo] = MappingProxyType({info.name: info for info in (MVTEC, VISA, BTAD)})
+
+def _drawn(model: DatasetInfo) -> DatasetInfo:
+    """The mini benchmark's stand-in for a dataset: its layout, its categories of the paper, drawn images."""
+    name = f"mini_{model.name}"
+    return DatasetInfo(
+        name=name,
+        title=f"mini {model.title} (drawn)",
+        layout=model.layout,
+        licence="Apache-2.0",
+        licence_url="https://www.apache.org/licenses/LICENSE-2.0",
+        homepage="",
+        citation="Drawn by this harness (harness/data/mini); it stands in for no published dataset.",
+        archive=None,
+        categories=MappingProxyType({category: Counts(*counts) for category, counts in COUNTS[name].items()}),
+    )
+
+
+PUBLISHED = (MVTEC, VISA, BTAD)
+CATALOG: Mapping[str, DatasetInfo] = MappingProxyType(
+    {info.name: info for info in (*PUBLISHED, *(_drawn(info) for info in PUBLISHED))}
+)
 """By name. A dataset that is not here is taken as it is found, without official counts."""

@@ -44,9 +44,15 @@ class Flange(Subject):
         """Brightness of turned metal: rings from the lathe, two fans of reflected light."""
         rings, spots = Noise(self.dice.child("rings")), Noise(self.dice.child("spots"))
         fans = cosine(2 * angle(self.u, self.v) + 0.3)
-        return 1.0 + 0.1 * fans + 0.06 * rings(self.r / 1.3, 0 * self.r + 7) + 0.03 * spots(self.u / 6, self.v / 6)
+        return (
+            1.0
+            + 0.1 * fans
+            + 0.06 * rings(self.r / 1.3, np.full_like(self.r, 7.0))
+            + 0.03 * spots(self.u / 6, self.v / 6)
+        )
 
     def paint(self) -> Floats:
+        """Ground, disc and its bevel, groove, hub, bore, then the bolts."""
         ground = Noise(self.dice.child("ground"))
         picture = shade((26, 27, 30), 1.0 + 0.1 * ground(self.x / 8, self.y / 8))
         metal, r = self._metal(), self.r
@@ -67,6 +73,7 @@ class Flange(Subject):
         return picture
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A bolt that is missing, a dent, or a bright scratch."""
         if defect == "missing_bolt":
             away = disc(self.u, self.v, dice.pick(self.bolts), 0)
             inside = cover(away - 8)
@@ -74,23 +81,22 @@ class Flange(Subject):
         turns = dice.uniform(0, 1)
         if defect == "dent":
             at = polar(dice.uniform(50, 66), turns)
-            dent = blob(self.u, self.v, at, dice.uniform(5, 8), dice, 0.2)
+            dent = blob(self.u, self.v, at, dice.uniform(5, 8), dice, roughness=0.2)
             lit = (self.u - at[0] + self.v - at[1]) / 8
             return self.stain(
                 picture,
-                dice.uniform(0.2, 0.8) * cover(dent, 2),
+                dice.uniform(0.3, 0.8) * cover(dent, 2),
                 shade((110, 112, 116), 1.0 + 0.55 * np.minimum(np.maximum(lit, -1.0), 1.0)),
             )
         start = polar(dice.uniform(42, 66), turns)
-        points = wander(
-            dice, start, turns + dice.sign() * 0.25 + dice.uniform(-0.08, 0.08), dice.uniform(24, 40), 4, 0.04
-        )
+        heading = turns + dice.sign() * 0.25 + dice.uniform(-0.08, 0.08)
+        points = wander(dice, start, heading, dice.uniform(24, 40), steps=4, wobble=0.04)
         inside = cover(stroke(self.u, self.v, points, 0.9)) * cover(self.r - 76)
-        return self.stain(picture, dice.uniform(0.1, 0.7) * inside, (226, 228, 232))
+        return self.stain(picture, dice.uniform(0.25, 0.8) * inside, (226, 228, 232))
 
 
 class Wood(Subject):
-    """Planed wood that fills the picture: grain that wavers, another hue and other lines on every plank, now and then a knot."""
+    """Planed wood that fills the picture: wavering grain, another hue and pitch on every plank, now and then a knot."""
 
     size: ClassVar[tuple[int, int]] = (160, 160)
     gain: ClassVar[float] = 0.1
@@ -104,6 +110,7 @@ class Wood(Subject):
         self.knot: Point | None = (dice.uniform(-60, 60), dice.uniform(-60, 60)) if dice.uniform(0, 1) < 0.4 else None
 
     def paint(self) -> Floats:
+        """Rings that wander along the grain and around the knot, fibres, pores."""
         warp, fibre, pores = (Noise(self.dice.child(name)) for name in ("warp", "fibre", "pores"))
         across = self.u + 7.0 * warp(self.u / 50, self.v / 90) + 2.0 * warp(self.u / 22 + 9, self.v / 40)
         dark = np.zeros(self.size)
@@ -118,15 +125,18 @@ class Wood(Subject):
         return over(shade(colour, light), dark, (72, 42, 24))
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
-        at = (dice.uniform(-52, 52), dice.uniform(-52, 52))
+        """A hole, a pale scratch, or a spill."""
+        at = (dice.uniform(-48, 48), dice.uniform(-48, 48))
         if defect == "hole":
-            hole = blob(self.u, self.v, at, dice.uniform(2.5, 4.5), dice, 0.15)
+            hole = blob(self.u, self.v, at, dice.uniform(2.5, 4.5), dice, roughness=0.15)
             return self.stain(picture, cover(hole), shade((40, 24, 14), 1.0 + 0.8 * ramp(hole, -2, 0)))
         if defect == "scratch":
-            points = wander(dice, at, dice.uniform(0, 1), dice.uniform(22, 40), 3, 0.04)
+            heading, reach = dice.uniform(0, 1), dice.uniform(22, 40)
+            half = polar(reach / 2, heading)
+            points = wander(dice, (at[0] - half[0], at[1] - half[1]), heading, reach, steps=3, wobble=0.04)
             return self.stain(picture, 0.6 * cover(stroke(self.u, self.v, points, 0.9)), (226, 196, 150))
         texture = Noise(dice.child("stain"))
-        spill = blob(self.u, self.v, at, dice.uniform(8, 15), dice, 0.3) + 2 * texture(self.u / 4, self.v / 4)
+        spill = blob(self.u, self.v, at, dice.uniform(8, 15), dice, roughness=0.3) + 2 * texture(self.u / 4, self.v / 4)
         return self.stain(
             picture,
             dice.uniform(0.25, 0.5) * cover(spill, 4),
@@ -151,6 +161,7 @@ class Wheel(Subject):
         return np.minimum.reduce([stroke(self.u, self.v, [(0, 0), tip], [6.0, 8.5]) for tip in tips])
 
     def paint(self) -> Floats:
+        """Ground, shadow, tyre with its lugs, rim, spokes, hub and its bolts."""
         ground, rubber, alloy = (Noise(self.dice.child(name)) for name in ("ground", "rubber", "alloy"))
         r = self.r
         picture = shade((176, 178, 174), 1.0 + 0.05 * ground(self.x / 10, self.y / 10))
@@ -177,21 +188,21 @@ class Wheel(Subject):
         return picture
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A chip out of the rim, a crack across a spoke, or dirt."""
         if defect == "chip":
             at = polar(dice.uniform(53, 56), dice.uniform(0, 1))
-            chip = blob(self.u, self.v, at, dice.uniform(2.0, 5.5), dice, 0.25)
+            chip = blob(self.u, self.v, at, dice.uniform(2.0, 5.5), dice, roughness=0.25)
             inside = cover(chip) * cover(self.r - 56) * cover(49.5 - self.r)
             return self.stain(picture, inside, shade((74, 72, 70), 1.0 + 0.5 * ramp(chip, -2, 0)))
         if defect == "crack":
             spoke = dice.integer(5) / 5 - 0.25
             start = polar(dice.uniform(26, 42), spoke)
             side = polar(dice.uniform(5, 7), spoke + 0.25)
-            points = wander(
-                dice, (start[0] - side[0], start[1] - side[1]), spoke + 0.25 + dice.uniform(-0.06, 0.06), 13, 4, 0.09
-            )
+            start = (start[0] - side[0], start[1] - side[1])
+            points = wander(dice, start, spoke + 0.25 + dice.uniform(-0.06, 0.06), 13, steps=4, wobble=0.09)
             inside = cover(stroke(self.u, self.v, points, 0.8)) * cover(self._spokes())
             return self.stain(picture, dice.uniform(0.2, 1.0) * inside, (58, 58, 60))
-        at = polar(dice.uniform(20, 66), dice.uniform(0, 1))
+        at = polar(dice.uniform(20, 60), dice.uniform(0, 1))
         texture = Noise(dice.child("dirt"))
-        dirt = blob(self.u, self.v, at, dice.uniform(5, 9), dice, 0.3) + 2 * texture(self.u / 3, self.v / 3)
+        dirt = blob(self.u, self.v, at, dice.uniform(5, 9), dice, roughness=0.3) + 2 * texture(self.u / 3, self.v / 3)
         return self.stain(picture, dice.uniform(0.2, 0.8) * cover(dirt, 3), (112, 88, 58))

@@ -1,13 +1,15 @@
 """Shapes, textures and light, drawn with operations that give the same bits on every machine.
 
-IEEE 754 fixes every bit of +, -, *, / and the square root of float64, and so NumPy's elementwise versions of them, of
-comparison, minimum, maximum, floor and absolute value, do not depend on the processor, its vector units or NumPy's version.
-Everything here and in the subjects is made of these alone. What does depend on them stays out: the trigonometric functions,
-exponential, power and hypot of libm, sums of floats whose order is free (`sum`, `mean`, `@`, `convolve`) and functions whose
-inner a * b + c a compiler may fuse (`interp`). A test reads the sources for them.
+IEEE 754 fixes every bit of +, -, *, / and the square root of float64. So NumPy's elementwise versions of them, and of
+comparison, minimum, maximum, floor and absolute value, give the same bits on every processor, with every set of vector
+instructions and in every version. Everything here and in the subjects is made of these alone, and needs no rounding to
+hide differences. What does differ stays out: libm's trigonometric functions, exponential, power and hypot; sums of
+floats in an order that NumPy is free to choose (`sum`, `mean`, `@`, `convolve`); and functions with an a * b + c inside
+that a compiler may fuse (`interp`). A test reads the sources for them.
 
-Lengths are in pixels, angles in turns, colours in [0, 255]. Pictures are (3, height, width) float64, planes (height, width).
-A signed distance is negative inside; a coverage is the share of a pixel, in [0, 1], that a shape covers.
+Lengths are in pixels, angles in turns, colours in [0, 255]. A picture is (3, height, width) float64, a plane is
+(height, width). A signed distance is negative inside. A coverage is the share of a pixel, in [0, 1], that a shape
+covers.
 """
 
 from __future__ import annotations
@@ -138,7 +140,7 @@ def stroke(x: Floats, y: Floats, points: Sequence[Point], radii: Sequence[float]
     return nearest
 
 
-def blob(x: Floats, y: Floats, centre: Point, radius: float, dice: Dice, roughness: float = 0.18) -> Floats:
+def blob(x: Floats, y: Floats, centre: Point, radius: float, dice: Dice, *, roughness: float = 0.18) -> Floats:
     """Signed distance, roughly, of a closed shape whose radius wavers by `roughness` around the given one."""
     dx, dy = x - centre[0], y - centre[1]
     r = np.maximum(length(dx, dy), 1e-9)
@@ -152,7 +154,7 @@ def blob(x: Floats, y: Floats, centre: Point, radius: float, dice: Dice, roughne
     return r - radius * (1.0 + waver)
 
 
-def wander(dice: Dice, start: Point, heading: float, reach: float, steps: int, wobble: float) -> list[Point]:
+def wander(dice: Dice, start: Point, heading: float, reach: float, *, steps: int, wobble: float) -> list[Point]:
     """Points of a jagged line of about that length; every step turns by up to `wobble` away from the heading."""
     points = [start]
     for _ in range(steps):
@@ -191,7 +193,7 @@ class Noise:
         fu, fv = u - u0, v - v0
         fu, fv = fu * fu * (3.0 - 2.0 * fu), fv * fv * (3.0 - 2.0 * fv)
         last = _NOISE_PERIOD - 1
-        i, j = u0.astype(np.int32) & last, v0.astype(np.int32) & last
+        i, j = u0.astype(np.int64) & last, v0.astype(np.int64) & last
         upper, lower = j * _NOISE_PERIOD, ((j + 1) & last) * _NOISE_PERIOD
         a, c = self._values.take(upper + i), self._values.take(lower + i)
         i = (i + 1) & last
@@ -201,7 +203,7 @@ class Noise:
 
 
 def slope(height: Floats, towards: float) -> Floats:
-    """How steeply a surface rises away from a light that comes from `towards` (turns): light falls where it is positive."""
+    """How far a surface leans to the light from the direction `towards` (turns): positive where it is lit."""
     dx, dy = np.zeros_like(height), np.zeros_like(height)
     dx[:, 1:-1] = (height[:, 2:] - height[:, :-2]) / 2
     dy[1:-1] = (height[2:] - height[:-2]) / 2

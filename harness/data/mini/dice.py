@@ -18,8 +18,8 @@ _UNIT = 1.0 / 9007199254740992.0  # 2**-53: a raw number's upper 53 bits become 
 class Dice:
     """The random numbers that belong to a name, whatever else was drawn before.
 
-    Only `random_raw` of Philox is used, whose stream NumPy guarantees (NEP 19); the distributions of `Generator` may change
-    with NumPy's version, and its normal numbers use the machine's own logarithm. The key is hashed with sha256, so neither
+    Only `random_raw` of Philox is used, whose stream NumPy guarantees (NEP 19): the distributions of `Generator` may
+    change with NumPy's version, and its normal numbers use libm's logarithm. The key is the name's sha256, so neither
     Python's hash seed nor the locale matters.
     """
 

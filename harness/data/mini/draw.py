@@ -1,4 +1,4 @@
-"""Every image of the mini benchmark, in memory: what it shows, where it lies in the official layout, what is wrong with it."""
+"""Every image of the mini benchmark, in memory: where it lies in the official layout, and what is wrong with it."""
 
 from __future__ import annotations
 

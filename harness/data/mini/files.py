@@ -15,8 +15,8 @@ _STORED_MAX = 65535  # bytes in one stored block of a deflate stream
 def encode_png(pixels: Bytes) -> bytes:
     """A PNG file of (height, width, 3) RGB or (height, width) grey uint8 pixels.
 
-    The deflate stream has stored blocks only, written here: zlib and zlib-ng (Pillow's wheels changed from one to the other)
-    compress the same bytes differently, and may even cut stored blocks differently.
+    The deflate stream has stored blocks only, and they are cut here: zlib and zlib-ng (Pillow's wheels changed from one
+    to the other) compress the same bytes differently, and may cut even stored blocks differently.
     """
     height, width = pixels.shape[:2]
     rows = np.zeros((height, 1 + pixels[0].size), np.uint8)  # each row begins with its filter: 0, none

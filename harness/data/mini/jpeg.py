@@ -1,7 +1,7 @@
 """Baseline JPEG files whose bytes depend on the pixels alone: integer arithmetic and the standard's own Huffman tables.
 
-A library's encoder may change its bytes with its version or build options, and a file's bytes are part of a split's fingerprint.
-Source: ITU-T T.81 (sequential baseline, annexes A, F and K), JFIF 1.02. Chroma is not subsampled.
+A library's encoder may change its bytes with its version or its build, and a file's bytes are part of a split's
+fingerprint. Source: ITU-T T.81 (sequential baseline, annexes A, F and K), JFIF 1.02. Chroma is not subsampled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.mini.canvas import Bytes
+from harness.data.mini.canvas import Bytes, Floats
 
 Ints = npt.NDArray[np.int64]
 
@@ -49,9 +49,9 @@ def _zigzag() -> Ints:
     return np.array(diagonal, np.int64)
 
 
-def _dct_matrix() -> Ints:
+def _dct_matrix() -> Floats:
     """The orthonormal 8-point DCT times 2**14, in whole numbers."""
-    matrix = np.zeros((8, 8), np.int64)
+    matrix = np.zeros((8, 8))
     for u in range(8):
         for n in range(8):
             k = (2 * n + 1) * u % 32
@@ -96,7 +96,8 @@ def _coefficients(pixels: Bytes, quantisers: tuple[Ints, Ints, Ints]) -> Ints:
     coded = []
     for plane, quantiser in zip(planes, quantisers, strict=True):
         blocks = plane.reshape(plane.shape[0] // 8, 8, -1, 8).transpose(0, 2, 1, 3).reshape(-1, 8, 8)
-        frequencies = (matrix @ blocks @ matrix.T).reshape(-1, 64)
+        # Whole numbers below 2**40: float64 adds them exactly, in whatever order the matrix product chooses.
+        frequencies = (matrix @ blocks.astype(np.float64) @ matrix.T).astype(np.int64).reshape(-1, 64)
         step = quantiser << _DCT_BITS
         magnitude = (np.abs(frequencies) + step // 2) // step
         coded.append((np.sign(frequencies) * magnitude)[:, order])

@@ -59,6 +59,7 @@ class Bottle(Subject):
         return shade((236, 236, 232), 1.0 + 0.012 * cloth(self.x / 24, self.y / 24))
 
     def paint(self) -> Floats:
+        """Table, body, shoulder, lip, the lamps' reflections, the dark inside with faint glints."""
         r = self.r
         glass = Noise(self.dice.child("glass"))
         streaks = 1.0 + 0.1 * glass(r / 7, self.dx / 60 + 9)
@@ -80,17 +81,20 @@ class Bottle(Subject):
         return over(picture, np.minimum(depth, 1.0), (74, 62, 56))
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A bite out of the body or the lip, or something that has fallen in."""
         if defect == "contamination":
             at = polar(dice.uniform(6, 30), dice.uniform(0, 1))
-            smear = cover(blob(self.dx, self.dy, at, dice.uniform(3.5, 9), dice, 0.3), 2)
+            smear = cover(blob(self.dx, self.dy, at, dice.uniform(3.5, 9), dice, roughness=0.3), 2)
             texture = Noise(dice.child("smear"))
             colour = dice.pick(((176, 170, 160), (128, 104, 76), (92, 96, 98), (60, 52, 48)))
-            return self.stain(picture, dice.uniform(0.35, 0.9) * smear, shade(colour, 1.0 + 0.3 * texture(self.x / 3, self.y / 3)))
+            return self.stain(
+                picture, dice.uniform(0.35, 0.9) * smear, shade(colour, 1.0 + 0.3 * texture(self.x / 3, self.y / 3))
+            )
         large = defect == "broken_large"
         turns = dice.uniform(0, 1)
         at = polar(74 if large else 57, turns)
         size = dice.uniform(16, 25) if large else dice.uniform(1.0, 6.5)
-        bite = blob(self.dx, self.dy, at, size, dice, 0.3)
+        bite = blob(self.dx, self.dy, at, size, dice, roughness=0.3)
         inside = cover(bite) * cover(self.r - 76)
         shards = Noise(dice.child("shards"))
         edge = shade((150, 128, 100), 1.0 + 0.6 * shards(self.x / 4, self.y / 4))
@@ -112,8 +116,7 @@ class Cable(Subject):
         self.turn = dice.uniform(0, 1)
         self.u, self.v = turned(self.x, self.y, self.centre, self.turn)
         self.wires = [
-            (lambda at: (at[0] + dice.uniform(-1, 1), at[1] + dice.uniform(-1, 1)))(polar(35.5, i / 3))
-            for i in range(3)
+            (u + dice.uniform(-1, 1), v + dice.uniform(-1, 1)) for u, v in (polar(35.5, i / 3) for i in range(3))
         ]
 
     def _strands(self, u: Floats, v: Floats, radius: float, dice: Dice) -> Floats:
@@ -146,6 +149,7 @@ class Cable(Subject):
         picture[:, *here] = over(insulated, cover(r - 20.5), self._strands(u, v, 19.5, dice))
 
     def paint(self) -> Floats:
+        """Table, shadow, sheath, filler, then the three wires."""
         table = Noise(self.dice.child("table"))
         picture = shade((150, 152, 150), 1.0 + 0.04 * table(self.x / 9, self.y / 9))
         r = length(self.u, self.v)
@@ -161,6 +165,7 @@ class Cable(Subject):
         return picture
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A strand across the insulation, a wire of the wrong colour, a gap or a hole in the insulation."""
         index = dice.integer(3)
         at = self.wires[index]
         r = length(self.u - at[0], self.v - at[1])
@@ -213,6 +218,7 @@ class Hazelnut(Subject):
         self.tone = dice.uniform(0.86, 1.1)
 
     def paint(self) -> Floats:
+        """Ground, shell with streaks along its meridians, a soft reflection, the rough cap."""
         ground = Noise(self.dice.child("ground"))
         picture = shade((38, 38, 40), 1.0 + 0.12 * ground(self.x / 6, self.y / 6))
         a, b = self.u / self.semi[0], self.v / self.semi[1]
@@ -231,11 +237,12 @@ class Hazelnut(Subject):
         return over(picture, cover(edge, 4) * inside, husk)
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A dark crack, a pale cut, a worm's hole with its rim, or a printed letter."""
         inside = cover(self.outline + 1)
         at = (dice.uniform(-32, 32), dice.uniform(-42, 12))
         if defect == "crack":
             heading = dice.uniform(0.17, 0.33)
-            points = wander(dice, (at[0], dice.uniform(-52, -30)), heading, dice.uniform(44, 72), 8, 0.1)
+            points = wander(dice, (at[0], dice.uniform(-52, -30)), heading, dice.uniform(44, 72), steps=8, wobble=0.1)
             widest = dice.uniform(0.8, 2.4)
             radii = [0.4, *[dice.uniform(0.5, 1.0) * widest for _ in points[2:]], 0.4]
             line = cover(stroke(self.u, self.v, points, radii)) * inside
@@ -245,7 +252,7 @@ class Hazelnut(Subject):
             distance = stroke(self.u, self.v, [at, (at[0] + end[0], at[1] + end[1])], [1.0, 1.9])
             return self.stain(picture, dice.uniform(0.15, 0.6) * cover(distance) * inside, (214, 176, 132))
         if defect == "hole":
-            distance = blob(self.u, self.v, at, dice.uniform(1.0, 3.6), dice, 0.12)
+            distance = blob(self.u, self.v, at, dice.uniform(1.0, 3.6), dice, roughness=0.12)
             rim = 0.7 * cover(distance - 1.6) * inside
             holed = over(picture, rim, (196, 152, 106))
             return Damage(over(holed, cover(distance) * inside, (22, 14, 10)), rim)

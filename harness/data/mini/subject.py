@@ -47,7 +47,7 @@ class Subject(ABC):
         self.x, self.y = grid(self.size)
 
     def near(self, at: Point, reach: float) -> tuple[slice, slice]:
-        """Rows and columns of the pixels up to `reach` away from a point of the picture: a small part is drawn there only."""
+        """Rows and columns of the pixels up to `reach` away from a point: where a small part of the object is drawn."""
         middle = ((self.size[0] - 1) / 2 + at[1], (self.size[1] - 1) / 2 + at[0])
         rows, columns = (slice(max(int(m - reach), 0), max(int(m + reach) + 2, 0)) for m in middle)
         return rows, columns
@@ -58,7 +58,7 @@ class Subject(ABC):
 
     @abstractmethod
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
-        """The picture with that defect, placed by `dice`; pose and light stay."""
+        """The picture with that defect, placed by `dice`, in the same pose; leaves `picture` as it is."""
 
     def stain(self, picture: Floats, coverage: Floats, colour: Colour | Floats) -> Damage:
         """Damage that is a colour laid over the picture."""

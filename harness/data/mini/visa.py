@@ -49,6 +49,7 @@ class Candles(Subject):
         self.tones = [dice.uniform(0.94, 1.04) for _ in self.centres]
 
     def paint(self) -> Floats:
+        """Ground, then each candle: shadow, cup, wax, the wick and its shadow."""
         cloth = Noise(self.dice.child("ground"))
         picture = shade((52, 54, 60), 1.0 + 0.14 * cloth(self.x / 4, self.y / 4))
         wax = Noise(self.dice.child("wax"))
@@ -70,28 +71,29 @@ class Candles(Subject):
         return picture
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """Soot at a wick, specks in the wax, a bite out of the wax, or wax that has run over the edge."""
         index = dice.integer(4)
         centre, lean = self.centres[index], self.wicks[index]
         dx, dy = self.x - centre[0], self.y - centre[1]
         r = length(dx, dy)
         if defect == "wick burnt":
             tip = polar(9.0, lean)
-            soot = cover(blob(dx, dy, tip, dice.uniform(2.4, 4.0), dice, 0.25), 1.5)
+            soot = cover(blob(dx, dy, tip, dice.uniform(2.4, 4.0), dice, roughness=0.25), 1.5)
             return self.stain(picture, 0.9 * soot, (24, 20, 18))
         if defect == "foreign particles":
             coverage = np.zeros(self.size)
             for _ in range(3 + dice.integer(4)):
                 at = polar(dice.uniform(10, 31), dice.uniform(0, 1))
-                coverage = np.maximum(coverage, cover(blob(dx, dy, at, dice.uniform(1.2, 2.2), dice, 0.3)))
+                coverage = np.maximum(coverage, cover(blob(dx, dy, at, dice.uniform(1.2, 2.2), dice, roughness=0.3)))
             return self.stain(picture, coverage, dice.pick(((70, 50, 40), (60, 74, 60), (104, 64, 44))))
         turns = dice.uniform(0, 1)
         if defect == "chunk of wax missing":
-            bite = blob(dx, dy, polar(dice.uniform(29, 34), turns), dice.uniform(7, 11), dice, 0.2)
+            bite = blob(dx, dy, polar(dice.uniform(29, 34), turns), dice.uniform(7, 11), dice, roughness=0.2)
             inside = cover(bite) * cover(r - self.radius)
             texture = Noise(dice.child("cup"))
             cup = shade((118, 116, 112), 1.0 + 0.12 * texture(self.x / 3, self.y / 3) - 0.3 * ramp(bite, -3, 0))
             return self.stain(picture, inside, cup)
-        pool = blob(dx, dy, polar(dice.uniform(33, 38), turns), dice.uniform(8, 12), dice, 0.25)
+        pool = blob(dx, dy, polar(dice.uniform(33, 38), turns), dice.uniform(8, 12), dice, roughness=0.25)
         inside = cover(pool, 2)
         drip = shade((214, 200, 160), 1.0 + 0.18 * ramp(pool, 0, -6))
         return self.stain(picture, 0.92 * inside, drip)
@@ -150,8 +152,8 @@ class Board(Subject):
                 here, du, dv = self._at(middle, max(abs(half[0]), abs(half[1])) + 3)
                 line = cover(stroke(du, dv, [(-half[0], -half[1]), half], 0.9))
                 picture[:, *here] = over(picture[:, *here], 0.75 * line, (60, 140, 92))
-        for at in ((-89, -41), (89, -41), (-89, 41), (89, 41)):
-            here, du, dv = self._at(at, 6)
+        for corner in ((-89, -41), (89, -41), (-89, 41), (89, 41)):
+            here, du, dv = self._at(corner, 6)
             hole = length(du, dv)
             ring = over(picture[:, *here], cover(hole - 3.2), (196, 180, 120))
             picture[:, *here] = over(ring, cover(hole - 1.8), (120, 118, 114))
@@ -178,6 +180,7 @@ class Board(Subject):
         picture[:, *here] = over(can, cover(r - 23.5) * ramp(away, 0.28, 0.46), (150, 150, 148))
 
     def paint(self) -> Floats:
+        """The bare board, the cylinders, the parts, the quartz, the pins."""
         picture = self._bare()
         for at, turns in zip(self.cans, self.can_turns, strict=True):
             self._lay_can(picture, at, turns)
@@ -199,6 +202,7 @@ class Board(Subject):
         return picture
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A part that is missing, a crooked pin, solder between two pins, a scratch, or a burn."""
         u, v = self.u, self.v
         if defect == "missing":
             at, sides, _ = dice.pick(self.parts)
@@ -219,12 +223,12 @@ class Board(Subject):
             inside = cover(bridge)
             return self.stain(picture, inside, shade((206, 208, 204), 0.8 + 0.3 * ramp(bridge, 0, -2)))
         if defect == "scratch":
-            start = (dice.uniform(-80, 70), dice.uniform(-36, -20))
-            points = wander(dice, start, dice.uniform(0.1, 0.4), dice.uniform(22, 40), 3, 0.03)
+            start = (dice.uniform(-72, 72), dice.uniform(-36, -20))
+            points = wander(dice, start, dice.uniform(0.17, 0.33), dice.uniform(22, 40), steps=3, wobble=0.03)
             return self.stain(picture, dice.uniform(0.3, 0.7) * cover(stroke(u, v, points, 0.7)), (206, 214, 196))
         at = (dice.pick((-56, 56, 0)) + dice.uniform(-14, 14), dice.uniform(-20, 22))
-        burn = blob(u, v, at, dice.uniform(2.5, 6), dice, 0.3)
-        return self.stain(picture, dice.uniform(0.25, 0.6) * cover(burn, 2), (64, 42, 24))
+        burn = blob(u, v, at, dice.uniform(3, 6.5), dice, roughness=0.3)
+        return self.stain(picture, dice.uniform(0.3, 0.7) * cover(burn, 2), (64, 42, 24))
 
 
 class Cashew(Subject):
@@ -257,6 +261,7 @@ class Cashew(Subject):
         return away - (self.thick + (self.thin - self.thick) * taper)
 
     def paint(self) -> Floats:
+        """Ground, shadow, the kernel lit from the upper left."""
         ground = Noise(self.dice.child("ground"))
         picture = shade((84, 96, 112), 1.0 + 0.03 * ground(self.x / 5, self.y / 5))
         picture = over(picture, 0.5 * ramp(self._outline(self.u - 3, self.v - 5), 7, -3), (34, 40, 50))
@@ -269,6 +274,7 @@ class Cashew(Subject):
         return over(picture, cover(self.outline), shade((214, 178, 126), light * texture * self.tone))
 
     def damage(self, defect: str, picture: Floats, dice: Dice) -> Damage:
+        """A broken end, a burn, a hole, or a scratch."""
         inside = cover(self.outline + 1)
         middle = self._spine(dice.uniform(0.1, 0.9))
         at = (middle[0] + dice.uniform(-12, 12), middle[1] + dice.uniform(-12, 12))
@@ -277,7 +283,7 @@ class Cashew(Subject):
             end = self._spine(0.0 if thick_end else 1.0)
             reach = self.thick if thick_end else self.thin
             tip = (end[0] + dice.uniform(-6, 6), end[1] + reach - 2)
-            bite = blob(self.u, self.v, tip, dice.uniform(11, 16), dice, 0.2)
+            bite = blob(self.u, self.v, tip, dice.uniform(14, 19), dice, roughness=0.2)
             gone = cover(bite) * cover(self.outline)
             ground = Noise(self.dice.child("ground"))
             below = shade((84, 96, 112), 0.62 + 0.03 * ground(self.x / 5, self.y / 5))
@@ -285,10 +291,14 @@ class Cashew(Subject):
             return Damage(over(flesh, cover(bite + 3, 1.5) * gone, below), gone)
         if defect == "burnt":
             texture = Noise(dice.child("burn"))
-            burn = blob(self.u, self.v, at, dice.uniform(5, 10), dice, 0.3) + 2 * texture(self.u / 3, self.v / 3)
+            burn = blob(self.u, self.v, at, dice.uniform(5, 10), dice, roughness=0.3) + 2 * texture(
+                self.u / 3, self.v / 3
+            )
             return self.stain(picture, dice.uniform(0.25, 0.7) * cover(burn, 4) * inside, (88, 54, 30))
         if defect == "hole":
-            hole = blob(self.u, self.v, at, dice.uniform(1.4, 3.2), dice, 0.2)
+            hole = blob(self.u, self.v, at, dice.uniform(1.4, 3.2), dice, roughness=0.2)
             return self.stain(picture, cover(hole) * inside, shade((58, 38, 24), 1.0 + 0.6 * ramp(hole, -2, 0)))
-        points = wander(dice, at, dice.uniform(0, 1), dice.uniform(18, 32), 3, 0.05)
-        return self.stain(picture, dice.uniform(0.35, 0.7) * cover(stroke(self.u, self.v, points, 0.9)) * inside, (150, 112, 72))
+        points = wander(dice, at, dice.uniform(0, 1), dice.uniform(18, 32), steps=3, wobble=0.05)
+        return self.stain(
+            picture, dice.uniform(0.35, 0.7) * cover(stroke(self.u, self.v, points, 0.9)) * inside, (150, 112, 72)
+        )

@@ -10,13 +10,14 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from harness.data.mini.canvas import Bytes
 from harness.data.mini.counts import COUNTS, MINI_VERSION
-from harness.data.mini.draw import Plan, draw_plan, plan_category
+from harness.data.mini.draw import draw_plan, plan_category
 from harness.data.mini.files import encode_bmp, encode_png
 from harness.data.mini.jpeg import encode_jpeg
 from harness.data.split import NORMAL
@@ -41,8 +42,9 @@ def write_mini(root: Path, datasets: Iterable[str] = tuple(COUNTS), seed: int = 
 def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     """Make `root` the root of one drawn dataset, in its official layout; does nothing where it is complete.
 
-    The images are drawn into a hidden folder beside `root` that takes its place in one step, so an interrupted drawing never
-    counts. A drawing of another version or seed, or with files missing, is replaced. Any number of processes may do this at once.
+    The images are drawn into a hidden folder beside `root` that takes its place in one step, so an interrupted drawing
+    never counts. A drawing of another version or seed, or with files missing, is replaced. Any number of processes may
+    do this at once.
 
     Raises:
         RequestError: `root` holds something that is no drawing of ours, or cannot be written.
@@ -50,11 +52,11 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     root = Path(root)
     if is_complete(dataset, root, seed):
         return root
-    if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise RequestError(
-            f"{root} is no drawing of the mini benchmark, which will not overwrite it: give an empty or new folder"
-        )
     try:
+        if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):
+            raise RequestError(
+                f"{root} is no drawing of the mini benchmark, which will not overwrite it: give an empty or new folder"
+            )
         root.parent.mkdir(parents=True, exist_ok=True)
         _sweep(root)
         partial = Path(tempfile.mkdtemp(prefix=_prefix(root), dir=root.parent))
@@ -82,7 +84,7 @@ def is_complete(dataset: str, root: Path, seed: int = 0) -> bool:
         return False
     try:
         return all((root / path).stat().st_size == size for path, (size, _) in manifest["files"].items())
-    except OSError:
+    except (OSError, TypeError, ValueError):
         return False
 
 
@@ -108,9 +110,8 @@ def read_manifest(root: Path) -> dict[str, Any] | None:
         manifest = json.loads((Path(root) / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return (
-        manifest if isinstance(manifest, dict) and {"version", "dataset", "seed", "files"} <= manifest.keys() else None
-    )
+    known = isinstance(manifest, dict) and {"version", "dataset", "seed", "files"} <= manifest.keys()
+    return manifest if known and isinstance(manifest["files"], dict) else None
 
 
 def dataset_files(dataset: str, seed: int = 0) -> Iterator[tuple[str, bytes]]:
@@ -141,7 +142,7 @@ def _one_class_split() -> bytes:
     return _csv(("object", "split", "label", "image", "mask"), rows)
 
 
-def _csv(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> bytes:
+def _csv(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
     return text.getvalue().encode()
@@ -186,18 +187,8 @@ def _prefix(root: Path) -> str:
 
 def _sweep(root: Path) -> None:
     """Remove what killed drawings left beside `root`."""
-    for folder in root.parent.glob(f"{_prefix(root)}*"):
-        if time.time() - folder.stat().st_mtime > _ABANDONED_S:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = [
-    "MANIFEST",
-    "Plan",
-    "changed_files",
-    "dataset_files",
-    "is_complete",
-    "read_manifest",
-    "write_dataset",
-    "write_mini",
-]
+    for folder in root.parent.iterdir():
+        if folder.name.startswith(_prefix(root)):
+            with suppress(FileNotFoundError):  # its owner has just finished
+                if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                    shutil.rmtree(folder, ignore_errors=True)
