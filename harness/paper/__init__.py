@@ -1,0 +1,1 @@
+"""The paper: what it published, whether the store agrees, and what arithmetic alone says of it. No torch."""
