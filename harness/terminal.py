@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from statistics import fmean
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -35,6 +37,9 @@ COLUMNS = {
     "pixel_aupro": "AUPRO\n@0.3",
 }
 """Metrics of the summary table, in its order."""
+
+LONGEST_TABLE = 40
+"""Rows beyond which only the table over seeds is shown, where there is one; each run has had its line by then."""
 
 PLAIN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe, where nobody can be asked for a width."""
@@ -136,8 +141,12 @@ def print_notes(outcome: Outcome) -> None:
 def print_summary(outcomes: Sequence[Outcome]) -> None:
     """A table of all runs, where there are several, then the ones that failed, each on a line."""
     out = console()
-    if len(outcomes) > 1:
-        out.print(summary_table(outcomes, plain=not sys.stdout.isatty()))
+    plain = not sys.stdout.isatty()
+    seeds = seed_table(outcomes, plain=plain)
+    if len(outcomes) > 1 and (len(outcomes) <= LONGEST_TABLE or not seeds.row_count):
+        out.print(summary_table(outcomes, plain=plain))
+    if seeds.row_count:
+        out.print(seeds)
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
     if bad and len(outcomes) > 1:
         out.print(f"{len(bad)} of {len(outcomes)} runs {'failed' if bad[0].status == FAILED else 'were refused'}:")
@@ -152,9 +161,7 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     synthetic = any(outcome.synthetic for outcome in outcomes)
     table = Table(
         title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
-        box=None if plain else SIMPLE_HEAD,
-        header_style="" if plain else "bold",
-        pad_edge=False,
+        **_look(plain=plain),
     )
     for name in ("dataset", "category", "backbone", "seed", "state"):
         table.add_column(name, justify="right" if name == "seed" else "left", no_wrap=True)
@@ -167,6 +174,39 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
         table.add_row(*names, str(outcome.seed), state, *numbers)
     return table
+
+
+def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
+    """Mean, lowest and highest value of each metric over seeds; no rows where no run has several."""
+    groups: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        where = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
+        groups.setdefault(where, []).append(outcome)
+    table = Table(title="Over seeds", **_look(plain=plain))
+    for name in ("dataset", "category", "backbone", "features", "seeds", ""):
+        table.add_column(name, no_wrap=True)
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for where, members in groups.items():
+        scored = [member for member in members if member.metrics]
+        if len({member.seed for member in scored}) > 1:
+            labels = [*(escape(printable(text)) for text in where), str(len(scored))]
+            for statistic, function in _STATISTICS.items():
+                table.add_row(*labels, statistic, *(_over(function, scored, name) for name in COLUMNS))
+                labels = [""] * len(labels)
+    return table
+
+
+_STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "lowest": min, "highest": max}
+
+
+def _over(function: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome], metric: str) -> str:
+    values = [value for outcome in outcomes if (value := outcome.metrics[metric]) is not None]
+    return f"{function(values):.4f}" if values else "-"
+
+
+def _look(*, plain: bool) -> dict[str, Any]:
+    return {"box": None if plain else SIMPLE_HEAD, "header_style": "" if plain else "bold", "pad_edge": False}
 
 
 def print_plan(outcomes: Sequence[Outcome]) -> None:

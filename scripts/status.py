@@ -18,6 +18,14 @@ class _Parser(argparse.ArgumentParser):
         raise RequestError(f"{message}; --help shows what is allowed")
 
 
+def _seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"--seeds {text}: is not a list of whole numbers such as 0,1,2") from None
+    return seeds
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 whatever the store's state, 2 where the request is wrong."""
     parser = _Parser(prog="scripts/status.py", description=__doc__, allow_abbrev=False)
@@ -25,13 +33,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--experiment", action="append", default=[], metavar="NAME", help="repeatable; default: all of them"
     )
+    parser.add_argument(
+        "--seeds", type=_seeds, default=(), metavar="0,1,2", help="seeds to expect (default: each experiment's own)"
+    )
     try:
         arguments = parser.parse_args(argv)
         from harness.store import Store
         from harness.store.overview import survey
         from harness.store.overview_text import blocks, plain, show
 
-        content = blocks(survey(Store(arguments.store), arguments.experiment), str(arguments.store))
+        content = blocks(survey(Store(arguments.store), arguments.experiment, arguments.seeds), str(arguments.store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from itertools import product
@@ -108,8 +108,11 @@ class Survey:
     """A line for each file that is no valid record."""
 
 
-def survey(store: Store, names: Sequence[str] = ()) -> Survey:
+def survey(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> Survey:
     """Hold a store against experiments of configs/experiment, by default all of them.
+
+    Args:
+        seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
 
     Raises:
         RequestError: there is no such experiment, or a file does not say what an experiment must.
@@ -124,20 +127,42 @@ def survey(store: Store, names: Sequence[str] = ()) -> Survey:
     overviews = []
     for name in dict.fromkeys(names or known):
         experiment = load_experiment(name)
-        overviews.append(Overview(name, experiment.title, compare(expected_runs(name), contents.records)))
+        runs = expected_runs(name, seeds)
+        runs += further_seeds(runs, contents.records)
+        overviews.append(Overview(name, experiment.title, compare(runs, contents.records)))
     expected = {state.run.identity for overview in overviews for state in overview.runs}
     unexpected = sum(_identity(record) not in expected for record in contents.records)
     return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems)
 
 
-def expected_runs(experiment: str) -> tuple[ExpectedRun, ...]:
+def further_seeds(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[ExpectedRun, ...]:
+    """Runs that nobody asked for but the store has: as expected but for the seed, sorted by seed within each run."""
+    by_place: dict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: record.spec.seed):
+        by_place[_identity(record)[:3]].append(record)
+    known = {(run.identity, repr(run.demands)) for run in runs}
+    found: dict[tuple[Identity, str], ExpectedRun] = {}
+    for run in runs:
+        for record in by_place[run.identity[:3]]:
+            other = replace(run, seed=record.spec.seed)
+            what = (other.identity, repr(other.demands))
+            if what not in known and record.status == OK and not differences(other, record):
+                found[what] = other
+    return tuple(found.values())
+
+
+def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedRun, ...]:
     """The runs that `python -m harness experiment=NAME` would do, in its order.
+
+    Args:
+        seeds: as if `seeds=[...]` were given as well; empty for the experiment's own.
 
     Raises:
         RequestError: the experiment's file, or a protocol that it names, is not there or not right.
     """
     runs = []
-    for job in expand([Override("experiment", (experiment,))]):
+    own_seeds = [Override("seeds", (list(seeds),))] if seeds else []
+    for job in expand([Override("experiment", (experiment,)), *own_seeds]):
         axes = {key: value if key in FOLDED and isinstance(value, list) else [value] for key, value in job.items()}
         for values in product(*axes.values()):
             choice = dict(zip(axes, values, strict=True))

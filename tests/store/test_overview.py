@@ -341,3 +341,32 @@ def test_the_script_survives_odd_letters_and_a_closed_pipe(project, tmp_path):
     script = f"{sys.executable} {project / 'scripts' / 'status.py'} --store {tmp_path}"
     piped = subprocess.run(f"{script} | true", shell=True, capture_output=True, text=True, check=False)
     assert piped.stderr == ""
+
+
+def test_seeds_that_nobody_asked_for_but_the_store_has_are_shown(configs, store):
+    configs()
+    for seed in (0, 1, 42):
+        write_ok(store, as_configured(category="bottle", seed=seed))
+    write_ok(store, as_configured(category="bottle", seed=7, epsilon=0.5))  # made in another way: not shown as a seed
+    (overview,) = survey(store, ["trial"]).overviews
+    shown = [(state.run.category, state.run.seed, state.state) for state in overview.runs]
+    assert shown == [
+        ("bottle", 42, State.DONE),
+        ("cable", 42, State.MISSING),
+        ("bottle", 0, State.DONE),
+        ("bottle", 1, State.DONE),
+    ]
+    (where,) = summaries(overview)
+    assert summaries(overview)[where]["image_auroc"].n == 3
+
+
+def test_seeds_can_be_asked_for(configs, store):
+    configs()
+    write_ok(store, as_configured(category="bottle", seed=0))
+    (overview,) = survey(store, ["trial"], seeds=(0, 1)).overviews
+    assert [(state.run.category, state.run.seed, state.state) for state in overview.runs] == [
+        ("bottle", 0, State.DONE),
+        ("bottle", 1, State.MISSING),
+        ("cable", 0, State.MISSING),
+        ("cable", 1, State.MISSING),
+    ]
