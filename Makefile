@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+LIMIT ?= 8
 
-.PHONY: help setup test lint status clean
+.PHONY: help setup smoke test lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +20,9 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(STAMP)
+
+smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT=... LIMIT=8)
+	$(PY) scripts/smoke.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)' --limit $(LIMIT))
 
 test: setup ## run the test suite
 	$(PY) -m pytest

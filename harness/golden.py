@@ -1,0 +1,89 @@
+"""The mini benchmark's numbers as they are known to be, and whether a store still has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.mini.counts import MINI_VERSION
+from harness.errors import RequestError
+from harness.keys import PROJECT
+
+if TYPE_CHECKING:
+    from harness.store import RunRecord
+
+GOLDEN = PROJECT / "results" / "golden" / "smoke.json"
+
+TOLERANCES: Mapping[str, float] = {
+    "image_auroc": 0.0075,
+    "image_f1_max": 0.05,
+    "image_f1_adaptive": 0.05,
+    "pixel_auroc": 2e-5,
+    "pixel_f1_max": 5e-4,
+    "pixel_f1_adaptive": 5e-4,
+    "pixel_aupro": 5e-5,
+}
+"""Largest difference that another processor may make.
+
+Of images: one changes places with its neighbour, which on 14 defective and 10 normal ones is 1/140 of AUROC. Of pixels:
+several times what one thread instead of two, or SSE4 instead of AVX-512, was measured to make (3e-6, 8e-5 and 6e-6): with
+fewer images than features epsilon carries the covariance, and float32's rounding shows more than on a real category.
+"""
+
+
+def place_of(record: RunRecord) -> str:
+    """What a golden number is known by."""
+    spec = record.spec
+    return f"{spec.dataset}/{spec.category} {spec.backbone.name} seed {spec.seed}"
+
+
+def to_golden(records: Iterable[RunRecord]) -> dict[str, Any]:
+    """Golden content from the ok records of a smoke sweep."""
+    cells = {place_of(record): record.values for record in records if record.status == "ok"}
+    return {"mini_version": MINI_VERSION, "metrics": dict(sorted(cells.items()))}
+
+
+def load_golden(path: Path = GOLDEN) -> dict[str, Any]:
+    """Read a golden file.
+
+    Raises:
+        RequestError: it is not there, or is of another version of the drawings.
+    """
+    try:
+        golden: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise RequestError(f"{path}: cannot be read as golden numbers ({error}); restore it (git checkout)") from None
+    if golden.get("mini_version") != MINI_VERSION:
+        raise RequestError(
+            f"{path}: is of mini benchmark version {golden.get('mini_version')}, the drawings are of {MINI_VERSION}; "
+            "run `python scripts/smoke.py --update-golden` and look at what changes"
+        )
+    return golden
+
+
+def deviations(records: Iterable[RunRecord], golden: Mapping[str, Any]) -> list[str]:
+    """A line for each golden number that the records do not have within its tolerance; empty where all is well.
+
+    Every record must fit, also where several have the same place: one made under another protocol is no golden run.
+    """
+    found: dict[str, list[RunRecord]] = {}
+    for record in records:
+        found.setdefault(place_of(record), []).append(record)
+    lines = []
+    for place, expected in golden["metrics"].items():
+        if place not in found:
+            lines.append(f"{place}: there is no run")
+        for record in found.get(place, []):
+            for name, value in expected.items():
+                lines += _deviation(place, name, value, record.values[name])
+    return lines
+
+
+def _deviation(place: str, name: str, expected: float | None, actual: float | None) -> list[str]:
+    if expected is None or actual is None:
+        return [] if expected == actual else [f"{place}: {name} is {actual}, golden {expected}"]
+    if abs(actual - expected) <= TOLERANCES[name]:
+        return []
+    return [f"{place}: {name} is {actual:.6f}, golden {expected:.6f}, tolerance {TOLERANCES[name]}"]
