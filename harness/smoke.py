@@ -35,7 +35,7 @@ def real_request(data_root: Path, limit: int) -> list[str]:
 
 
 def begin_empty(store: Path) -> Path:
-    """Take away the runs of an earlier smoke: a change of the code is not in a run's key, so they would count as done."""
+    """Take away the runs of an earlier smoke: code is not in a run's key, so they would count as done."""
     shutil.rmtree(store, ignore_errors=True)
     return store
 
