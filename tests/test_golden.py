@@ -10,7 +10,7 @@ import pytest
 from harness.__main__ import main
 from harness.data.mini.counts import COUNTS
 from harness.errors import RequestError
-from harness.golden import TOLERANCES, deviations, load_golden, to_golden
+from harness.golden import RAW_TOLERANCES, TOLERANCES, deviations, load_golden, to_golden
 from harness.smoke import real_request
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
@@ -64,7 +64,6 @@ def test_a_fresh_run_has_the_golden_numbers(run, golden):
         "protocol.index_sampler=anomalib_v2",
         "protocol.blur_sigma=3",
         "protocol.center_crop=null",
-        "seed=43",
     ],
 )
 def test_a_changed_protocol_moves_them(run, golden, change):
@@ -78,6 +77,13 @@ def test_a_number_just_inside_its_tolerance_is_fine_and_one_just_outside_is_not(
         for factor, moved in ((0.9, False), (1.1, True)):
             shifted = json.loads(json.dumps(golden))
             shifted["metrics"][place][name] = records[0].values[name] + factor * tolerance
+            assert bool(deviations(records, shifted)) is moved, name
+    for name, tolerance in RAW_TOLERANCES.items():
+        for factor, moved in ((0.9, False), (1.1, True)):
+            shifted = json.loads(json.dumps(golden))
+            shifted["metrics"][place][name] = records[0].thresholds[name.removeprefix("threshold_")] * (
+                1 + factor * tolerance
+            )
             assert bool(deviations(records, shifted)) is moved, name
 
 
