@@ -10,7 +10,7 @@ from harness.metrics.ranking import Ranked
 from harness.metrics.region import RankedPixels
 
 BINS_PER_CLASS = 2048
-"""Bins for pixels: so many quantiles of the defective pixels' scores, and so many of the defect-free ones'."""
+"""For pixels: the scale has so many quantiles of the defective pixels' scores, and so many of the others'."""
 
 OVERLAP_UNIT = 2.0**-32
 """Shares of regions are kept as whole multiples of this, so that their sums are exact in any order."""
@@ -54,9 +54,10 @@ def pixel_histograms(
 ) -> ImageHistograms:
     """Each image's pixels as histograms over quantiles of the pooled scores.
 
-    Accuracy, by test: on the images as they are, the binned AUROC, F1-max, adaptive F1 and AUPRO lie within 1e-4 of
-    the exact ones, and so they do on resamples; where a class has no more than `bins_per_class` pixels, or where a
-    score is so frequent that it fills a quantile, its scores have bins of their own and nothing is lost.
+    Accuracy, by test, of the images as they are and of resamples: AUROC and AUPRO within 1e-5 of the exact ones; both
+    F1s within 1e-3 with some thousands of defective pixels, 5e-4 with ten thousand, 3e-4 with 25,000 (a bin holds
+    several candidates for the threshold; with 313,265 real ones 4e-5). Nothing is lost where neither class has more
+    than `bins_per_class` distinct scores, and almost nothing (1e-8) where the defective pixels have not.
 
     Args:
         pixels: of the same maps and masks, ranked.
@@ -88,26 +89,22 @@ def pixel_histograms(
 
 def _bin_edges(ranked: Ranked, bins_per_class: int) -> np.ndarray:
     """(bins,) the lowest score of each bin, ascending; the first is the lowest of all scores."""
-    # Evenly over the defective pixels; over the defect-free ones the finer the higher the score, since F1's threshold
-    # and the curve of AUPRO lie where the false-positive rate is small.
-    even = np.linspace(0, 1, bins_per_class)
-    picks = [
-        _picks(ranked.positives, even),
-        _picks(ranked.negatives, 1 - even[::-1] ** 2),
-    ]
-    frequent = [scores[:-1][scores[1:] == scores[:-1]] for scores in picks]
-    # A score that fills a quantile gets a bin to itself: the next one begins right above it.
-    above = [np.nextafter(scores, scores.dtype.type(np.inf)) for scores in frequent]
-    lowest = np.minimum(ranked.positives[:1], ranked.negatives[:1])
-    edges: np.ndarray = np.unique(np.concatenate([lowest, *picks, *above]))
-    return edges[np.isfinite(edges)]
+    positives, negatives = _picks(ranked.positives, bins_per_class), _picks(ranked.negatives, bins_per_class)
+    # A bin of its own, the next one beginning right above it, for each picked positive (at the foot of a wider bin it
+    # would count as lying in the middle, and F1's threshold is a positive) and for a negative that fills a quantile.
+    alone = np.concatenate([positives, negatives[:-1][negatives[1:] == negatives[:-1]]])
+    with np.errstate(over="ignore"):
+        above = np.nextafter(alone, alone.dtype.type(np.inf))
+    edges: np.ndarray = np.unique(np.concatenate([positives, negatives, above]))
+    return edges
 
 
-def _picks(scores: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """The scores at these quantiles in [0, 1], or all scores where there are no more than that."""
-    if scores.size <= quantiles.size:
-        return scores
-    return scores[np.rint(quantiles * (scores.size - 1)).astype(np.intp)]
+def _picks(scores: np.ndarray, n_picks: int) -> np.ndarray:
+    """So many of these ascending scores, evenly spread from the first to the last, or all distinct ones if fewer."""
+    distinct = scores[np.concatenate(([True], scores[1:] != scores[:-1]))]
+    if distinct.size <= n_picks:
+        return distinct
+    return scores[np.rint(np.linspace(0, scores.size - 1, n_picks)).astype(np.intp)]
 
 
 def _atoms(ranked: Ranked, edges: np.ndarray) -> np.ndarray:

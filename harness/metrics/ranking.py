@@ -139,14 +139,13 @@ def _anomalib_threshold(ranked: Ranked, first: np.ndarray, values: np.ndarray) -
     n_positives, n_negatives = ranked.positives.size, ranked.negatives.size
     maximum = values.max()
     # About 13 roundings of 2^-24 on either side of a comparison, and the 1e-10, which weighs when p + r is small.
-    least = maximum * (1 - min(2e-6 + 1e-10 / maximum, 0.5))
+    least = maximum * (1 - 2e-6 - 1e-10 / maximum)
     near = np.flatnonzero(values >= least)
     first = first[near]
     true_positives = n_positives - first
 
     most_false = np.floor(2 * true_positives / least).astype(np.int64) - true_positives - n_positives
-    lowest = np.where(first > 0, ranked.not_above[first - 1], 0)
-    start = np.maximum(lowest, n_negatives - most_false)
+    start = np.maximum(n_negatives - most_false, 0)
     length = np.maximum(ranked.below[first] - start, 0)
     owner = np.repeat(np.arange(near.size), length)
     index = start[owner] + np.arange(owner.size) - np.repeat(np.cumsum(length) - length, length)

@@ -81,15 +81,15 @@ def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtra
 
     from harness.padim.isolation import preserved_random_state
 
+    tensors = _read_tensors(weights.path, weights.label) if weights.path else None
     with preserved_random_state():
         torch.manual_seed(_RANDOM_SEED)
         extractor = _build_extractor(backbone)
-    network = extractor.feature_extractor
-    if weights.path is not None:
-        state = _read_tensors(weights)
+    if tensors is not None:
         if weights.source == "package":
-            state = timm_names(state, PACKAGES[str(backbone.package)])
-        network.load_state_dict(_fitting_state(network.state_dict(), state, f"{backbone.name}: {weights.label}"))
+            tensors = timm_names(tensors, PACKAGES[str(backbone.package)])
+        network = extractor.feature_extractor
+        network.load_state_dict(_fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}"))
     return extractor.eval().requires_grad_(False)
 
 
@@ -103,7 +103,7 @@ def _build_extractor(backbone: BackboneConfig) -> TimmFeatureExtractor:
             f"backbone.architecture={backbone.architecture}: timm {timm.__version__} has no such network"
         )
     with torch.device("meta"):  # No numbers: only to know the names.
-        outline = timm.create_model(backbone.architecture, features_only=True, exportable=True)
+        outline: Any = timm.create_model(backbone.architecture, features_only=True, exportable=True)
     available = [info["module"] for info in outline.feature_info.info]
     # anomalib only warns of a layer that is not there, and goes on without it.
     unknown = [layer for layer in backbone.layers if layer not in available]
@@ -122,18 +122,18 @@ def _build_extractor(backbone: BackboneConfig) -> TimmFeatureExtractor:
     return extractor
 
 
-def _drop_unused_blocks(network: Any, layers: tuple[str, ...]) -> None:  # noqa: ANN401
+def _drop_unused_blocks(network: Any, layers: tuple[str, ...]) -> None:
     """Take the stages behind the last one that is read out of an EfficientNet.
 
-    timm leaves out what it does not need in every network whose modules it lists one by one (ResNets, say), but runs all
-    stages of those that keep them in one `blocks`.
+    timm leaves out what it does not need in every network whose modules it lists one by one (ResNets, say), but runs
+    all stages of those that keep them in one `blocks`.
     """
     numbers = [re.fullmatch(r"blocks\.(\d+)", layer) for layer in layers]
     if all(numbers):
         network.blocks = network.blocks[: 1 + max(int(number[1]) for number in numbers if number)]
 
 
-def _read_tensors(weights: Weights) -> dict[str, Tensor]:
+def _read_tensors(path: Path, label: str) -> dict[str, Tensor]:
     """Return every named tensor of a weights file; nothing in the file is executed.
 
     A checkpoint's own wrappings are taken off: an outer `state_dict` or `model`, and DataParallel's `module.`.
@@ -141,17 +141,18 @@ def _read_tensors(weights: Weights) -> dict[str, Tensor]:
     import torch
     from safetensors.torch import load_file
 
-    path = weights.path
-    assert path is not None
+    from harness.padim.isolation import silence
+
     try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        with silence():
+            content = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
     except Exception as error:  # Whatever a damaged or hostile file makes of the reader.
         raise RequestError(
-            f"backbone.weights: {weights.label} is damaged, or not a file of nothing but tensors "
+            f"backbone.weights: {label} is damaged, or not a file of nothing but tensors "
             f"({type(error).__name__}); save a state dict as .safetensors, or download the file again"
         ) from error
     for wrapping in ("state_dict", "model"):
@@ -163,7 +164,7 @@ def _read_tensors(weights: Weights) -> dict[str, Tensor]:
         else {}
     )
     if not tensors:
-        raise RequestError(f"backbone.weights: {weights.label} holds no named tensors; a state dict is expected")
+        raise RequestError(f"backbone.weights: {label} holds no named tensors; a state dict is expected")
     return tensors
 
 

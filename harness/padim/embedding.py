@@ -1,12 +1,15 @@
-"""Patch embeddings: the kept channels of each layer on the finest layer's grid, one row a location.
+"""Patch embeddings: the kept channels of each layer on the finest layer's grid.
 
-Source: anomalib's PadimModel.generate_embedding, whose values these are, bit for bit. It upsamples every channel and then
-drops most of them; here the channels are taken first, and all variants share the features.
+Source: anomalib's PadimModel.generate_embedding, whose values these are, bit for bit. It upsamples every channel and
+then drops most of them; here the channels are taken first, and all variants share the features. Locations come first
+and images last, (L, D, B): taking locations and channels then moves whole runs of images (twice as fast as with the
+channels last), and the products over images need no other order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +41,7 @@ class FeatureReader:
         return self.grid[0] * self.grid[1]
 
     def read(self, images: torch.Tensor, part: str) -> list[torch.Tensor]:
-        """Return each layer's features as (cells, B, channels) float32, contiguous.
+        """Return each layer's features as (cells, channels, B) float32, contiguous.
 
         Args:
             images: (B, 3, H, W) float32, normalised.
@@ -61,7 +64,7 @@ class FeatureReader:
             self.grid, self.rows = grids[0], nearest_rows(grids, self._device)
         elif self.grid != grids[0]:
             raise RuntimeError(f"the images changed in size: a grid of {grids[0]} after {self.grid}")
-        return [layer.flatten(2).permute(2, 0, 1).contiguous() for layer in layers]
+        return [layer.flatten(2).permute(2, 1, 0).contiguous() for layer in layers]
 
 
 class Selection:
@@ -74,22 +77,22 @@ class Selection:
         self._n_features = len(indices)
         starts = np.cumsum([0, *channels])
         self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for start, end in zip(starts[:-1], starts[1:], strict=True):
+        for start, end in pairwise(starts):
             positions = np.flatnonzero((start <= indices) & (indices < end))
             sources = indices[positions] - start
             self._parts.append((torch.from_numpy(sources).to(device), torch.from_numpy(positions).to(device)))
 
     def __call__(self, layers: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return embeddings (L, B, D), float32, in the order of the indices.
+        """Return embeddings (L, D, B), float32, in the order of the indices.
 
         Args:
-            layers: (cells, B, channels) each, from the finest grid to the coarsest.
+            layers: (cells, channels, B) each, from the finest grid to the coarsest.
             rows: for each layer the cell that each location reads, (L,) int64.
         """
-        embeddings = layers[0].new_empty(len(rows[0]), layers[0].shape[1], self._n_features)
+        embeddings = layers[0].new_empty(len(rows[0]), self._n_features, layers[0].shape[2])
         for layer, cells, (sources, positions) in zip(layers, rows, self._parts, strict=True):
-            kept = layer.index_select(2, sources)
-            embeddings.index_copy_(2, positions, kept if len(kept) == len(cells) else kept.index_select(0, cells))
+            kept = layer.index_select(1, sources)
+            embeddings.index_copy_(1, positions, kept if len(kept) == len(cells) else kept.index_select(0, cells))
         return embeddings
 
 

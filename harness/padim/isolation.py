@@ -8,6 +8,7 @@ import random
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -46,33 +47,43 @@ def exact_arithmetic(device: str) -> Iterator[None]:
         return
     import torch
 
-    backends = torch.backends
-    before = (
+    cudnn, matmul, fresh = torch.backends.cudnn, torch.backends.cuda.matmul, _fresh_memory()
+    strict, lenient = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.utils.deterministic.fill_uninitialized_memory,
-        backends.cudnn.deterministic,
-        backends.cudnn.benchmark,
-        backends.cudnn.allow_tf32,
-        backends.cuda.matmul.allow_tf32,
     )
-
-    def switch(
-        deterministic: bool, warn_only: bool, fill: bool, cudnn: bool, benchmark: bool, conv_tf32: bool, mm_tf32: bool
-    ) -> None:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-        backends.cudnn.deterministic, backends.cudnn.benchmark = cudnn, benchmark
-        backends.cudnn.allow_tf32, backends.cuda.matmul.allow_tf32 = conv_tf32, mm_tf32
-
+    before = (
+        fresh.fill_uninitialized_memory,
+        cudnn.deterministic,
+        cudnn.benchmark,
+        cudnn.allow_tf32,
+        matmul.allow_tf32,
+    )
     with _preserved_environment((_CUBLAS_VARIABLE,)):
         os.environ.setdefault(_CUBLAS_VARIABLE, ":4096:8")
         try:
+            torch.use_deterministic_algorithms(True)
             # Filling fresh tensors with NaN would cost a pass over memory each; nothing here reads them unwritten.
-            switch(True, False, False, True, False, False, False)
+            fresh.fill_uninitialized_memory = False
+            cudnn.deterministic, cudnn.benchmark = True, False
+            cudnn.allow_tf32 = matmul.allow_tf32 = False
             yield
         finally:
-            switch(*before)
+            torch.use_deterministic_algorithms(strict, warn_only=lenient)
+            (
+                fresh.fill_uninitialized_memory,
+                cudnn.deterministic,
+                cudnn.benchmark,
+                cudnn.allow_tf32,
+                matmul.allow_tf32,
+            ) = before
+
+
+def _fresh_memory() -> Any:
+    """torch's module with the switch for fresh memory, which its annotations do not know."""
+    import torch
+
+    return torch.utils.deterministic
 
 
 @contextmanager

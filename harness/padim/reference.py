@@ -43,8 +43,9 @@ def run_reference(
     """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
     Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
-    normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread for
-    the inverse, which breaks on several. The working folder, torch's switches and all generators are left as they were.
+    normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread
+    for the inverse, which breaks on several. The working folder, torch's switches and all generators are left as they
+    were.
 
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 
@@ -58,13 +59,23 @@ def run_reference(
         )
     with silence(), exact_arithmetic(device), preserved_random_state():
         return tuple(
-            _run_variant(source, variant, backbone, weights, protocol, device, monitor) for variant in variants
+            _run_variant(
+                source,
+                variant,
+                backbone=backbone,
+                weights=weights,
+                protocol=protocol,
+                device=device,
+                monitor=monitor,
+            )
+            for variant in variants
         )
 
 
 def _run_variant(
     source: ImageSource,
     variant: Variant,
+    *,
     backbone: BackboneConfig,
     weights: Weights,
     protocol: ProtocolConfig,
@@ -143,15 +154,15 @@ def _evaluator() -> Evaluator:
     """anomalib's default metrics, and F1Max; those of pixels give nothing where there are no masks."""
     from anomalib.metrics import AUROC, Evaluator, F1Max, F1Score
 
-    image, pixel = {"prefix": "image_"}, {"prefix": "pixel_", "strict": False}
+    kinds: tuple[tuple[Any, str, str], ...] = (
+        (AUROC, "pred_score", "anomaly_map"),
+        (F1Max, "pred_score", "anomaly_map"),
+        (F1Score, "pred_label", "pred_mask"),
+    )
     return Evaluator(
         test_metrics=[
-            AUROC(fields=["pred_score", "gt_label"], **image),
-            F1Max(fields=["pred_score", "gt_label"], **image),
-            F1Score(fields=["pred_label", "gt_label"], **image),
-            AUROC(fields=["anomaly_map", "gt_mask"], **pixel),
-            F1Max(fields=["anomaly_map", "gt_mask"], **pixel),
-            F1Score(fields=["pred_mask", "gt_mask"], **pixel),
+            *(kind(fields=[image, "gt_label"], prefix="image_") for kind, image, _ in kinds),
+            *(kind(fields=[pixel, "gt_mask"], prefix="pixel_", strict=False) for kind, _, pixel in kinds),
         ]
     )
 
@@ -177,15 +188,15 @@ def _recorder() -> tuple[Callback, _Recorded]:
     recorded = _Recorded()
 
     class Recorder(Callback):
-        def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:  # noqa: ANN401
+        def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
             recorded.advance(len(batch.image))
 
         def on_test_batch_end(
             self,
-            _trainer: Any,  # noqa: ANN401
-            _module: Any,  # noqa: ANN401
-            outputs: Any,  # noqa: ANN401
-            _batch: Any,  # noqa: ANN401
+            _trainer: Any,
+            _module: Any,
+            outputs: Any,
+            _batch: Any,
             _index: int,
             _loader: int = 0,
         ) -> None:
@@ -201,6 +212,6 @@ def _notes(protocol: ProtocolConfig) -> tuple[str, ...]:
     if protocol.epsilon == ANOMALIB_EPSILON:
         return ()
     return (
-        f"anomalib's Engine adds {ANOMALIB_EPSILON} to the diagonal, not protocol.epsilon={protocol.epsilon}: maps differ "
-        "from the streaming engine's by up to 5e-4, relatively, where protocol.epsilon is 0.01",
+        f"anomalib's Engine adds {ANOMALIB_EPSILON} to the diagonal, not protocol.epsilon={protocol.epsilon}: maps "
+        "differ from the streaming engine's by up to 5e-4, relatively, where protocol.epsilon is 0.01",
     )

@@ -22,20 +22,19 @@ _FLOAT_BYTES = 4
 def mahalanobis(embeddings: torch.Tensor, gaussian: Gaussian, workers: Workers) -> torch.Tensor:
     """Return each embedding's Mahalanobis distance, (B, L) float32, at least 0.
 
-    It is the norm of a triangular solve. A stored inverse factor is no faster for batches of test images (100 features)
-    or slower (550), costs a pass to make, and squares nothing less; a stored inverse loses digits and can give a
-    negative square.
+    It is the norm of a triangular solve, which needs no inverse: the factor's inverse would take a pass to make and is
+    no faster to apply, and the covariance's inverse loses digits and can give a negative square.
 
     Args:
-        embeddings: (L, B, D) float32.
+        embeddings: (L, D, B) float32.
     """
     import torch
 
-    n_locations, n_images, n_features = embeddings.shape
+    n_locations, n_features, n_images = embeddings.shape
     distances = torch.empty(n_locations, n_images, device=embeddings.device)
 
     def measure(locations: slice) -> None:
-        distances[locations] = torch.linalg.vector_norm(gaussian.whiten(locations, embeddings[locations]), dim=2)
+        distances[locations] = torch.linalg.vector_norm(gaussian.whiten(locations, embeddings[locations]), dim=1)
 
     workers.for_each_chunk(measure, n_locations, _FLOAT_BYTES * n_features * (n_features + n_images))
     return distances.T
@@ -62,8 +61,8 @@ def map_maker(size: tuple[int, int], blur_sigma: int, device: str = "cpu") -> Ca
     reach = generator.blur.kernel.shape[-1] // 2
     if min(size) <= reach:
         raise RequestError(
-            f"protocol.blur_sigma={blur_sigma} reaches {reach} pixels and needs an input larger than that on each side, "
-            f"here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
+            f"protocol.blur_sigma={blur_sigma} reaches {reach} pixels and needs an input larger than that on each "
+            f"side, here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
         )
 
     def make(distances: torch.Tensor) -> torch.Tensor:

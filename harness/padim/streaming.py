@@ -37,9 +37,9 @@ def run_streaming(
 ) -> tuple[Scores, ...]:
     """Fit every variant and score the test images; see `harness.padim.engine.Engine`.
 
-    Each image is decoded and passed through the network once, for all variants together. A variant's numbers are the same,
-    bit for bit, alone and beside others. Memory grows with the number of variants and, for the maps, of test images, not
-    with that of training images. torch's switches and all random generators are left as they were.
+    Each image is decoded and passed through the network once, for all variants together. A variant's numbers are the
+    same, bit for bit, alone and beside others. Memory grows with the number of variants and, for the maps, of test
+    images, not with that of training images. torch's switches and all random generators are left as they were.
 
     Stages: `load`, `fit` (features and moments, by image), `factor`, `score` (by image).
     """

@@ -13,10 +13,10 @@ GPU_CHUNK_BYTES = 256 << 20
 
 
 class Workers:
-    """Calls a function on consecutive ranges of locations: on the CPU in as many threads as torch has, in turn on a GPU.
+    """Calls a function on ranges of locations: on the CPU in as many threads as torch has, in turn on a GPU.
 
-    Measured on two cores: factoring 1568 covariances of 256 features takes 0.95 s on one thread, and several times that
-    when each small matrix is split over two.
+    Measured on two cores: factoring 1568 covariances of 256 features takes 0.95 s on one thread, and several times
+    that when each small matrix is split over two.
     """
 
     def __init__(self, device: str) -> None:
@@ -29,12 +29,13 @@ class Workers:
         threads = torch.get_num_threads()
         if self._device == "cpu" and threads > 1:
             self._pool = ThreadPoolExecutor(threads, "location")
-            # Each worker must take its setting before ours is put back: torch keeps it by thread, but sets the default
-            # of all others as well.
+            # torch keeps the number by thread, but also as the default that a thread takes at its first use of torch.
+            # So each worker sets and uses it before ours is put back.
             everyone = Barrier(threads)
 
             def become_single_threaded(_: int) -> None:
                 torch.set_num_threads(1)
+                torch.get_num_threads()
                 everyone.wait()
 
             list(self._pool.map(become_single_threaded, range(threads)))

@@ -14,8 +14,8 @@ import pytest
 
 from harness.data.archive import fetch as fetch_module
 from harness.data.archive.fetch import Patience, fetch
-from harness.data.archive.http import AddressError, DownloadError
 from harness.data.archive.view import LineView
+from harness.data.archive.web import AddressError, DownloadError
 from tests.data.serving import fixed, give, hang, serving
 
 DATA = np.random.default_rng(0).bytes(3_000_000)
@@ -67,7 +67,7 @@ def test_a_cut_connection_goes_on_where_it_ended(part, capsys):
     assert [one.headers.get("range") for one in served.asked] == [None, "bytes=1200000-", "bytes=2200000-"]
     assert served.asked[1].headers["if-range"] == '"one"'
     assert served.body_bytes == len(DATA)  # not one byte twice
-    assert "the connection ended after 1.2 MB of 3.0 MB; trying again" in capsys.readouterr().err
+    assert "the connection ended after 1200000 of 3000000 bytes; trying again" in capsys.readouterr().err
 
 
 def test_a_later_command_goes_on_too(part):
@@ -84,10 +84,11 @@ def test_a_later_command_goes_on_too(part):
 
 def test_a_date_serves_where_there_is_no_tag_and_a_weak_tag_does_not(part):
     date = "Thu, 22 Sep 2022 19:23:39 GMT"
-    with serving(give(DATA, etag='W/"x"', last_modified=date, cut=99), give(DATA, etag='W/"x"', last_modified=date)) as s:
-        run(s.url, part)
-    assert s.asked[1].headers["if-range"] == date
-    assert s.body_bytes == len(DATA)
+    stated = {"etag": 'W/"x"', "last_modified": date}
+    with serving(give(DATA, cut=99, **stated), give(DATA, **stated)) as served:
+        run(served.url, part)
+    assert served.asked[1].headers["if-range"] == date
+    assert served.body_bytes == len(DATA)
 
 
 def test_a_server_without_ranges_sends_all_again(part, capsys):
@@ -101,7 +102,7 @@ def test_a_server_without_ranges_sends_all_again(part, capsys):
 def test_a_server_without_ranges_that_always_cuts_is_given_up(part):
     with serving(give(DATA, cut=500_000, ranges=False)) as served:
         line = refused(served.url, part)
-    assert "ended after 500.0 kB of 3.0 MB, 3 times in a row" in line.replace("0.5 MB", "500.0 kB")
+    assert "ended after 500000 of 3000000 bytes, 3 times in a row" in line
     assert len(served.asked) == 3
 
 
@@ -121,18 +122,20 @@ def test_attempts_that_get_further_are_not_counted_together(part):
         pytest.param(give(DATA, etag=None), id="no tag any more"),
     ],
 )
-def test_a_file_that_changed_between_attempts_is_fetched_anew(part, changed):
+def test_a_file_that_changed_between_attempts_is_fetched_anew(part, changed, capsys):
     with serving(give(OTHER, cut=1_000_000), changed) as served:
         run(served.url, part)
     assert_whole(part)
+    assert "do not fit together" not in capsys.readouterr().err  # found before the rest was fetched
 
 
 @pytest.mark.parametrize("size", [2_000_000, 4_000_000])
-def test_a_file_of_another_size_is_fetched_anew(part, size):
+def test_a_file_of_another_size_is_fetched_anew(part, size, capsys):
     data = np.random.default_rng(3).bytes(size)
     with serving(give(OTHER, etag=None, cut=1_000_000), give(data, etag=None)) as served:
         run(served.url, part, sha256=hashlib.sha256(data).hexdigest())
     assert part.read_bytes() == data
+    assert "the server's file has changed" in capsys.readouterr().err
 
 
 def test_a_file_that_became_shorter_than_what_is_here_is_fetched_anew(part):
@@ -152,7 +155,8 @@ def test_pieces_of_two_files_that_nothing_told_apart_are_found_by_the_checksum(p
 
 
 @pytest.mark.parametrize(
-    "span", ["bytes 0-2999999/3000000", "bytes 999999-2999999/3000000", "bytes 1000000-1999999/3000000", "nonsense", None]
+    "span",
+    ["bytes 0-2999999/3000000", "bytes 999999-2999999/3000000", "bytes 1000000-1999999/3000000", "nonsense", None],
 )
 def test_a_part_that_was_not_asked_for_is_not_appended(part, span):
     wrong = fixed(206, {"Content-Range": span, "ETag": '"one"'}, DATA[:1000])
@@ -164,8 +168,7 @@ def test_a_part_that_was_not_asked_for_is_not_appended(part, span):
 
 def test_a_part_where_the_whole_was_asked_for(part):
     with serving(fixed(206, {"Content-Range": "bytes 0-2999999/3000000"}, DATA)) as served:
-        with pytest.raises(DownloadError, match="a part where the whole file"):
-            run(served.url, part)
+        assert "a part where the whole file" in refused(served.url, part)
     assert not part.exists()
 
 
@@ -193,8 +196,7 @@ def test_a_content_length_that_is_too_short(part, tmp_path, announce):
 
 def test_a_content_length_that_is_too_long(part):
     with serving(give(DATA, announce=3_000_100)) as served:
-        assert "the connection ended after 3.0 MB of 3.0 MB, 3 times in a row" in refused(served.url, part)
-    assert len(served.asked) == 4  # three attempts without progress after the one that had some
+        assert "ended after 3000000 of 3000100 bytes, 3 times in a row" in refused(served.url, part)
 
 
 def test_an_absurd_content_length_is_refused_before_a_byte_is_written(part, tmp_path):
@@ -309,19 +311,13 @@ def test_pauses_double_up_to_their_limit(part, monkeypatch):
     assert slept == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_room_is_asked_for_before_a_byte_is_written(part):
-    asked = []
-
+def test_without_room_nothing_is_written(part, tmp_path):
     def full(size, have):
-        asked.append((size, have))
-        raise DownloadError(f"{part}: no room")
+        raise DownloadError(f"{part}: no room for {size}")
 
-    with serving(give(DATA, cut=1_000_000), give(DATA)) as served:
-        refused(served.url, part, make_room=full)
-        assert not part.exists()
-        with pytest.raises(DownloadError, match="3 times|no room"):
-            run(served.url, part, make_room=lambda size, have: full(size, have) if have else None)
-    assert asked == [(3_000_000, 0)]
+    with serving(give(DATA)) as served:
+        assert "no room for 3000000" in refused(served.url, part, make_room=full)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_room_is_asked_for_what_is_missing(part):
@@ -347,7 +343,9 @@ def test_a_disk_that_fills_up_keeps_what_it_has(part, monkeypatch):
     real = Path.open
 
     def opened(path, mode="r", *args, **options):
-        return Full(path, mode.replace("b", "")) if path == part and mode != "rb" else real(path, mode, *args, **options)
+        return (
+            Full(path, mode.replace("b", "")) if path == part and mode != "rb" else real(path, mode, *args, **options)
+        )
 
     with serving(give(DATA)) as served:
         with monkeypatch.context() as patched:

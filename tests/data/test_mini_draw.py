@@ -112,6 +112,13 @@ def test_a_category_is_drawn_in_the_order_of_its_plans_and_by_its_seed(monkeypat
         assert (a.image != c.image).any()
 
 
+@pytest.mark.parametrize(("dataset", "category"), CATEGORIES)
+def test_every_defect_type_has_a_branch_of_its_own(dataset, category):
+    source = inspect.getsource(SUBJECTS[category].damage)
+    names = {name for kinds in DEFECTS[dataset][category] for name in kinds.split(",")}
+    assert len([name for name in names if f'"{name}"' not in source]) <= 1  # the last branch need not name its own
+
+
 def test_damage_leaves_the_picture_it_is_given():
     for dataset, category in CATEGORIES:
         for plan in plan_category(dataset, category):

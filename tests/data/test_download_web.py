@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness.data.archive.http import (
+from harness.data.archive.web import (
     AddressError,
     DownloadError,
     RangeRefusedError,

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.metrics.bootstrap import draw, resampled
+from harness.metrics.histograms import image_histograms, pixel_histograms
+from harness.metrics.ranking import auroc, f1, rank
+from harness.metrics.region import rank_pixels
+from tests.metrics.drawn import draw_maps
+
+LABELS = np.array([0, 1, 1, 0, 1, 0, 1, 1, 0])
+
+
+def test_each_class_keeps_its_number_of_images():
+    draws = draw(LABELS, 500, 0)
+    assert draws.shape == (500, 9)
+    np.testing.assert_array_equal(draws[:, LABELS == 0].sum(axis=1), 4)
+    np.testing.assert_array_equal(draws[:, LABELS == 1].sum(axis=1), 5)
+    np.testing.assert_array_equal(draws, np.rint(draws))
+
+
+def test_every_image_is_drawn_as_often_as_any_other_of_its_class():
+    draws = draw(LABELS, 20_000, 1)
+    np.testing.assert_allclose(draws.mean(axis=0), 1, atol=0.03)
+    # Of n draws among n, an image's count is binomial: variance 1 - 1/n.
+    np.testing.assert_allclose(draws.var(axis=0), np.where(LABELS, 1 - 1 / 5, 1 - 1 / 4), atol=0.04)
+
+
+def test_the_seed_decides_the_resamples():
+    np.testing.assert_array_equal(draw(LABELS, 100, 7), draw(LABELS, 100, 7))
+    assert (draw(LABELS, 100, 7) != draw(LABELS, 100, 8)).any()
+
+
+@pytest.mark.parametrize("labels", [np.zeros(4, int), np.ones(4, int)])
+def test_one_class_alone_is_resampled_too(labels):
+    np.testing.assert_array_equal(draw(labels, 10, 0).sum(axis=1), 4)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([None, 1, 5]), st.integers(1, 25), st.integers(1, 25))
+def test_image_metrics_of_a_resample_are_exactly_those_of_the_resampled_images(seed, decimals, n_normal, n_anomalous):
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([0, 1], [n_normal, n_anomalous]))
+    scores = rng.normal(30, 5, labels.size) + 4 * labels
+    if decimals is not None:
+        scores = np.round(scores / decimals)
+    draws = draw(labels, 20, seed)
+    results = resampled(image_histograms(scores, labels), draws)
+    for i, counts in enumerate(draws.astype(int)):
+        images = np.repeat(np.arange(labels.size), counts)
+        ranked = rank(scores[images][labels[images] == 1], scores[images][labels[images] == 0])
+        best = f1(ranked)
+        assert results["auroc"][i] == auroc(ranked)
+        assert results["f1_max"][i] == best.maximum
+        assert results["f1_adaptive"][i] == best.adaptive
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    drawn = draw_maps(0, size=64, lift=8)
+    return drawn, pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_chunks_move_no_bit(pixels, chunk):
+    drawn, histograms = pixels
+    draws = draw(drawn.labels, 150, 0)
+    together = resampled(histograms, draws, fpr_limit=0.3)
+    assert set(together) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
+    for name, values in resampled(histograms, draws, fpr_limit=0.3, chunk=chunk).items():
+        np.testing.assert_array_equal(values, together[name])
+
+
+def test_the_order_of_the_images_moves_no_bit(pixels):
+    drawn, histograms = pixels
+    order = np.random.default_rng(0).permutation(20)
+    maps, masks = drawn.maps[order], drawn.masks[order]
+    shuffled = pixel_histograms(rank_pixels(maps, masks), maps, masks)
+    draws = draw(drawn.labels, 50, 0)
+    expected = resampled(histograms, draws, fpr_limit=0.3)
+    for name, values in resampled(shuffled, draws[:, order], fpr_limit=0.3).items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
+def test_a_resample_without_a_defective_pixel_has_no_value(pixels):
+    drawn, histograms = pixels
+    draws = np.stack([np.ones(20), 1.0 - drawn.labels])
+    for values in resampled(histograms, draws, fpr_limit=0.3).values():
+        assert np.isfinite(values[0])
+        assert np.isnan(values[1])
+
+
+def test_aupro_needs_a_limit(pixels):
+    drawn, histograms = pixels
+    assert set(resampled(histograms, draw(drawn.labels, 3, 0))) == {"auroc", "f1_max", "f1_adaptive"}

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.metrics.bootstrap import resampled
+from harness.metrics.histograms import BINS_PER_CLASS, OVERLAP_UNIT, image_histograms, pixel_histograms
+from harness.metrics.ranking import auroc, f1
+from harness.metrics.region import aupro, label_regions, rank_pixels
+from tests.metrics.drawn import draw_maps
+
+LIMIT = 0.3
+
+
+def exact(maps, masks):
+    pixels = rank_pixels(maps, masks)
+    best = f1(pixels.ranked)
+    return {
+        "auroc": auroc(pixels.ranked),
+        "f1_max": best.maximum,
+        "f1_adaptive": best.adaptive,
+        "aupro": aupro(pixels, LIMIT),
+    }
+
+
+def binned(maps, masks, draws=None, **options):
+    histograms = pixel_histograms(rank_pixels(maps, masks), maps, masks, **options)
+    draws = np.ones((1, len(maps))) if draws is None else draws
+    return resampled(histograms, draws, fpr_limit=LIMIT)
+
+
+SETS = {
+    # number of defective pixels: (how to draw, accuracy of AUROC and AUPRO, accuracy of the F1s)
+    "hundreds": ({"size": 128, "lift": 5, "radius": (1, 3)}, 1e-8, 1e-8),
+    "thousands": ({"size": 128, "lift": 8, "radius": (4, 9)}, 1e-5, 1e-3),
+    "thousands, undetectable": ({"size": 128, "lift": 0.2, "radius": (4, 9)}, 1e-5, 1e-3),
+    "ten thousand": ({"size": 160, "lift": 12, "radius": (8, 16)}, 1e-5, 5e-4),
+    "more than 25,000": ({"size": 256, "lift": 12, "radius": (8, 30)}, 1e-5, 3e-4),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_binned_metrics_are_as_accurate_as_stated(name, seed):
+    how, area_accuracy, f1_accuracy = SETS[name]
+    drawn = draw_maps(seed, **how)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, 8, (4, 8)), 8 + rng.integers(0, 12, (4, 12))
+    images = np.concatenate([np.arange(20)[None], np.concatenate(picks, axis=1)])
+    draws = np.array([np.bincount(row, minlength=20) for row in images], dtype=float)
+    results = binned(drawn.maps, drawn.masks, draws)
+    assert set(results) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
+    for i, row in enumerate(images):
+        for metric, truth in exact(drawn.maps[row], drawn.masks[row]).items():
+            accuracy = f1_accuracy if metric.startswith("f1") else area_accuracy
+            assert results[metric][i] == pytest.approx(truth, abs=accuracy), (metric, i)
+
+
+@pytest.mark.parametrize("levels", [2, 7, 255])
+def test_frequent_scores_have_bins_of_their_own(levels):
+    drawn = draw_maps(3, size=96, lift=2)
+    maps = np.round((drawn.maps - drawn.maps.min()) / np.ptp(drawn.maps) * levels).astype(np.float32)
+    truth = exact(maps, drawn.masks)
+    for metric, values in binned(maps, drawn.masks).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
+    assert truth["f1_adaptive"] < truth["f1_max"]
+
+
+def test_clamped_maps_keep_their_pile_at_the_top():
+    drawn = draw_maps(3, size=96, lift=20)
+    maps = np.minimum(drawn.maps, np.quantile(drawn.maps[drawn.masks], 0.05))
+    truth = exact(maps, drawn.masks)
+    for metric, values in binned(maps, drawn.masks).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-4), metric
+    assert truth["f1_adaptive"] < truth["f1_max"] - 1e-3
+
+
+def test_a_pile_of_defect_free_pixels_right_below_the_defects_keeps_its_place():
+    """As maps that are clamped from below: most pixels at one score, the defects among those a little above."""
+    drawn = draw_maps(3, size=96, radius=(4, 12), lift=0.2)
+    floor = np.quantile(drawn.maps, 0.7)
+    maps = np.where(drawn.masks, np.maximum(drawn.maps, floor + np.float32(1e-4)), np.maximum(drawn.maps, floor))
+    truth = exact(maps.astype(np.float32), drawn.masks)
+    for metric, values in binned(maps.astype(np.float32), drawn.masks, bins_per_class=256).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-3 if metric.startswith("f1") else 2e-5), metric
+
+
+def test_few_pixels_are_binned_without_loss():
+    drawn = draw_maps(3, size=10, n_normal=4, n_anomalous=5, radius=(1, 3), lift=2)
+    assert drawn.masks.size <= BINS_PER_CLASS
+    truth = exact(drawn.maps, drawn.masks)
+    for metric, values in binned(drawn.maps, drawn.masks).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixel_histograms_count_every_pixel_in_its_image(dtype):
+    drawn = draw_maps(4)
+    maps = drawn.maps.astype(dtype)
+    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks, bins_per_class=64)
+    defective = drawn.masks.sum(axis=(1, 2))
+    np.testing.assert_array_equal(histograms.positives.sum(axis=1), defective)
+    np.testing.assert_array_equal(histograms.negatives.sum(axis=1), drawn.masks[0].size - defective)
+    regions = [np.unique(image[image > 0]).size for image in label_regions(drawn.masks)]
+    np.testing.assert_array_equal(histograms.regions, regions)
+    np.testing.assert_allclose(histograms.overlap.sum(axis=1) * OVERLAP_UNIT, regions, atol=1e-6)
+
+
+def test_all_entries_are_whole_numbers():
+    drawn = draw_maps(4)
+    histograms = pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks)
+    for counts in (histograms.positives, histograms.negatives, histograms.overlap, histograms.regions):
+        assert counts.dtype == np.float64
+        np.testing.assert_array_equal(counts, np.rint(counts))
+
+
+def test_largest_finite_score_is_binned():
+    maps = np.array([[[1, 1, 2, np.finfo(np.float32).max]] * 3] * 4, dtype=np.float32)
+    masks = np.zeros(maps.shape, bool)
+    masks[2:, :, 2:] = True
+    truth = exact(maps, masks)
+    for metric, values in binned(maps, masks, bins_per_class=4).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
+
+
+def test_image_histograms_have_a_bin_for_each_distinct_score():
+    scores = np.array([3.0, 1.0, 3.0, 2.0])
+    histograms = image_histograms(scores, np.array([1, 0, 0, 1]))
+    np.testing.assert_array_equal(histograms.positives, [[0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(histograms.negatives, [[0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
+    assert histograms.atoms.all()

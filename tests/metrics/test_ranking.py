@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.metrics import precision_recall_curve, roc_auc_score
+
+from harness.metrics.ranking import Ranked, auroc, f1, rank
+
+FLOAT32 = np.finfo(np.float32)
+FLOAT64 = np.finfo(np.float64)
+
+
+def classes(elements, dtype=np.float32, most=40):
+    return st.tuples(*[hnp.arrays(dtype, st.integers(1, most), elements=elements)] * 2)
+
+
+tied = classes(st.sampled_from([np.float32(x) for x in (20, 25, 25.5, 31, 60)]))
+raw32 = classes(st.floats(20, 60, width=32))
+any32 = classes(st.floats(width=32, allow_nan=False, allow_infinity=False))
+any64 = classes(st.floats(width=64, allow_nan=False, allow_infinity=False), dtype=np.float64)
+either = st.one_of(tied, raw32, any32, any64)
+
+
+def pooled(positives, negatives):
+    return np.repeat([1, 0], [positives.size, negatives.size]), np.concatenate([positives, negatives])
+
+
+def all_f1(positives, negatives, strict=False):
+    """F1 at every distinct score, counted one by one."""
+    best = {}
+    for threshold in np.unique(np.concatenate([positives, negatives])):
+        compare = np.greater if strict else np.greater_equal
+        true, false = int(compare(positives, threshold).sum()), int(compare(negatives, threshold).sum())
+        best[threshold] = Fraction(2 * true, true + false + positives.size)
+    return best
+
+
+@given(either)
+def test_auroc_is_the_share_of_pairs_in_order_to_the_last_bit(pair):
+    positives, negatives = pair
+    above = int((positives[:, None] > negatives).sum())
+    same = int((positives[:, None] == negatives).sum())
+    assert auroc(rank(positives, negatives)) == float(Fraction(2 * above + same, 2 * positives.size * negatives.size))
+
+
+@given(either)
+def test_auroc_equals_scikit_learn(pair):
+    with np.errstate(over="ignore"):
+        expected = roc_auc_score(*pooled(*pair))
+    assert auroc(rank(*pair)) == pytest.approx(expected, abs=1e-14)
+
+
+@given(either)
+def test_f1_max_is_the_largest_f1_of_all_thresholds(pair):
+    positives, negatives = pair
+    result = f1(rank(positives, negatives))
+    assert result.maximum == float(max(all_f1(positives, negatives).values()))
+
+
+@given(either)
+def test_adaptive_f1_predicts_strictly_above_the_threshold(pair):
+    positives, negatives = pair
+    result = f1(rank(positives, negatives))
+    at = {float(score): value for score, value in all_f1(positives, negatives).items()}
+    strictly = {float(score): value for score, value in all_f1(positives, negatives, strict=True).items()}
+    assert result.adaptive == float(strictly[result.threshold])
+    assert at[result.threshold] >= max(at.values()) * (1 - Fraction(2, 10**6))
+
+
+@given(either)
+def test_f1_max_equals_scikit_learn(pair):
+    labels, scores = pooled(*pair)
+    with np.errstate(over="ignore"):
+        precision, recall, _ = precision_recall_curve(labels, scores)
+    expected = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-300))
+    assert f1(rank(*pair)).maximum == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("separation", [0.0, 1.5, 4.0])
+def test_a_million_scores_equal_scikit_learn(dtype, separation):
+    rng = np.random.default_rng(0)
+    positives = (40 + 5 * (rng.normal(size=60_000) + separation)).astype(dtype)
+    negatives = (40 + 5 * rng.normal(size=1_000_000)).astype(dtype)
+    labels, scores = pooled(positives, negatives)
+    ranked = rank(positives, negatives)
+    assert auroc(ranked) == pytest.approx(roc_auc_score(labels, scores), abs=1e-13)
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-300))
+    assert f1(ranked).maximum == pytest.approx(expected, abs=1e-14)
+
+
+def anomalib_f1(positives, negatives):
+    """anomalib's F1Max value, F1Max threshold, adaptive threshold, and F1 of `score > adaptive threshold`."""
+    import torch
+    from anomalib.metrics.f1_score import _F1Max
+    from anomalib.metrics.threshold.f1_adaptive_threshold import _F1AdaptiveThreshold
+    from torchmetrics.functional.classification import binary_f1_score
+
+    labels, scores = (torch.from_numpy(x) for x in pooled(positives, negatives))
+    f1_max, adaptive = _F1Max(), _F1AdaptiveThreshold()
+    f1_max.update(scores, labels)
+    adaptive.update(scores, labels)
+    threshold = adaptive.compute()
+    strict = binary_f1_score((scores > threshold).int(), labels)
+    return float(f1_max.compute()), float(f1_max.threshold), float(threshold), float(strict)
+
+
+@settings(deadline=None, max_examples=60)
+@given(either)
+def test_threshold_and_both_f1s_are_anomalibs(pair):
+    value, threshold, adaptive_threshold, strict = anomalib_f1(*pair)
+    ours = f1(rank(*pair))
+    assert ours.threshold == threshold == adaptive_threshold
+    assert ours.maximum == pytest.approx(value, abs=1e-6)
+    assert ours.adaptive == pytest.approx(strict, abs=1e-6)
+
+
+def test_equal_f1_at_two_thresholds_takes_the_one_anomalib_takes():
+    # F1 is 2/3 at 5 (1 true, 0 false) and at 1 (2 true, 2 false): exactly the same, rounded the same, so the lower.
+    positives, negatives = np.array([5.0, 1.0]), np.array([2.0, 3.0])
+    assert all_f1(positives, negatives)[5.0] == all_f1(positives, negatives)[1.0] == Fraction(2, 3)
+    assert f1(rank(positives, negatives)).threshold == anomalib_f1(positives, negatives)[1] == 1.0
+
+
+def test_equal_f1_is_decided_by_float32_rounding_as_in_anomalib():
+    # F1 is 1/3 at 9 (1 true, 3 false) and at 5 (2 true, 8 false); float32 makes the first a little larger.
+    positives = np.array([9.0, 5.0])
+    negatives = np.array([12.0, 11.0, 10.0, 8.5, 8.0, 7.5, 7.0, 6.0])
+    values = all_f1(positives, negatives)
+    assert values[9.0] == values[5.0] == max(values.values()) == Fraction(1, 3)
+    assert f1(rank(positives, negatives)).threshold == anomalib_f1(positives, negatives)[1] == 9.0
+
+
+def test_threshold_is_anomalibs_on_so_many_scores_that_float32_blurs_them():
+    rng = np.random.default_rng(0)
+    positives = rng.normal(size=700_000).astype(np.float32) + np.float32(1)
+    negatives = rng.normal(size=1_500_000).astype(np.float32)
+    value, threshold, adaptive_threshold, strict = anomalib_f1(positives, negatives)
+    ours = f1(rank(positives, negatives))
+    assert ours.threshold == threshold == adaptive_threshold
+    assert ours.maximum == pytest.approx(value, abs=2e-7)
+    assert ours.adaptive == pytest.approx(strict, abs=2e-7)
+
+
+@pytest.mark.parametrize(("lower", "expected"), [([4, 3], 4.0), ([4, 4, 3], 5.0)])
+def test_threshold_is_anomalibs_where_that_can_be_a_negatives(lower, expected):
+    """Beside four million false positives one more is no change in float32, and the lowest score wins; two are one."""
+    positives = np.full(10_000, 5, np.float32)
+    negatives = np.concatenate([np.full(4_000_330, 10, np.float32), np.array(lower, np.float32)])
+    _, threshold, adaptive_threshold, strict = anomalib_f1(positives, negatives)
+    assert threshold == adaptive_threshold == expected
+    ours = f1(rank(positives, negatives))
+    assert ours.threshold == expected
+    assert ours.maximum == 2 * 10_000 / (10_000 + 4_000_330 + 10_000)
+    assert ours.adaptive == pytest.approx(strict, abs=1e-7)
+    assert ours.adaptive == (ours.maximum if expected == 4 else 0)
+
+
+def anomalib_auroc(positives, negatives):
+    import torch
+    from anomalib.metrics.auroc import _AUROC
+
+    labels, scores = (torch.from_numpy(x) for x in pooled(positives, negatives))
+    metric = _AUROC()
+    metric.update(scores, labels)
+    return float(metric.compute())
+
+
+def test_anomalibs_auroc_fails_on_raw_scores_and_ours_does_not():
+    rng = np.random.default_rng(0)
+    negatives = rng.uniform(25, 35, 200).astype(np.float32)
+    positives = rng.uniform(30, 40, 300).astype(np.float32)
+    truth = roc_auc_score(*pooled(positives, negatives))
+    assert truth > 0.8
+    assert auroc(rank(positives, negatives)) == pytest.approx(truth, abs=1e-14)
+    assert anomalib_auroc(positives, negatives) == 0.5
+
+
+@pytest.mark.parametrize("ties", [None, 20])
+def test_auroc_equals_anomalibs_on_scores_in_the_unit_interval(ties):
+    rng = np.random.default_rng(3)
+    positives, negatives = rng.beta(4, 2, 3000).astype(np.float32), rng.beta(2, 4, 9000).astype(np.float32)
+    if ties:
+        positives, negatives = (
+            np.round(positives * ties) / np.float32(ties),
+            np.round(negatives * ties) / np.float32(ties),
+        )
+    assert auroc(rank(positives, negatives)) == pytest.approx(anomalib_auroc(positives, negatives), abs=2e-6)
+
+
+def test_adaptive_f1_is_what_anomalibs_post_processor_leads_to():
+    """anomalib finds its threshold on raw scores, normalises around it in float32, clamps, and labels `> 0.5`."""
+    import torch
+    from anomalib.post_processing import PostProcessor
+    from torchmetrics.functional.classification import binary_f1_score
+
+    rng = np.random.default_rng(5)
+    for n_positives, n_negatives in ((63, 20), (49, 21), (5000, 40_000)):
+        positives = (18 + 6 * rng.normal(size=n_positives)).astype(np.float32)
+        negatives = (11 + 3 * rng.normal(size=n_negatives)).astype(np.float32)
+        labels, scores = (torch.from_numpy(x) for x in pooled(positives, negatives))
+        threshold = torch.tensor(anomalib_f1(positives, negatives)[2])
+        normalised = PostProcessor._normalize(scores, scores.min(), scores.max(), threshold)
+        predicted = PostProcessor._apply_threshold(normalised, torch.tensor(0.5))
+        ours = f1(rank(positives, negatives))
+        assert ours.adaptive == pytest.approx(float(binary_f1_score(predicted.int(), labels)), abs=1e-6)
+        assert ours.adaptive < ours.maximum
+
+
+@pytest.mark.parametrize(("n", "printed"), [(63, 0.9920), (49, 0.9897)])
+def test_perfect_separation_costs_the_strict_rule_one_image(n, printed):
+    ours = f1(rank(np.linspace(20, 60, n), np.linspace(1, 10, 20)))
+    assert ours.maximum == 1
+    assert ours.adaptive == pytest.approx(printed, abs=5e-5)
+    assert ours.threshold == 20
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_constant_scores(dtype):
+    ranked = rank(np.full(3, 33, dtype), np.full(5, 33, dtype))
+    assert auroc(ranked) == 0.5
+    result = f1(ranked)
+    assert (result.maximum, result.adaptive, result.threshold) == (2 * 3 / (3 + 5 + 3), 0.0, 33.0)
+
+
+@pytest.mark.parametrize(("positive", "negative", "area"), [(2.0, 1.0, 1.0), (1.0, 2.0, 0.0), (1.0, 1.0, 0.5)])
+def test_one_positive_and_one_negative(positive, negative, area):
+    ranked = rank(np.array([positive]), np.array([negative]))
+    assert auroc(ranked) == area
+    assert f1(ranked).maximum == (1.0 if positive > negative else 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [
+        (FLOAT32.smallest_subnormal, 2 * FLOAT32.smallest_subnormal, np.float32),
+        (np.float32(1), np.nextafter(np.float32(1), np.float32(2)), np.float32),
+        (FLOAT32.max, np.inf, np.float32),
+        (FLOAT32.min, FLOAT32.max, np.float32),
+        (FLOAT64.smallest_subnormal, 2 * FLOAT64.smallest_subnormal, np.float64),
+        (1.0, np.nextafter(1.0, 2.0), np.float64),
+        (-FLOAT64.max, FLOAT64.max, np.float64),
+    ],
+)
+def test_neighbouring_and_extreme_scores_stay_apart(low, high, dtype):
+    low, high = np.array([low], dtype), np.array([high], dtype)
+    assert auroc(rank(high, low)) == 1.0
+    assert auroc(rank(low, high)) == 0.0
+    assert f1(rank(high, low)).maximum == 1.0
+
+
+def test_zeros_of_both_signs_tie():
+    assert auroc(rank(np.array([0.0]), np.array([-0.0]))) == 0.5
+
+
+def test_float32_beside_float64_loses_neither():
+    above = np.nextafter(np.float64(np.float32(0.1)), 1.0)
+    assert auroc(rank(np.array([above]), np.array([0.1], np.float32))) == 1.0
+
+
+def test_counts_of_millions_do_not_overflow():
+    positives, negatives = np.arange(3_000_000, dtype=np.float32) + 1, np.zeros(3_000_000, np.float32)
+    ranked = rank(positives, negatives)
+    assert auroc(ranked) == 1.0
+    assert int(ranked.below.sum()) == 3_000_000**2
+    assert auroc(rank(negatives, positives)) == 0.0
+
+
+def test_any_shape_and_no_change_to_the_input():
+    rng = np.random.default_rng(0)
+    positives, negatives = rng.normal(size=(4, 5)), rng.normal(size=(2, 3, 7))
+    before = positives.copy(), negatives.copy()
+    assert auroc(rank(positives, negatives)) == auroc(rank(positives.ravel(), negatives.ravel()))
+    np.testing.assert_array_equal(positives, before[0])
+    np.testing.assert_array_equal(negatives, before[1])
+
+
+@pytest.mark.parametrize("positives", [np.array([1, 2]), np.array([1.0], np.float16), np.array([True])])
+def test_other_dtypes_are_refused(positives):
+    with pytest.raises(TypeError, match="float32 or float64"):
+        rank(positives, np.array([1.0]))
+    with pytest.raises(TypeError, match="float32 or float64"):
+        rank(np.array([1.0], np.float32), positives)
+    with pytest.raises(TypeError, match="float32 or float64"):
+        Ranked.of_sorted(positives, positives)
+
+
+def test_a_missing_class_and_a_nan_are_refused():
+    some, none, nan = np.array([1.0]), np.array([]), np.array([1.0, np.nan])
+    with pytest.raises(ValueError, match="no positive score"):
+        rank(none, some)
+    with pytest.raises(ValueError, match="no negative score"):
+        rank(some, none)
+    with pytest.raises(ValueError, match="NaN among the positive"):
+        rank(nan, some)
+    with pytest.raises(ValueError, match="NaN among the negative"):
+        rank(some, nan)

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.measure import label
+
+from harness.metrics.region import aupro, label_regions, ramp_area, rank_pixels
+from tests.metrics.drawn import draw_maps
+
+rng = np.random.default_rng(0)
+
+
+def plain_aupro(maps, masks, limit):
+    """By definition: a curve over all thresholds, one region after the other, integrated up to the limit."""
+    regions = [
+        (image, labels == number)
+        for image, mask in enumerate(masks)
+        for labels in [label(mask, connectivity=2)]
+        for number in range(1, labels.max() + 1)
+    ]
+    fpr, overlap = [0.0], [0.0]
+    for threshold in np.unique(maps)[::-1]:
+        found = maps >= threshold
+        fpr.append((found & ~masks).sum() / (~masks).sum())
+        overlap.append(np.mean([found[image][region].mean() for image, region in regions]))
+    fpr, overlap = np.array(fpr), np.array(overlap)
+    inside = fpr <= limit
+    x, y = fpr[inside], overlap[inside]
+    if x[-1] < limit:
+        beyond = np.flatnonzero(~inside)[0]
+        slope = (overlap[beyond] - y[-1]) / (fpr[beyond] - x[-1])
+        x, y = np.append(x, limit), np.append(y, y[-1] + slope * (limit - x[-1]))
+    return np.trapezoid(y, x) / limit
+
+
+def anomalib_aupro(maps, masks, limit):
+    import torch
+    from anomalib.metrics.aupro import _AUPRO
+
+    metric = _AUPRO(fpr_limit=limit)
+    metric.update(torch.from_numpy(maps), torch.from_numpy(masks))
+    return float(metric.compute())
+
+
+def hostile(kind, dtype=np.float32):
+    """Maps and masks of 3 to 4 small images."""
+    own = np.random.default_rng(7)
+    masks = np.zeros((4, 9, 11), dtype=bool)
+    masks[1, 2:4, 3:6] = masks[1, 6, 8] = masks[2, :3, :3] = masks[3, 8, :] = True
+    maps = own.uniform(20, 60, masks.shape)
+    if kind == "ties":
+        maps = np.round(maps / 10)
+    elif kind == "two values":
+        maps = own.integers(0, 2, masks.shape)
+    elif kind == "constant":
+        maps = np.full(masks.shape, 33.0)
+    elif kind == "perfect":
+        maps = masks * 100.0 + maps
+    elif kind == "inverted":
+        maps = maps - masks * 100.0
+    elif kind == "noise mask":
+        masks = own.random(masks.shape) < 0.3
+    elif kind == "one pixel":
+        masks[:] = False
+        masks[2, 4, 4] = True
+    elif kind == "one defect-free pixel":
+        masks[:] = True
+        masks[0, 0, 0] = False
+    elif kind == "subnormal":
+        maps = own.integers(1, 9, masks.shape) * np.finfo(dtype).smallest_subnormal
+    elif kind == "huge":
+        maps = (own.random(masks.shape) - 0.5) * np.finfo(dtype).max
+    return maps.astype(dtype), masks
+
+
+KINDS = (
+    "raw", "ties", "two values", "constant", "perfect", "inverted", "noise mask", "one pixel", "one defect-free pixel",
+    "subnormal", "huge",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("kind", KINDS)
+def test_aupro_equals_the_plain_definition(kind, dtype, limit):
+    maps, masks = hostile(kind, dtype)
+    assert aupro(rank_pixels(maps, masks), limit) == pytest.approx(plain_aupro(maps, masks, limit), abs=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_aupro_of_drawn_maps_equals_the_plain_definition(seed):
+    drawn = draw_maps(seed, n_normal=2, n_anomalous=4, size=24, radius=(1, 5), lift=2)
+    expected = plain_aupro(drawn.maps, drawn.masks, 0.3)
+    assert 0.1 < expected < 0.99
+    assert aupro(rank_pixels(drawn.maps, drawn.masks), 0.3) == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.parametrize("ties", [None, 30])
+@pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
+def test_aupro_equals_anomalibs(limit, ties):
+    drawn = draw_maps(4, size=96, lift=12)
+    maps = (drawn.maps - drawn.maps.min()) / np.ptp(drawn.maps)
+    if ties:
+        maps = np.round(maps * ties) / np.float32(ties)
+    expected = anomalib_aupro(maps, drawn.masks, limit)
+    assert 0.3 < expected < 0.99
+    # anomalib adds up in float32.
+    assert aupro(rank_pixels(maps, drawn.masks), limit) == pytest.approx(expected, abs=2e-6)
+
+
+def test_aupro_knows_only_the_order_of_the_scores():
+    drawn = draw_maps(5, lift=2)
+    raw = aupro(rank_pixels(drawn.maps, drawn.masks), 0.3)
+    stretched = np.exp(drawn.maps.astype(np.float64) * 3) - 7
+    assert aupro(rank_pixels(stretched, drawn.masks), 0.3) == raw
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("constant", 0.15), ("perfect", 1.0), ("inverted", 0.0)])
+def test_aupro_where_it_is_known(kind, expected):
+    assert aupro(rank_pixels(*hostile(kind)), 0.3) == pytest.approx(expected, abs=1e-15)
+
+
+def test_a_small_region_counts_as_much_as_a_large_one():
+    masks = np.zeros((1, 20, 20), dtype=bool)
+    masks[0, :8, :] = masks[0, 15, 15] = True
+    maps = np.where(masks, 0.0, 1.0)
+    maps[0, 15, 15] = 2.0
+    assert aupro(rank_pixels(maps, masks), 0.3) == pytest.approx(0.5, abs=1e-15)
+
+
+def test_regions_touch_at_corners_but_never_across_images():
+    masks = np.zeros((3, 4, 4), dtype=bool)
+    masks[0, 0, 0] = masks[0, 1, 1] = True
+    masks[1, 1, 1] = masks[1, 3, 3] = True
+    masks[2, 0, :] = True
+    labels = label_regions(masks)
+    assert labels[0, 0, 0] == labels[0, 1, 1]
+    assert labels[1, 1, 1] != labels[0, 1, 1]
+    assert sorted(np.unique(labels)) == [0, 1, 2, 3, 4]
+    np.testing.assert_array_equal(labels > 0, masks)
+
+
+def test_regions_are_anomalibs():
+    import torch
+    from anomalib.utils.cv import connected_components_cpu
+
+    masks = np.random.default_rng(2).random((5, 30, 40)) < 0.35
+    theirs = connected_components_cpu(torch.from_numpy(masks).float().unsqueeze(1)).squeeze(1).numpy()
+    ours = label_regions(masks)
+    pairs = np.unique(np.stack([ours.ravel(), theirs.ravel()]), axis=1)
+    assert pairs.shape[1] == ours.max() + 1 == theirs.max() + 1
+
+
+def test_ranked_pixels_keep_image_and_region_of_each_pixel():
+    drawn = draw_maps(6)
+    pixels = rank_pixels(drawn.maps, drawn.masks)
+    labels = label_regions(drawn.masks)
+    for image, region, score in zip(
+        pixels.images[::50], pixels.regions[::50], pixels.ranked.positives[::50], strict=True
+    ):
+        assert score in drawn.maps[image][labels[image] == region + 1]
+    assert pixels.ranked.negatives.size == (~drawn.masks).sum()
+
+
+@pytest.mark.parametrize("limit", [0.2, 0.55, 1.0])
+def test_ramp_area_is_the_area_under_the_ramp(limit):
+    start = rng.uniform(0, 1, 200)
+    stop = np.where(rng.random(200) < 0.3, start, rng.uniform(start, 1))
+    x = np.linspace(0, limit, 200_001)
+    for a, b, area in zip(start, stop, ramp_area(start, stop, limit), strict=True):
+        ramp = np.clip((x - a) / (b - a), 0, 1) if b > a else (x >= a).astype(float)
+        assert area == pytest.approx(np.trapezoid(ramp, x), abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [0, -0.1, 1.01, float("nan")])
+def test_a_limit_outside_its_range_is_refused(limit):
+    with pytest.raises(ValueError, match=r"must be in \(0, 1\]"):
+        aupro(rank_pixels(*hostile("raw")), limit)

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+
+from harness.metrics.bootstrap import draw, resampled
+from harness.metrics.histograms import image_histograms
+from harness.metrics.ranking import auroc, f1, rank
+from harness.metrics.uncertainty import (
+    bootstrap_intervals,
+    delong_interval,
+    image_intervals,
+    newcombe_interval,
+    separation_interval,
+)
+
+Z = NormalDist().inv_cdf(0.975)
+
+
+def images(positives, negatives, n_samples=200, seed=0, confidence=0.95):
+    """`image_intervals` of two lists of scores."""
+    scores = np.concatenate([negatives, positives])
+    labels = np.repeat([0, 1], [len(negatives), len(positives)])
+    ranked = rank(np.asarray(positives, float), np.asarray(negatives, float))
+    draws = draw(labels, n_samples, seed)
+    return image_intervals(ranked, f1(ranked), image_histograms(scores, labels), draws, confidence)
+
+
+def normal_classes(rng, area, n_positives, n_negatives):
+    """Normal scores of equal variance whose AUROC in the population is `area`."""
+    return rng.normal(NormalDist().inv_cdf(area) * np.sqrt(2), 1, n_positives), rng.normal(0, 1, n_negatives)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_delong_equals_its_definition(ties):
+    rng = np.random.default_rng(0)
+    for n_positives, n_negatives in ((63, 20), (2, 2), (5, 80)):
+        positives, negatives = rng.normal(0.8, 1, n_positives), rng.normal(0, 1, n_negatives)
+        if ties:
+            positives, negatives = np.round(positives * 2), np.round(negatives * 2)
+        kernel = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+        variance = kernel.mean(1).var(ddof=1) / n_positives + kernel.mean(0).var(ddof=1) / n_negatives
+        area = kernel.mean()
+        ours = delong_interval(rank(positives, negatives), 0.95)
+        if variance == 0 or area in (0, 1):
+            assert ours is None
+            continue
+        reach = Z * np.sqrt(variance) / (area * (1 - area))
+        assert ours.low == pytest.approx(expit(logit(area) - reach), abs=1e-12)
+        assert ours.high == pytest.approx(expit(logit(area) + reach), abs=1e-12)
+
+
+def test_delong_is_none_where_its_variance_is_nought_or_unknown():
+    many = np.arange(5.0)
+    assert delong_interval(rank(many + 10, many), 0.95) is None
+    assert delong_interval(rank(many, many + 10), 0.95) is None
+    assert delong_interval(rank(np.full(5, 3.0), np.full(4, 3.0)), 0.95) is None
+    assert delong_interval(rank(np.array([2.5]), many), 0.95) is None
+    assert delong_interval(rank(many, np.array([2.5])), 0.95) is None
+
+
+def hanley_mcneil(t, m, n):
+    """Newcombe's form of the variance, written out."""
+    star = (m + n) / 2 - 1
+    return t * (1 - t) * (1 + star * (1 - t) / (2 - t) + star * t / (1 + t)) / (m * n)
+
+
+@pytest.mark.parametrize("area", [0.2, 0.5, 0.83, 0.995])
+@pytest.mark.parametrize(("m", "n"), [(63, 20), (5, 5), (200, 30)])
+def test_newcombe_solves_its_equation(area, m, n):
+    ours = newcombe_interval(area, m, n, 0.95)
+    assert ours.low == pytest.approx(
+        brentq(lambda t: (area - t) - Z * np.sqrt(hanley_mcneil(t, m, n)), 0, area, xtol=1e-14), abs=1e-12
+    )
+    assert ours.high == pytest.approx(
+        brentq(lambda t: (t - area) - Z * np.sqrt(hanley_mcneil(t, m, n)), area, 1, xtol=1e-14), abs=1e-12
+    )
+
+
+def test_newcombe_at_the_ends_has_a_width_that_shrinks_with_the_images():
+    widths = []
+    for n in (1, 5, 20, 100, 1000):
+        at_one, at_nought = newcombe_interval(1.0, n, n, 0.95), newcombe_interval(0.0, n, n, 0.95)
+        assert (at_one.high, at_nought.low) == (1.0, 0.0)
+        assert at_one.low == pytest.approx(1 - at_nought.high, abs=1e-12)
+        # Dividing the equation at area 1 by (1 - t) leaves this one.
+        star = n - 1
+        t = at_one.low
+        assert 1 - t == pytest.approx(Z**2 * t * (1 + star * (1 - t) / (2 - t) + star * t / (1 + t)) / n**2, abs=1e-9)
+        widths.append(1 - at_one.low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[-1] > 0
+
+
+@pytest.mark.parametrize("area", [0.0, 0.3, 1.0])
+def test_more_confidence_is_a_wider_interval(area):
+    narrow, wide = newcombe_interval(area, 30, 20, 0.8), newcombe_interval(area, 30, 20, 0.99)
+    assert wide.low <= narrow.low <= area <= narrow.high <= wide.high
+    assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def test_separation_interval_keeps_its_promise():
+    """Uniform scores stand for any continuous ones: shares on the right side of the worst sample of each class."""
+    rng = np.random.default_rng(0)
+    for n_positives, n_negatives in ((63, 20), (3, 4), (1, 30)):
+        low = separation_interval(n_positives, n_negatives, 0.95).low
+        found = 1 - rng.random((20_000, n_positives)).min(axis=1)
+        quiet = rng.random((20_000, n_negatives)).max(axis=1)
+        truth = 2 * n_positives * found / (n_positives * found + n_negatives * (1 - quiet) + n_positives)
+        assert 0.95 <= (truth >= low).mean() <= 0.999
+        assert 0 < low < 1
+
+
+def test_bootstrap_interval_is_the_percentiles_of_the_resamples():
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=50), np.repeat([0, 1], [20, 30])
+    histograms, draws = image_histograms(scores, labels), draw(labels, 1000, 3)
+    values = resampled(histograms, draws)
+    for name, interval in bootstrap_intervals(histograms, draws, 0.9).items():
+        assert (interval.low, interval.high) == tuple(np.quantile(values[name], (0.05, 0.95)))
+        assert "stratified" in interval.method
+        assert "1000 resamples" in interval.method
+
+
+def test_bootstrap_leaves_out_undefined_resamples_and_then_the_interval():
+    scores, labels = np.arange(6.0), np.array([0, 1, 0, 1, 0, 1])
+    histograms = image_histograms(scores, labels)
+    draws = draw(labels, 100, 0)
+    whole = bootstrap_intervals(histograms, draws, 0.95)
+    one_class = np.tile(1.0 - labels, (100, 1))
+    few = bootstrap_intervals(histograms, np.concatenate([draws, one_class[:5]]), 0.95)
+    assert {name: (x.low, x.high) for name, x in few.items()} == {name: (x.low, x.high) for name, x in whole.items()}
+    assert bootstrap_intervals(histograms, np.concatenate([draws, one_class[:20]]), 0.95) == {}
+    assert bootstrap_intervals(histograms, one_class, 0.95) == {}
+
+
+def test_ordinary_scores_have_all_four_intervals_around_the_values():
+    rng = np.random.default_rng(2)
+    positives, negatives = normal_classes(rng, 0.8, 60, 40)
+    intervals = images(positives, negatives)
+    assert set(intervals) == {"image_auroc", "image_auroc_delong", "image_f1_max", "image_f1_adaptive"}
+    area = auroc(rank(positives, negatives))
+    for name in ("image_auroc", "image_auroc_delong"):
+        assert intervals[name].low < area < intervals[name].high
+    assert intervals["image_auroc"].method.startswith("bootstrap")
+    assert intervals["image_auroc_delong"].method.startswith("DeLong")
+    assert intervals["image_auroc"].low == pytest.approx(intervals["image_auroc_delong"].low, abs=0.03)
+
+
+@pytest.mark.parametrize("n_samples", [0, 200])
+def test_perfect_separation_has_intervals_with_a_width(n_samples):
+    intervals = images(np.linspace(20, 60, 63), np.linspace(1, 10, 20), n_samples)
+    assert "image_auroc_delong" not in intervals
+    assert intervals["image_auroc"] == newcombe_interval(1.0, 63, 20, 0.95)
+    assert intervals["image_f1_max"] == separation_interval(63, 20, 0.95)
+    assert intervals["image_auroc"].low < 0.95 < intervals["image_auroc"].high == 1
+    assert ("image_f1_adaptive" in intervals) == (n_samples > 0)
+
+
+def test_separation_the_wrong_way_round():
+    intervals = images(np.linspace(1, 10, 20), np.linspace(20, 60, 63))
+    assert intervals["image_auroc"] == newcombe_interval(0.0, 20, 63, 0.95)
+    assert intervals["image_auroc"].high > 0.05
+
+
+def test_a_bootstrap_that_touches_one_is_not_trusted():
+    positives, negatives = np.linspace(20, 60, 63), np.append(np.linspace(1, 10, 19), 20.5)
+    intervals = images(positives, negatives)
+    area = auroc(rank(positives, negatives))
+    assert 0.99 < area < 1
+    assert intervals["image_auroc"] == newcombe_interval(area, 63, 20, 0.95)
+    assert intervals["image_auroc_delong"].high < 1
+
+
+def test_one_image_of_a_class_has_only_newcombes():
+    assert set(images([5.0], np.arange(10.0))) == {"image_auroc"}
+    assert set(images(np.arange(10.0), [5.0])) == {"image_auroc"}
+    assert set(images([5.0], [1.0])) == {"image_auroc", "image_f1_max"}
+
+
+def test_constant_scores_have_an_interval_around_one_half():
+    intervals = images(np.full(20, 7.0), np.full(30, 7.0))
+    assert set(intervals) == {"image_auroc"}
+    assert intervals["image_auroc"].low == pytest.approx(1 - intervals["image_auroc"].high, abs=1e-12)
+    assert 0.3 < intervals["image_auroc"].low < 0.4
+
+
+def test_no_resamples_leave_delong():
+    rng = np.random.default_rng(2)
+    assert set(images(*normal_classes(rng, 0.8, 60, 40), n_samples=0)) == {"image_auroc_delong"}
+
+
+@pytest.mark.parametrize(
+    ("area", "n_positives", "n_negatives"), [(0.8, 40, 40), (0.97, 63, 20), (0.995, 63, 20), (0.999, 92, 58)]
+)
+def test_intervals_of_auroc_cover_it(area, n_positives, n_negatives):
+    """250 test sets drawn from a population whose AUROC is known: the standard error of a coverage of .95 is .014."""
+    rng = np.random.default_rng(0)
+    covered = {"image_auroc": 0, "image_auroc_delong": 0, "newcombe": 0}
+    for i in range(250):
+        positives, negatives = normal_classes(rng, area, n_positives, n_negatives)
+        intervals = images(positives, negatives, 200, seed=i)
+        value = auroc(rank(positives, negatives))
+        intervals["newcombe"] = newcombe_interval(value, n_positives, n_negatives, 0.95)
+        for name in covered:
+            if name in intervals:
+                covered[name] += intervals[name].low <= area <= intervals[name].high
+    assert covered["image_auroc"] >= 0.9 * 250
+    assert covered["newcombe"] >= 0.92 * 250
+    if area < 0.99:
+        assert covered["image_auroc_delong"] >= 0.9 * 250
+
+
+@pytest.mark.parametrize(("area", "n_positives", "n_negatives"), [(0.8, 40, 40), (0.97, 92, 58)])
+def test_intervals_of_f1_cover_what_such_test_sets_give_on_average(area, n_positives, n_negatives):
+    rng = np.random.default_rng(0)
+    sets = [normal_classes(rng, area, n_positives, n_negatives) for _ in range(2000)]
+    values = [f1(rank(*pair)) for pair in sets]
+    average = {
+        "image_f1_max": np.mean([value.maximum for value in values]),
+        "image_f1_adaptive": np.mean([value.adaptive for value in values]),
+    }
+    covered = dict.fromkeys(average, 0)
+    for i, pair in enumerate(sets[:250]):
+        intervals = images(*pair, 200, seed=i)
+        for name, value in average.items():
+            covered[name] += intervals[name].low <= value <= intervals[name].high
+    assert all(count >= 0.85 * 250 for count in covered.values()), covered

@@ -1,0 +1,256 @@
+"""Streamed Gaussians against float64, over features that are kind and features that are not."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import DataError
+from harness.padim.gaussian import Gaussian, Moments
+from harness.padim.scoring import mahalanobis
+from harness.padim.workers import Workers
+
+EPSILON = 0.01001
+ROUNDING = float(np.finfo(np.float32).eps)
+FIRST_BATCH = 16
+L = 6
+
+
+def fit(train: np.ndarray, *, batches: tuple[int, ...] | None = None, epsilon: float = EPSILON) -> Gaussian:
+    """Fit (L, N, D), in batches that end where `batches` says, all as large as the first without it."""
+    n_locations, n_images, n_features = train.shape
+    ends = [0, *(batches or range(FIRST_BATCH, n_images, FIRST_BATCH)), n_images]
+    moments = Moments(n_locations, n_features)
+    for start, end in pairwise(ends):
+        moments.update(torch.from_numpy(train[:, start:end].transpose(0, 2, 1).copy()))
+    with Workers("cpu") as workers:
+        return moments.gaussian(epsilon, (2, n_locations // 2), workers)
+
+
+def distances(gaussian: Gaussian, test: np.ndarray) -> np.ndarray:
+    with Workers("cpu") as workers:
+        return mahalanobis(torch.from_numpy(test).mT.contiguous(), gaussian, workers).T.numpy()
+
+
+class Oracle:
+    """The definition, in float64."""
+
+    def __init__(self, train: np.ndarray, epsilon: float = EPSILON) -> None:
+        train = train.astype(np.float64)
+        self.level = np.abs(train).max()
+        self.mean = train.mean(axis=1)
+        centred = train - self.mean[:, None]
+        self.covariance = centred.transpose(0, 2, 1) @ centred / (train.shape[1] - 1)
+        self.covariance += epsilon * np.eye(train.shape[2])
+        self.lower = np.linalg.cholesky(self.covariance)
+        pivots = np.diagonal(self.lower, axis1=1, axis2=2) ** 2
+        variances = np.diagonal(self.covariance, axis1=1, axis2=2)
+        self.trust = pivots.min(axis=1) / (ROUNDING * variances.max(axis=1))
+        self.smallest = np.linalg.eigvalsh(self.covariance)[:, 0]
+        offset = train[:, :FIRST_BATCH].mean(axis=1) - self.mean
+        self.magnified = 1 + (offset**2 / variances).max(axis=1)
+
+    def distances(self, test: np.ndarray) -> np.ndarray:
+        delta = test.astype(np.float64) - self.mean[:, None]
+        return np.linalg.norm(np.linalg.solve(self.lower, delta.transpose(0, 2, 1)), axis=1)
+
+    def bound(self, test: np.ndarray) -> np.ndarray:
+        """The stated error: of the covariance, relative; of the mean and the difference, by the level of the features.
+
+        The first is as many times larger as the first batch is unlike the others.
+        """
+        level = max(self.level, np.abs(test).max())
+        of_level = 4 * ROUNDING * level * np.sqrt(test.shape[2] / self.smallest)
+        return (self.magnified * 20 / self.trust + 20 * ROUNDING)[:, None] * self.distances(test) + of_level[:, None]
+
+
+def correlated(n_features: int, seed: int = 0):
+    """Return a function that draws (L, n, n_features) with one random covariance a location."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(L, n_features, n_features)) / np.sqrt(n_features)
+    return lambda n: (rng.normal(size=(L, n, n_features)) @ mixing + mixing[:, :1]).astype(np.float32)
+
+
+def assert_within_bound(train: np.ndarray, test: np.ndarray, **options) -> None:
+    oracle = Oracle(train)
+    error = np.abs(distances(fit(train, **options), test) - oracle.distances(test))
+    assert (error <= oracle.bound(test)).all(), (error / oracle.bound(test)).max()
+
+
+@pytest.mark.parametrize(("n_images", "n_features"), [(200, 100), (40, 100), (101, 100), (5, 1), (2, 20), (64, 256)])
+def test_mean_covariance_and_distances(n_images, n_features):
+    draw = correlated(n_features)
+    train, test = draw(n_images), 3 * draw(9)
+    gaussian, oracle = fit(train), Oracle(train)
+    factor = gaussian.factor.double()
+    assert torch.equal(factor, factor.triu())
+    spread = np.sqrt(np.diagonal(oracle.covariance, axis1=1, axis2=2))
+    error = (factor.mT @ factor).numpy() - oracle.covariance
+    assert (np.abs(error) <= 16 * ROUNDING * spread[:, :, None] * spread[:, None, :]).all()
+    assert np.allclose(gaussian.mean.numpy(), oracle.mean, rtol=0, atol=4 * ROUNDING * oracle.level)
+    assert_within_bound(train, test)
+
+
+def test_on_ordinary_features_the_error_is_a_few_roundings():
+    draw = correlated(100)
+    train, test = draw(209), draw(9)
+    expected = Oracle(train).distances(test)
+    assert np.abs(distances(fit(train), test) / expected - 1).max() < 2e-6
+
+
+def hostile() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    cases = {}
+    for n_images, n_features in ((150, 40), (20, 40)):
+        draw = correlated(n_features, seed=1)
+        for scale in (1e-6, 1e-3, 1, 10, 100, 1e3, 1e4, 1e6):
+            cases[f"{n_images} images, {n_features} features, scale {scale:g}"] = (
+                draw(n_images) * np.float32(scale),
+                draw(8) * np.float32(scale),
+            )
+    draw = correlated(40, seed=2)
+    for constant in (0, 7.3, 1e6 + 0.3):
+        train, test = draw(150), draw(8)
+        train[..., :10] = test[..., :10] = constant
+        cases[f"ten channels are always {constant}"] = train, test
+    train, test = draw(150), draw(8)
+    train[..., 1], test[..., 1] = train[..., 0], test[..., 0]
+    cases["one channel twice"] = train, test
+    for offset in (10, 1e3, 1e4):
+        cases[f"offset {offset:g}"] = draw(150) + np.float32(offset), draw(8) + np.float32(offset)
+    train = draw(900)
+    train[:, :16] += 100
+    cases["the first batch is of another kind"] = train, draw(8)
+    scales = np.logspace(-3, 1, 40, dtype=np.float32)
+    cases["channels of many scales"] = draw(150) * scales, draw(8) * scales
+    test = draw(8)
+    test[:, 0] = 1e8
+    cases["an outlier"] = draw(150), test
+    return cases
+
+
+@pytest.mark.parametrize("name", hostile())
+def test_hostile_features_are_right_or_refused(name):
+    train, test = hostile()[name]
+    trust = Oracle(train).trust.min()
+    if trust > 100:
+        assert_within_bound(train, test)
+        return
+    try:
+        assert_within_bound(train, test)
+        refused = False
+    except DataError:
+        refused = True
+    assert refused or trust > 10, "these numbers cannot be had in float32, and must be refused"
+
+
+def test_hostile_features_are_of_both_kinds():
+    trust = [Oracle(train).trust.min() for train, _ in hostile().values()]
+    assert min(trust) < 1e-3
+    assert sum(value > 100 for value in trust) > 12
+
+
+@pytest.mark.parametrize("batches", [(1,), (1, 2, 3), tuple(range(1, 60)), (59,), (17, 34, 51)])
+def test_batches_make_no_difference(batches):
+    draw = correlated(30)
+    train, test = draw(60), draw(5)
+    expected = Oracle(train).distances(test)
+    assert np.abs(distances(fit(train, batches=batches), test) / expected - 1).max() < 5e-6
+
+
+def test_a_first_batch_of_another_kind_costs_what_is_stated():
+    """At most n / B roundings instead of one, however far off it is."""
+    draw = correlated(40, seed=2)
+    for far in (1, 10, 1e3):
+        train = draw(900)
+        train[:, :FIRST_BATCH] += np.float32(far)
+        assert Oracle(train).magnified.max() < 900 / FIRST_BATCH
+
+
+def test_the_same_batches_give_the_same_bits():
+    train = correlated(50)(45)
+    one, two = fit(train), fit(train)
+    assert torch.equal(one.mean, two.mean)
+    assert torch.equal(one.factor, two.factor)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_threads_make_no_difference(threads):
+    train = correlated(50)(45)
+    expected = fit(train).factor
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert torch.equal(fit(train).factor, expected)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_features", [256, 550])
+def test_sizes_at_which_anomalibs_inverse_breaks(n_features):
+    rng = np.random.default_rng(3)
+    train = (rng.normal(size=(L, 209, n_features)) * rng.uniform(0.1, 2, n_features)).astype(np.float32)
+    test = (2 * rng.normal(size=(L, 4, n_features))).astype(np.float32)
+    assert_within_bound(train, test)
+    gaussian, oracle = fit(train), Oracle(train)
+    with Workers("cpu") as workers:
+        inverse = gaussian.inverse_covariance(workers).double().numpy()
+    assert np.abs(inverse @ oracle.covariance - np.eye(n_features)).max() < 2e-3
+    assert np.allclose(inverse, inverse.transpose(0, 2, 1), rtol=1e-4, atol=1e-4)
+
+
+def test_anomalibs_own_gaussian():
+    from anomalib.models.components import MultiVariateGaussian
+
+    train = correlated(60)(45)
+    theirs = MultiVariateGaussian()
+    theirs.fit(torch.from_numpy(train.transpose(1, 2, 0)[..., None].copy()))
+    ours = fit(train)
+    with Workers("cpu") as workers:
+        inverse = ours.inverse_covariance(workers)
+    assert torch.allclose(ours.mean.T, theirs.mean, atol=1e-6)
+    assert torch.allclose(inverse, theirs.inv_covariance, rtol=1e-3, atol=2e-4 * theirs.inv_covariance.abs().max())
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-4, 0.01, 1.0])
+def test_epsilon_is_what_was_asked_for(epsilon):
+    draw = correlated(20)
+    train, test = draw(300), draw(5)
+    expected = Oracle(train, epsilon).distances(test)
+    assert np.allclose(distances(fit(train, epsilon=epsilon), test), expected, rtol=1e-4)
+
+
+def test_without_epsilon_a_constant_channel_is_refused():
+    train = correlated(20)(300)
+    train[3, :, 7] = 0.5
+    with pytest.raises(DataError, match=r"row 1, column 0 of the 2x3 grid, and at 0 more places"):
+        fit(train, epsilon=0.0)
+
+
+@pytest.mark.parametrize("n_images", [0, 1])
+def test_too_few_images(n_images):
+    moments = Moments(L, 4)
+    if n_images:
+        moments.update(torch.ones(L, 4, 1))
+    with Workers("cpu") as workers, pytest.raises(DataError, match=f"at least 2 training images.* here is {n_images}"):
+        moments.gaussian(EPSILON, (2, 3), workers)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_what_overflows_is_refused(value):
+    train = correlated(4)(30)
+    train[4, 5, 2] = value
+    with pytest.raises(DataError, match="row 1, column 1"):
+        fit(train)
+
+
+def test_a_failed_factorisation_is_not_taken_for_a_good_one():
+    """A negative pivot stays on the diagonal as it is, and its square looks fine."""
+    train = np.zeros((L, 3, 2), np.float32)
+    moments = Moments(L, 2)
+    moments.update(torch.from_numpy(train).mT.contiguous())
+    moments._products[2] = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
+    with Workers("cpu") as workers, pytest.raises(DataError, match="row 0, column 2"):
+        moments.gaussian(EPSILON, (2, 3), workers)

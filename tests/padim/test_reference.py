@@ -1,0 +1,182 @@
+"""anomalib's own Engine as the oracle of the streaming engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from harness.errors import RequestError
+from harness.monitor import Monitor
+from harness.padim.backbone import resolve_weights
+from harness.padim.engine import Variant
+from harness.padim.reference import run_reference
+from harness.padim.streaming import run_streaming
+from tests.drawing import draw_mvtec_category
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, FolderSource
+
+OWN_METRICS = {f"{level}_{name}" for level in ("image", "pixel") for name in ("AUROC", "F1Max", "F1Score")}
+
+
+def run(engine, source, variants, *, backbone=RESNET18, protocol=PROTOCOL, monitor=None):
+    return engine(
+        source,
+        backbone=backbone,
+        weights=resolve_weights(backbone),
+        protocol=protocol,
+        variants=variants,
+        device="cpu",
+        monitor=monitor or Monitor(),
+    )
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> FolderSource:
+    root = tmp_path_factory.mktemp("mvtec")
+    draw_mvtec_category(root / "bottle", n_train=31)
+    return FolderSource(root, "bottle", PROTOCOL)
+
+
+@pytest.fixture(scope="module")
+def both(source):
+    variants = (Variant(42, 20, "anomalib_v2"), Variant(7, 24, "anomalib_v1"))
+    return run(run_reference, source, variants), run(run_streaming, source, variants)
+
+
+def test_the_engines_agree(source, both):
+    for reference, streaming in zip(*both, strict=True):
+        assert reference.anomaly_maps.shape == streaming.anomaly_maps.shape == (10, 64, 64)
+        assert reference.anomaly_maps.dtype == reference.image_scores.dtype == np.float32
+        assert reference.indices_sha256 == streaming.indices_sha256
+        assert np.abs(reference.anomaly_maps / streaming.anomaly_maps - 1).max() < 1e-4
+        assert np.allclose(reference.image_scores, streaming.image_scores, rtol=1e-4)
+        for truth, values in ((source.labels(), "image_scores"), (source.masks(), "anomaly_maps")):
+            areas = [roc_auc_score(truth.ravel(), getattr(one, values).ravel()) for one in (reference, streaming)]
+            assert abs(areas[0] - areas[1]) < 1e-6
+
+
+def test_maps_are_raw_and_the_variants_differ(both):
+    first, second = both[0]
+    assert first.image_scores.max() > 1
+    assert np.array_equal(first.image_scores, first.anomaly_maps.max(axis=(1, 2)))
+    assert not np.allclose(first.anomaly_maps, second.anomaly_maps, rtol=1e-2)
+
+
+def test_anomalibs_own_metrics_are_there(source, both):
+    for scores in both[0]:
+        assert set(scores.own_metrics) == OWN_METRICS
+        # anomalib clamps before it ranks: ties, which only cost it a little.
+        assert scores.own_metrics["image_AUROC"] == pytest.approx(
+            roc_auc_score(source.labels(), scores.image_scores), abs=0.02
+        )
+        assert scores.own_metrics["pixel_AUROC"] == pytest.approx(
+            roc_auc_score(source.masks().ravel(), scores.anomaly_maps.ravel()), abs=0.02
+        )
+        assert scores.notes == ()
+
+
+def test_it_leaves_nothing_behind(source, tmp_path, monkeypatch, capfd, recwarn):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    torch.manual_seed(8)
+    before = torch.get_rng_state(), torch.get_num_threads(), dict(os.environ)
+    monitor = Monitor()
+    run(run_reference, source, (Variant(1, 5, "anomalib_v1"),), monitor=monitor)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "temporary"]
+    assert capfd.readouterr() == ("", "")
+    assert not recwarn.list
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert dict(os.environ) == before[2]
+    assert set(monitor.seconds) == {"load", "fit", "score"}
+
+
+def test_without_masks_pixels_have_no_metrics(tmp_path):
+    draw_mvtec_category(tmp_path / "bottle", n_train=5, n_good=2, n_bad=3)
+
+    class WithoutMasks(FolderSource):
+        def datamodule(self):
+            from anomalib.data import Folder
+
+            return Folder(
+                name="bottle",
+                root=self.root / "bottle",
+                normal_dir="train/good",
+                normal_test_dir="test/good",
+                abnormal_dir="test/blot",
+                train_batch_size=3,
+                eval_batch_size=3,
+                num_workers=0,
+                val_split_mode="same_as_test",
+            )
+
+    (scores,) = run(run_reference, WithoutMasks(tmp_path, "bottle", PROTOCOL), (Variant(1, 5, "anomalib_v1"),))
+    assert set(scores.own_metrics) == {name for name in OWN_METRICS if name.startswith("image")}
+    assert scores.anomaly_maps.shape == (5, 64, 64)
+
+
+def test_features_for_which_anomalibs_inverse_breaks(source):
+    """It does on several threads from 192 features on; the Engine's inverse gets one."""
+    variants = (Variant(3, 200, "anomalib_v1"),)
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    try:
+        (reference,), (streaming,) = (run(engine, source, variants) for engine in (run_reference, run_streaming))
+    finally:
+        torch.set_num_threads(before)
+    assert np.abs(reference.anomaly_maps / streaming.anomaly_maps - 1).max() < 1e-3
+
+
+def test_another_epsilon_is_noted(source):
+    protocol = replace(PROTOCOL, epsilon=0.01)
+    (reference,) = run(run_reference, source, (Variant(1, 5, "anomalib_v1"),), protocol=protocol)
+    (streaming,) = run(run_streaming, source, (Variant(1, 5, "anomalib_v1"),), protocol=protocol)
+    (note,) = reference.notes
+    assert "0.01001" in note
+    assert "protocol.epsilon=0.01:" in note
+    difference = np.abs(reference.anomaly_maps / streaming.anomaly_maps - 1).max()
+    # sqrt(0.01001 / 0.01) - 1 is 5e-4; the rest is anomalib's rounding.
+    assert 1e-6 < difference < 6e-4
+
+
+def test_another_blur_is_refused(source):
+    with pytest.raises(RequestError, match="blur_sigma=2: engine=reference always blurs with 4"):
+        run(run_reference, source, (Variant(1, 5, "anomalib_v1"),), protocol=replace(PROTOCOL, blur_sigma=2))
+
+
+def test_the_engines_agree_on_another_network(source):
+    variants = (Variant(5, 20, "anomalib_v2"),)
+    (reference,), (streaming,) = (
+        run(engine, source, variants, backbone=LITE0) for engine in (run_reference, run_streaming)
+    )
+    assert reference.indices_sha256 == streaming.indices_sha256
+    assert np.abs(reference.anomaly_maps / streaming.anomaly_maps - 1).max() < 1e-3
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_both_engines_on_the_real_bottle(real_mvtec, real_weights):
+    """What anomalib's own Engine gave at seed 42, measured apart from this project."""
+    protocol = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)
+    backbone = replace(RESNET18, weights=str(real_weights))
+    source = FolderSource(real_mvtec, "bottle", protocol)
+    variants = (Variant(42, 100, "anomalib_v2"),)
+    labels, masks = source.labels(), source.masks().ravel()
+    assert (source.n_train, len(labels), labels.sum()) == (209, 83, 63)
+    areas = []
+    for engine in (run_reference, run_streaming):
+        (scores,) = run(engine, source, variants, backbone=backbone, protocol=protocol)
+        assert len(scores.image_scores) == 83
+        areas.append((roc_auc_score(labels, scores.image_scores), roc_auc_score(masks, scores.anomaly_maps.ravel())))
+        assert np.allclose(areas[-1], (0.996032, 0.977705), rtol=0, atol=5e-6)
+        if engine is run_reference:
+            own = [scores.own_metrics[name] for name in ("image_AUROC", "image_F1Max", "pixel_AUROC", "pixel_F1Max")]
+            assert np.allclose(own, (0.996032, 0.992126, 0.977705, 0.721999), rtol=0, atol=5e-6)
+            expected_maps = scores.anomaly_maps
+    assert np.abs(np.subtract(*areas)).max() < 1e-6
+    assert np.abs(scores.anomaly_maps / expected_maps - 1).max() < 1e-4

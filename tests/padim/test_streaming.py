@@ -1,0 +1,235 @@
+"""The streaming engine: one pass for all variants, each with the numbers it has alone; it ends in an anomalib model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import DataError
+from harness.monitor import Monitor
+from harness.padim.backbone import load_network, resolve_weights
+from harness.padim.embedding import FeatureReader
+from harness.padim.engine import Variant
+from harness.padim.indices import draw_indices, indices_sha256
+from harness.padim.model import to_anomalib
+from harness.padim.streaming import fit_variants, run_streaming
+from harness.padim.workers import Workers
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source
+
+VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"), Variant(0, 100, "anomalib_v2"))
+
+
+def run(source, variants=VARIANTS[:1], *, backbone=RESNET18, protocol=PROTOCOL, monitor=None):
+    return run_streaming(
+        source,
+        backbone=backbone,
+        weights=resolve_weights(backbone),
+        protocol=protocol,
+        variants=variants,
+        device="cpu",
+        monitor=monitor or Monitor(),
+    )
+
+
+@pytest.fixture(scope="module")
+def source():
+    return random_source()
+
+
+def plain_padim(source, variant, backbone=RESNET18, epsilon=PROTOCOL.epsilon) -> np.ndarray:
+    """Return the maps (n_test, H, W) by the definition: all embeddings at once, in float64, with anomalib's blur."""
+    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+    from anomalib.models.image.padim.torch_model import PadimModel
+
+    model = PadimModel(backbone.architecture, list(backbone.layers), pre_trained=False, n_features=variant.n_features)
+    model.feature_extractor = load_network(backbone, resolve_weights(backbone))
+    model.idx = torch.from_numpy(draw_indices(variant, backbone))
+
+    def embed(batches: list[torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            return model.generate_embedding(model.feature_extractor(torch.cat(batches))).double()
+
+    train, test = embed(source.train), embed(source.test)
+    grid = train.shape[-2:]
+    train, test = (part.flatten(2).permute(2, 0, 1) for part in (train, test))
+    mean = train.mean(dim=1, keepdim=True)
+    covariance = (train - mean).mT @ (train - mean) / (train.shape[1] - 1) + epsilon * torch.eye(train.shape[2])
+    delta = test - mean
+    squares = (delta * torch.linalg.solve(covariance, delta.mT).mT).sum(dim=2)
+    generator = AnomalyMapGenerator()
+    maps = squares.sqrt().T.reshape(-1, 1, *grid).float()
+    return generator.smooth_anomaly_map(generator.up_sample(maps, PROTOCOL.input_size))[:, 0].numpy()
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.index_sampler}-{variant.n_features}")
+def test_maps_are_padims(source, variant):
+    (scores,) = run(source, (variant,))
+    expected = plain_padim(source, variant)
+    assert scores.anomaly_maps.shape == (7, 64, 64)
+    assert scores.anomaly_maps.dtype == scores.image_scores.dtype == np.float32
+    assert np.abs(scores.anomaly_maps / expected - 1).max() < 1e-5
+    assert np.array_equal(scores.image_scores, scores.anomaly_maps.max(axis=(1, 2)))
+    assert scores.indices_sha256 == indices_sha256(draw_indices(variant, RESNET18))
+    assert scores.own_metrics == {}
+    assert scores.notes == ()
+
+
+def test_maps_of_another_network(source):
+    (scores,) = run(source, (Variant(1, 60, "anomalib_v1"),), backbone=LITE0)
+    expected = plain_padim(source, Variant(1, 60, "anomalib_v1"), LITE0)
+    # Its features are a hundred times larger, beside the same epsilon, and there are fewer images than features.
+    assert np.abs(scores.anomaly_maps / expected - 1).max() < 2e-3
+
+
+def test_each_image_is_read_once_for_all_variants():
+    source = random_source(n_train=6, n_test=2)
+    run(source, VARIANTS)
+    assert source.passes == {"train": 1, "test": 1}
+
+
+def test_a_variant_alone_and_beside_others_gives_the_same_bits(source):
+    together = run(source, VARIANTS)
+    for variant, scores in zip(VARIANTS, together, strict=True):
+        (alone,) = run(source, (variant,))
+        assert np.array_equal(alone.anomaly_maps, scores.anomaly_maps)
+        assert np.array_equal(alone.image_scores, scores.image_scores)
+        assert alone.indices_sha256 == scores.indices_sha256
+
+
+def test_threads_change_only_the_rounding(source):
+    (expected,) = run(source)
+    torch.set_num_threads(2)
+    try:
+        (scores,) = run(source)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert np.allclose(scores.anomaly_maps, expected.anomaly_maps, rtol=1e-5)
+
+
+def test_batches_change_only_the_rounding(source):
+    (expected,) = run(source)
+    other = TensorSource(list(torch.cat(source.train).split(4)), list(torch.cat(source.test).split(1)))
+    (scores,) = run(other)
+    assert np.allclose(scores.anomaly_maps, expected.anomaly_maps, rtol=1e-5)
+
+
+def test_epsilon_and_blur_are_the_protocols(source):
+    (expected,) = run(source)
+    (regular,) = run(source, protocol=replace(PROTOCOL, epsilon=1.0))
+    (sharp,) = run(source, protocol=replace(PROTOCOL, blur_sigma=0))
+    assert (regular.anomaly_maps < expected.anomaly_maps).all()
+    assert (sharp.image_scores > expected.image_scores).all()
+    assert np.allclose(regular.anomaly_maps, plain_padim(source, VARIANTS[0], epsilon=1.0), rtol=1e-5)
+
+
+def test_the_stages_and_their_progress():
+    class Watcher:
+        def __init__(self):
+            self.stages, self.done = [], {}
+
+        def begin(self, stage, total):
+            self.stages.append((stage, total))
+            self.done[stage] = 0
+
+        def advance(self, n):
+            self.done[self.stages[-1][0]] += n
+
+        def end(self):
+            pass
+
+    watcher = Watcher()
+    monitor = Monitor(watcher)
+    run(random_source(n_train=6, n_test=3, batch=4), monitor=monitor)
+    assert watcher.stages == [("load", None), ("fit", 6), ("factor", None), ("score", 3)]
+    assert watcher.done == {"load": 0, "fit": 6, "factor": 0, "score": 3}
+    assert set(monitor.seconds) == {"load", "fit", "factor", "score"}
+
+
+def test_nothing_global_changes(source):
+    torch.manual_seed(4)
+    before = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
+    run(source)
+    after = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
+    assert torch.equal(before[0], after[0])
+    assert before[1:] == after[1:]
+
+
+@pytest.mark.parametrize(("n_train", "expected"), [(0, "no training images"), (1, "at least 2 training images")])
+def test_too_few_images(n_train, expected):
+    source = random_source(n_train=2, n_test=2)
+    source.train = [batch[:n_train] for batch in source.train if n_train]
+    source.n_train = n_train
+    monitor = Monitor()
+    with pytest.raises(DataError, match=expected):
+        run(source, monitor=monitor)
+
+
+def test_images_that_are_not_numbers():
+    source = random_source(n_train=12, n_test=2)
+    source.train[1][2, 0, 3, 3] = float("nan")
+    monitor = Monitor()
+    with pytest.raises(DataError, match=r"gives nan in layer1 of training images 6 to 10 .* of image 3 among them"):
+        run(source, monitor=monitor)
+    assert monitor.current == "fit"
+
+
+def test_test_images_that_are_not_numbers():
+    source = random_source(n_train=6, n_test=7)
+    source.test[1][1] = float("inf")
+    with pytest.raises(DataError, match=r"in layer1 of test images 6 to 7"):
+        run(source)
+
+
+def test_a_source_that_says_another_number():
+    source = random_source(n_train=6, n_test=7)
+    source.test = source.test[:1]
+    with pytest.raises(RuntimeError, match="gave 5 test images, not 7"):
+        run(source)
+
+
+@pytest.mark.parametrize("blur_sigma", [4, 2, 0])
+@pytest.mark.parametrize("backbone", [RESNET18, LITE0], ids=lambda backbone: backbone.name)
+def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
+    protocol = replace(PROTOCOL, blur_sigma=blur_sigma)
+    variant = Variant(3, 15, "anomalib_v1")
+    (scores,) = run(source, (variant,), backbone=backbone, protocol=protocol)
+    torch.manual_seed(4)
+    before = torch.get_rng_state()
+    with Workers("cpu") as workers:
+        reader = FeatureReader(load_network(backbone, resolve_weights(backbone)))
+        (fitted,) = fit_variants(
+            source,
+            reader,
+            [draw_indices(variant, backbone)],
+            epsilon=protocol.epsilon,
+            device="cpu",
+            workers=workers,
+            monitor=Monitor(),
+        )
+        model = to_anomalib(fitted, reader.network, backbone, blur_sigma=blur_sigma, workers=workers)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert model.gaussian.mean.shape == (15, 256)
+    assert model.gaussian.inv_covariance.shape == (256, 15, 15)
+    predictions = model(torch.cat(source.test))
+    assert np.abs(predictions.anomaly_map[:, 0].numpy() / scores.anomaly_maps - 1).max() < 1e-4
+    assert np.allclose(predictions.pred_score.flatten().numpy(), scores.image_scores, rtol=1e-4)
+
+
+def test_the_anomalib_model_can_be_saved_and_loaded(source, tmp_path):
+    from anomalib.models.image.padim.torch_model import PadimModel
+
+    with Workers("cpu") as workers:
+        reader = FeatureReader(load_network(RESNET18, resolve_weights(RESNET18)))
+        (fitted,) = fit_variants(
+            source, reader, [np.arange(12)], epsilon=0.01, device="cpu", workers=workers, monitor=Monitor()
+        )
+        model = to_anomalib(fitted, reader.network, RESNET18, blur_sigma=4, workers=workers)
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    other = PadimModel("resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=12)
+    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
+    images = source.test[0]
+    assert torch.equal(other.eval()(images).anomaly_map, model(images).anomaly_map)
