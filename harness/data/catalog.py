@@ -29,6 +29,8 @@ class Archive:
     sha256: str
     folder: str = ""
     """The folder inside the archive that holds the category folders; empty where they lie at its top."""
+    size: int | None = None
+    """Bytes, as its server announced them; None where nobody said."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ MVTEC = DatasetInfo(
             "420938113-1629960298/mvtec_anomaly_detection.tar.xz"
         ),
         sha256="cf4313b13603bec67abb49ca959488f7eedce2a9f7795ec54446c649ac98cd3d",
+        size=5_264_982_680,
     ),
     categories=MappingProxyType(
         {
@@ -103,6 +106,7 @@ VISA = DatasetInfo(
     archive=Archive(
         url="https://amazon-visual-anomaly.s3.us-west-2.amazonaws.com/VisA_20220922.tar",
         sha256="2eb8690c803ab37de0324772964100169ec8ba1fa3f7e94291c9ca673f40f362",
+        size=1_929_840_640,
     ),
     # The one-class split of split_csv/1cls.csv: nine tenths of the normal images train.
     categories=MappingProxyType(
@@ -138,6 +142,7 @@ BTAD = DatasetInfo(
     archive=Archive(
         url="https://avires.dimi.uniud.it/papers/btad/btad.zip",
         sha256="461c9387e515bfed41ecaae07c50cf6b10def647b36c9e31d239ab2736b10d2a",
+        size=1_229_193_337,
         folder="BTech_Dataset_transformed",
     ),
     categories=MappingProxyType(

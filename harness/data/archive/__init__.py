@@ -1,0 +1,1 @@
+"""Published archives: fetched, checked and unpacked, so that nothing half-made ever counts."""

@@ -1,0 +1,130 @@
+"""List the datasets that the harness knows, download one from its published archive, or verify one on the disk."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from harness.errors import RequestError, UserError
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 ok, 1 a download failed or a dataset is not as it must be, 2 a wrong request, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        arguments = _parser().parse_args(argv)
+        command = {"list": _list, "download": _download, "verify": _verify}[arguments.command]
+        return command(arguments)
+    except UserError as error:
+        from harness.terminal import printable
+
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2 if isinstance(error, RequestError) else 1
+    except KeyboardInterrupt:
+        print("interrupted: nothing half-made counts; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    root = _Parser(add_help=False)
+    root.add_argument(
+        "--root",
+        type=Path,
+        metavar="DATA_ROOT",
+        default=Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None,
+        help="the folder that holds mvtec/, visa/ and btad/ (default: the environment variable DATA_ROOT)",
+    )
+    parser = _Parser(prog="scripts/data.py", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|download|verify")
+    commands.add_parser("list", parents=[root], allow_abbrev=False, help="the catalog, and what is in DATA_ROOT")
+    get = commands.add_parser(
+        "download", parents=[root], allow_abbrev=False, help="fetch, check and unpack into DATA_ROOT/DATASET"
+    )
+    get.add_argument("dataset", metavar="DATASET")
+    get.add_argument("--url", help="a mirror of the archive (default: the address that anomalib uses)")
+    get.add_argument("--sha256", help="the archive's checksum (default: the one that anomalib uses)")
+    get.add_argument("--archive", type=Path, metavar="PATH", help="unpack this copy of the archive; it is kept")
+    get.add_argument("--keep-archive", action="store_true", help="keep the downloaded archive in DATA_ROOT")
+    check = commands.add_parser(
+        "verify", parents=[root], allow_abbrev=False, help="compare DATA_ROOT/DATASET with the official dataset"
+    )
+    check.add_argument("dataset", metavar="DATASET")
+    check.add_argument("--category", action="append", default=[], metavar="NAME", help="repeatable; default: all")
+    check.add_argument("--decode", action="store_true", help="also decode every image and mask")
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from harness.data.catalog import CATALOG
+    from harness.data.listing import print_table, rows
+
+    print_table(rows(CATALOG.values(), arguments.root), with_state=arguments.root is not None)
+    return 0
+
+
+def _download(arguments: argparse.Namespace) -> int:
+    from harness.data.archive.view import make_view
+    from harness.data.download import Request, download
+    from harness.data.listing import find_dataset
+
+    info = find_dataset(arguments.dataset)
+    request = Request(
+        info,
+        _root(arguments),
+        url=arguments.url,
+        sha256=arguments.sha256,
+        archive=arguments.archive,
+        keep_archive=arguments.keep_archive,
+    )
+    done = download(request, make_view())
+    print(f"{info.name}: {'complete' if done else 'already complete, nothing to do'} ({request.target})")
+    print(f"{info.name}: licence {info.licence}, {info.licence_url}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from harness.data.listing import find_dataset, verdict
+    from harness.data.verify import check_dataset
+
+    info = find_dataset(arguments.dataset)
+    root = _root(arguments) / info.name
+    bad = 0
+    for check in check_dataset(info, root, arguments.category, decode=arguments.decode):
+        print(verdict(info, check), flush=True)
+        bad += bool(check.problems)
+    return 1 if bad else 0
+
+
+def _root(arguments: argparse.Namespace) -> Path:
+    if arguments.root is None:
+        raise RequestError("no DATA_ROOT: give --root PATH, or set the environment variable DATA_ROOT")
+    root: Path = arguments.root
+    return root
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise SystemExit(TERMINATED)
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `data.py list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)
