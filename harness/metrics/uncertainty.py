@@ -32,15 +32,16 @@ def image_intervals(
 ) -> dict[str, Interval]:
     """Intervals of the image-level metrics.
 
-    `image_auroc` and the F1s have the bootstrap's, `image_auroc_delong` DeLong's. Both shrink to nothing as AUROC nears
-    0 or 1, and know nothing of a class of one image. So `image_auroc` has Newcombe's where the bootstrap's touches 0 or
-    1 or is missing for such a reason, and `image_auroc_delong` is left out where its variance is 0 or unknown.
-    Where F1-max is 1 so is every resample's: `image_f1_max` has the tolerance limits' then.
+    `image_auroc` and the F1s have the bootstrap's, `image_auroc_delong` DeLong's. Near 0 and 1 the bootstrap runs out
+    of images to draw that are in the wrong order: where its interval touches 0 or 1 `image_auroc` has DeLong's too. And
+    where DeLong's variance is 0 (an AUROC of 0 or 1, or equal scores) or unknown (a class of one image) `image_auroc`
+    has Newcombe's, and `image_auroc_delong` is left out. Where F1-max is 1 so is every resample's: `image_f1_max` has
+    the tolerance limits' then.
 
     Simulated with normal scores of equal variance, 20 to 200 images a class and AUROC from .6 to .999, these 95 %
-    intervals cover: `image_auroc` .89 to .997 (the bootstrap alone .88 at .97, .75 at .99 and .40 at .999);
-    `image_auroc_delong` .88 to .97 up to AUROC .99; the F1s .87 to .99, as intervals of what such a test set gives on
-    average.
+    intervals cover: `image_auroc` .87 to 1 (the bootstrap alone, with 20 normal and 63 defective images: .85 at .97,
+    .78 at .99, .37 at .999); `image_auroc_delong`, with Newcombe's where it is left out, .90 to .99; the F1s .87 to
+    .99, as intervals of what such a test set gives on average.
 
     Args:
         ranked: image scores.
@@ -54,11 +55,13 @@ def image_intervals(
     if min(n_positives, n_negatives) > 1:
         intervals |= {f"image_{name}": x for name, x in bootstrap_intervals(histograms, draws, confidence).items()}
     delong = delong_interval(ranked, confidence)
-    if delong:
-        intervals["image_auroc_delong"] = delong
     drawn = intervals.get("image_auroc")
-    if delong is None or (drawn and (drawn.low == 0 or drawn.high == 1)):
+    if delong is None:
         intervals["image_auroc"] = newcombe_interval(auroc(ranked), n_positives, n_negatives, confidence)
+    else:
+        intervals["image_auroc_delong"] = delong
+        if drawn and (drawn.low == 0 or drawn.high == 1):
+            intervals["image_auroc"] = delong
     if best.maximum == 1:
         intervals["image_f1_max"] = separation_interval(n_positives, n_negatives, confidence)
     return intervals

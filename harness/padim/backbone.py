@@ -79,10 +79,10 @@ def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtra
     """
     import torch
 
-    from harness.padim.isolation import preserved_random_state
+    from harness.padim.isolation import preserved_random_state, silence
 
     tensors = _read_tensors(weights.path, weights.label) if weights.path else None
-    with preserved_random_state():
+    with preserved_random_state(), silence():  # Importing anomalib and timm warns of what is old in them.
         torch.manual_seed(_RANDOM_SEED)
         extractor = _build_extractor(backbone)
     if tensors is not None:

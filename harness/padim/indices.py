@@ -57,12 +57,13 @@ def index_versions(index_sampler: str) -> Mapping[str, str] | None:
 def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
     """Return all channels in the order of which `Padim` keeps the first n_features."""
     import torch
-    from anomalib.models.components import TimmFeatureExtractor
-    from lightning.pytorch import seed_everything
 
-    from harness.padim.isolation import preserved_random_state
+    from harness.padim.isolation import preserved_random_state, silence
 
-    with preserved_random_state():
+    with preserved_random_state(), silence():
+        from anomalib.models.components import TimmFeatureExtractor
+        from lightning.pytorch import seed_everything
+
         seed_everything(seed, workers=True, verbose=False)
         # PadimModel builds this first. Initialising its weights moves the generator on, by an amount that depends on
         # the architecture, twice: once to look up the layers, once to keep.

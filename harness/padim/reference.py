@@ -13,7 +13,7 @@ from harness.errors import RequestError
 from harness.padim.backbone import load_network
 from harness.padim.engine import Scores
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.isolation import exact_arithmetic, one_thread, preserved_random_state, silence
+from harness.padim.isolation import exact_arithmetic, one_thread, own_interrupts, preserved_random_state, silence
 
 if TYPE_CHECKING:
     from anomalib.metrics import Evaluator
@@ -57,7 +57,7 @@ def run_reference(
             f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
         )
-    with silence(), exact_arithmetic(device), preserved_random_state():
+    with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
         return tuple(
             _run_variant(
                 source,

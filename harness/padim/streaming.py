@@ -80,6 +80,9 @@ def fit_variants(
             for selection, sums in zip(selections, moments, strict=True):
                 sums.update(selection(layers, reader.rows))
             advance(len(images))
+    n_seen = moments[0].n_images if moments else 0
+    if n_seen != source.n_train:
+        raise RuntimeError(f"the source gave {n_seen} training images, not {source.n_train}")
     if not moments:
         raise DataError("there are no training images: PaDiM needs at least 2 normal ones")
     with monitor.stage("factor"):

@@ -29,6 +29,11 @@ def test_every_image_is_drawn_as_often_as_any_other_of_its_class():
     np.testing.assert_allclose(draws.var(axis=0), np.where(LABELS, 1 - 1 / 5, 1 - 1 / 4), atol=0.04)
 
 
+def test_the_resamples_are_the_ones_that_records_were_made_with():
+    """Where this fails (another NumPy may draw otherwise), raise `harness.metrics.VERSION`."""
+    np.testing.assert_array_equal(draw(LABELS, 2, 0), [[0, 1, 0, 1, 1, 2, 1, 2, 1], [3, 0, 0, 1, 1, 0, 3, 1, 0]])
+
+
 def test_the_seed_decides_the_resamples():
     np.testing.assert_array_equal(draw(LABELS, 100, 7), draw(LABELS, 100, 7))
     assert (draw(LABELS, 100, 7) != draw(LABELS, 100, 8)).any()

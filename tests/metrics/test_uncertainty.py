@@ -172,8 +172,11 @@ def test_a_bootstrap_that_touches_one_is_not_trusted():
     intervals = images(positives, negatives)
     area = auroc(rank(positives, negatives))
     assert 0.99 < area < 1
-    assert intervals["image_auroc"] == newcombe_interval(area, 63, 20, 0.95)
-    assert intervals["image_auroc_delong"].high < 1
+    assert intervals["image_auroc"] == intervals["image_auroc_delong"]
+    assert intervals["image_auroc"].low < area < intervals["image_auroc"].high < 1
+    mirrored = images(-positives, -negatives)
+    assert mirrored["image_auroc"] == mirrored["image_auroc_delong"]
+    assert mirrored["image_auroc"].low == pytest.approx(1 - intervals["image_auroc"].high, abs=1e-12)
 
 
 def test_one_image_of_a_class_has_only_newcombes():

@@ -1,6 +1,8 @@
-"""One thread for torch: on images this small several only wait for one another. Tests about threads set their own."""
+"""What keeps these tests quick: one thread for torch, and networks that are made once."""
 
 from __future__ import annotations
+
+import functools
 
 import pytest
 import torch
@@ -8,7 +10,22 @@ import torch
 
 @pytest.fixture(scope="session", autouse=True)
 def single_thread():
+    """On images this small several threads only wait for one another. Tests about threads set their own number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def networks_once(monkeypatch):
+    """The engines load each network once for all tests; it keeps nothing of the images that it sees."""
+    for engine in ("streaming", "reference"):
+        monkeypatch.setattr(f"harness.padim.{engine}.load_network", load_once)
+
+
+@functools.cache
+def load_once(backbone, weights):
+    from harness.padim.backbone import load_network
+
+    return load_network(backbone, weights)

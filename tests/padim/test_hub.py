@@ -196,7 +196,7 @@ def test_a_hub_that_does_not_answer(project, tmp_path):
     """A firewall that swallows what it is sent."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        answer = resolve(project, tmp_path, endpoint, HF_HUB_ETAG_TIMEOUT="2")
+        answer = resolve(project, tmp_path, endpoint, HF_HUB_ETAG_TIMEOUT="1")
     assert_refused(answer, "cannot be reached")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,8 @@ from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, FolderSource
+
+pytestmark = pytest.mark.usefixtures("networks_once")
 
 OWN_METRICS = {f"{level}_{name}" for level in ("image", "pixel") for name in ("AUROC", "F1Max", "F1Score")}
 
@@ -120,6 +123,31 @@ def test_without_masks_pixels_have_no_metrics(tmp_path):
     assert scores.anomaly_maps.shape == (5, 64, 64)
 
 
+def test_interrupting_it_is_a_keyboard_interrupt(source, monkeypatch):
+    """Lightning alone would exit with status 1 and ignore Ctrl-C from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    calls = []
+
+    class Interrupted(FolderSource):
+        def datamodule(self):
+            module = super().datamodule()
+            read = module.train_dataloader
+
+            def interrupt():
+                calls.append(1)
+                signal.raise_signal(signal.SIGINT)
+                return read()
+
+            module.train_dataloader = interrupt
+            return module
+
+    interrupted = Interrupted(source.root, source.category, PROTOCOL)
+    with pytest.raises(KeyboardInterrupt):
+        run(run_reference, interrupted, (Variant(1, 5, "anomalib_v1"),))
+    assert calls
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
 def test_features_for_which_anomalibs_inverse_breaks(source):
     """It does on several threads from 192 features on; the Engine's inverse gets one."""
     variants = (Variant(3, 200, "anomalib_v1"),)
@@ -158,8 +186,18 @@ def test_the_engines_agree_on_another_network(source):
     assert np.abs(reference.anomaly_maps / streaming.anomaly_maps - 1).max() < 1e-3
 
 
+@pytest.fixture
+def all_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("all_threads")
 def test_both_engines_on_the_real_bottle(real_mvtec, real_weights):
     """What anomalib's own Engine gave at seed 42, measured apart from this project."""
     protocol = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)

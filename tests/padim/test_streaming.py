@@ -10,14 +10,17 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
-from harness.padim.backbone import load_network, resolve_weights
+from harness.padim.backbone import resolve_weights
 from harness.padim.embedding import FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.model import to_anomalib
 from harness.padim.streaming import fit_variants, run_streaming
 from harness.padim.workers import Workers
+from tests.padim.conftest import load_once
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source
+
+pytestmark = pytest.mark.usefixtures("networks_once")
 
 VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"), Variant(0, 100, "anomalib_v2"))
 
@@ -45,7 +48,7 @@ def plain_padim(source, variant, backbone=RESNET18, epsilon=PROTOCOL.epsilon) ->
     from anomalib.models.image.padim.torch_model import PadimModel
 
     model = PadimModel(backbone.architecture, list(backbone.layers), pre_trained=False, n_features=variant.n_features)
-    model.feature_extractor = load_network(backbone, resolve_weights(backbone))
+    model.feature_extractor = load_once(backbone, resolve_weights(backbone))
     model.idx = torch.from_numpy(draw_indices(variant, backbone))
 
     def embed(batches: list[torch.Tensor]) -> torch.Tensor:
@@ -189,6 +192,9 @@ def test_a_source_that_says_another_number():
     source.test = source.test[:1]
     with pytest.raises(RuntimeError, match="gave 5 test images, not 7"):
         run(source)
+    source.train = source.train[:1]
+    with pytest.raises(RuntimeError, match="gave 5 training images, not 6"):
+        run(source)
 
 
 @pytest.mark.parametrize("blur_sigma", [4, 2, 0])
@@ -200,7 +206,7 @@ def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
     torch.manual_seed(4)
     before = torch.get_rng_state()
     with Workers("cpu") as workers:
-        reader = FeatureReader(load_network(backbone, resolve_weights(backbone)))
+        reader = FeatureReader(load_once(backbone, resolve_weights(backbone)))
         (fitted,) = fit_variants(
             source,
             reader,
@@ -223,7 +229,7 @@ def test_the_anomalib_model_can_be_saved_and_loaded(source, tmp_path):
     from anomalib.models.image.padim.torch_model import PadimModel
 
     with Workers("cpu") as workers:
-        reader = FeatureReader(load_network(RESNET18, resolve_weights(RESNET18)))
+        reader = FeatureReader(load_once(RESNET18, resolve_weights(RESNET18)))
         (fitted,) = fit_variants(
             source, reader, [np.arange(12)], epsilon=0.01, device="cpu", workers=workers, monitor=Monitor()
         )
