@@ -90,6 +90,13 @@ class Measured:
     """Keys of the runs that these numbers come from."""
     missing: tuple[str, ...] = ()
     """What is not there: one text for each place without a run, or with nothing but failed or unfit ones, and why."""
+    refused: tuple[str, ...] = ()
+    """Runs that are there and fit, but contradict one another, and how; then there are no values."""
+    notes: tuple[str, ...] = ()
+    """Runs that were left out although others of their place count, and why."""
+    half_width: float | None = None
+    """Half the width of the 95 % interval at the declared seed; of a mean over N places, whose test images are
+    independent, sqrt(sum of squares) / N; None where a part of it is missing."""
 
     @property
     def declared(self) -> float | None:
@@ -123,7 +130,25 @@ class Judgement:
     reason: str
     """One line: what the verdict rests on, for example `4 of 11 seeds give exactly this`."""
     difference: float | None
-    """Reproduced at the declared seed less published; None without a run."""
+    """Reproduced at the declared seed less published; None without a run at that seed, or where the two are not
+    comparable."""
+    seeds_exact: tuple[int, ...] = ()
+    """Seeds that give exactly the printed digits."""
+
+
+@dataclass(frozen=True)
+class RowJudgement:
+    """One published row judged jointly: all its numbers must come from one run, so from one seed."""
+
+    table: int
+    row: str
+    judgements: tuple[Judgement, ...]
+    """Of the row's numbers that a run gives."""
+    verdict: Verdict
+    reason: str
+    """One line."""
+    seeds_exact: tuple[int, ...] = ()
+    """Seeds at which every number of the row has exactly the printed digits."""
 
 
 class ClaimVerdict(StrEnum):

@@ -130,9 +130,28 @@ def survey(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -
         runs = expected_runs(name, seeds)
         runs += further_seeds(runs, contents.records)
         overviews.append(Overview(name, experiment.title, compare(runs, contents.records)))
+    if not names:
+        overviews = _worth_showing(overviews, contents.records)
     expected = {state.run.identity for overview in overviews for state in overview.runs}
     unexpected = sum(_identity(record) not in expected for record in contents.records)
     return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems)
+
+
+OPTIONAL = ("settings", "smoke")
+"""How the names of experiments begin that nobody misses where none of their runs was made."""
+
+
+def _worth_showing(overviews: Sequence[Overview], records: Sequence[RunRecord]) -> list[Overview]:
+    """Where nobody said which: all, but for optional ones of which the store has nothing.
+
+    A store of nothing but drawn images is held only against what it has something of.
+    """
+    drawn = bool(records) and all(record.synthetic for record in records)
+    return [
+        overview
+        for overview in overviews
+        if not (drawn or overview.name.startswith(OPTIONAL)) or set(overview.totals) != {State.MISSING}
+    ]
 
 
 def further_seeds(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[ExpectedRun, ...]:

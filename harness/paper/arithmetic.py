@@ -1,0 +1,158 @@
+"""Which values an AUROC and an F1 can take with so many images, and which of them can stand beside each other.
+
+Everything is counted in whole numbers and fractions; nothing is rounded but where the paper printed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+
+from harness.paper.digits import exact, places, unit
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The test images of one category."""
+
+    n_pos: int
+    """Defective."""
+    n_neg: int
+    """Normal."""
+
+    @property
+    def pairs(self) -> int:
+        """(defective, normal) pairs, of which AUROC is the share in the right order."""
+        return self.n_pos * self.n_neg
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a threshold gives: true and false positives."""
+
+    true_positives: int
+    false_positives: int
+
+    def f1(self, n_pos: int) -> Fraction:
+        """2 TP / (n_pos + TP + FP)."""
+        return Fraction(2 * self.true_positives, n_pos + self.true_positives + self.false_positives)
+
+
+def auroc_halves(printed: str, classes: Classes) -> range:
+    """Every k for which k / (2 n_pos n_neg) prints as this; an odd k needs a pair of images of one score."""
+    whole = 2 * classes.pairs
+    low = math.ceil((exact(printed) - unit(printed) / 2) * whole)
+    high = math.floor((exact(printed) + unit(printed) / 2) * whole)
+    return range(max(low, 0), min(high, whole) + 1)
+
+
+def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
+    """Every (TP, FP) whose F1 prints as this, most true positives first."""
+    true, false = _thresholds(classes)
+    cells = _cells(2 * true, classes.n_pos + true + false, places(printed))
+    found = (cells == int(exact(printed) / unit(printed))).any(axis=0)
+    pairs = zip(true[found].tolist(), false[found].tolist(), strict=True)
+    return tuple(Counts(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1])))
+
+
+RADIUS = 100
+"""How far `attainable_share` looks, in units of the last printed place."""
+
+
+def auroc_share(printed: str, classes: Classes, *, ties: bool = True) -> Fraction:
+    """The share of the printed values around this one that an AUROC can take at all: at 1 the check has no power.
+
+    Args:
+        printed: the value in the middle of 2 RADIUS + 1, fewer at 0 and 1.
+        ties: count values that need a normal and a defective image of one score.
+    """
+    parts = classes.pairs * (2 if ties else 1)
+    return _share(_cells(np.arange(parts + 1), np.full(parts + 1, parts), places(printed)), printed)
+
+
+def f1_share(printed: str, classes: Classes) -> Fraction:
+    """The share of the printed values around this one that an F1 can take at all."""
+    true, false = _thresholds(classes)
+    return _share(_cells(2 * true, classes.n_pos + true + false, places(printed)), printed)
+
+
+def _share(cells: np.ndarray, printed: str) -> Fraction:
+    middle, top = int(exact(printed) / unit(printed)), int(1 / unit(printed))
+    low, high = max(middle - RADIUS, 0), min(middle + RADIUS, top)
+    inside = cells[(cells >= low) & (cells <= high)]
+    return Fraction(int(np.unique(inside).size), high - low + 1)
+
+
+@cache
+def _thresholds(classes: Classes) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) int64 true and false positives of every threshold that finds anything."""
+    true, false = np.meshgrid(np.arange(1, classes.n_pos + 1), np.arange(classes.n_neg + 1), indexing="ij")
+    return true.ravel(), false.ravel()
+
+
+def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.ndarray:
+    """(2, n) int64: each quotient rounded to so many places, as a whole number of units: up and down where halfway."""
+    doubled = 2 * numerators * 10**digits
+    up = (doubled + denominators) // (2 * denominators)
+    halfway = (doubled + denominators) % (2 * denominators) == 0
+    return np.stack((up, up - halfway))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way in which a printed F1 and a printed AUROC of the same images go together."""
+
+    best: Counts
+    """The threshold that maximises F1, `score >= threshold`."""
+    printed: Counts
+    """What the printed F1 was computed from: the same, or by anomalib's strict rule one true positive less."""
+
+
+def readings(auroc: str, f1: str, classes: Classes, *, strict: bool) -> Iterator[Reading]:
+    """Every way in which the two printed numbers can come from one ranking of the images.
+
+    Args:
+        strict: read F1 as anomalib's, `score > threshold` at the threshold that maximises F1, which sits on the
+            score of a defective image and so loses it (and only it, among scores without ties). Else as F1-max.
+    """
+    for counts in f1_counts(f1, classes):
+        best = Counts(counts.true_positives + strict, counts.false_positives)
+        if best.true_positives > classes.n_pos:
+            continue
+        limits = auroc_limits(best, classes)
+        if limits is not None and _meets(auroc, limits, classes):
+            yield Reading(best, counts)
+
+
+def _meets(auroc: str, limits: tuple[Fraction, Fraction], classes: Classes) -> bool:
+    low, high = limits
+    return any(low <= Fraction(halves, 2 * classes.pairs) <= high for halves in auroc_halves(auroc, classes))
+
+
+def least_f1_max(classes: Classes) -> Fraction:
+    """What calling every image defective gives; F1-max is never less."""
+    return Counts(classes.n_pos, classes.n_neg).f1(classes.n_pos)
+
+
+def auroc_limits(best: Counts, classes: Classes) -> tuple[Fraction, Fraction] | None:
+    """Bounds on the AUROC of a ranking whose F1 is largest at these counts; None where it is largest there in none.
+
+    No threshold may give a larger F1, so with v the F1 at `best` every point of the ROC curve lies on or below the
+    line TP = v (n_pos + FP) / (2 - v). The line is straight, so the slanted parts that tied scores make lie below it
+    too, and the area below the line and below n_pos is an upper bound. The lower bound: no true positive before
+    `best`, and none after it until every image is called defective.
+    """
+    v = best.f1(classes.n_pos)
+    if v < least_f1_max(classes):
+        return None
+    slope = v / (2 - v)
+    start = slope * classes.n_pos
+    top = min((classes.n_pos - start) / slope, Fraction(classes.n_neg))
+    area = top * start + slope * top**2 / 2 + (classes.n_neg - top) * classes.n_pos
+    least = Fraction(best.true_positives * (classes.n_neg - best.false_positives), classes.pairs)
+    return least, area / classes.pairs

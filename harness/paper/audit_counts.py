@@ -1,0 +1,221 @@
+"""Audit, parts b and c: image numbers against the official numbers of test images, alone and beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from harness.data.catalog import CATALOG
+from harness.paper.arithmetic import (
+    RADIUS,
+    Classes,
+    Reading,
+    auroc_halves,
+    auroc_share,
+    f1_counts,
+    f1_share,
+    least_f1_max,
+    readings,
+)
+from harness.paper.digits import exact, rounded
+from harness.paper.model import ClaimVerdict, Finding
+from harness.paper.published import Published
+
+AUROC, F1 = "Img AUROC", "Img F1"
+SHOWN = 4
+"""Witnesses that the evidence lists."""
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """A published row of one category: its image-level numbers and its test images."""
+
+    table: int
+    row: str
+    section: str
+    auroc: str
+    f1: str
+    classes: Classes
+
+    @property
+    def slug(self) -> str:
+        """For identifiers."""
+        return f"table{self.table}-{self.row.split()[0].strip(',').lower()}"
+
+    @property
+    def both(self) -> str:
+        """For statements."""
+        return f"Table {self.table}, {self.row}: {F1} {self.f1} beside {AUROC} {self.auroc}"
+
+    @property
+    def images(self) -> str:
+        """For evidence."""
+        return f"{self.classes.n_pos} defective and {self.classes.n_neg} normal test images"
+
+
+def image_rows(published: Published) -> tuple[ImageRow, ...]:
+    """The rows of Tables 1 to 4 that are about one category, with its official counts."""
+    return tuple(
+        _image_row(published, table.number, row)
+        for table in published.tables
+        if table.number <= 4
+        for row in table.rows
+        if len(table.places[row]) == 1
+    )
+
+
+def _image_row(published: Published, table: int, row: str) -> ImageRow:
+    (place,) = published.table(table).places[row]
+    counts = CATALOG[place.dataset].categories[place.category]
+    auroc = published.cell(table, row, AUROC)
+    return ImageRow(
+        table=table,
+        row=row,
+        section=auroc.section,
+        auroc=auroc.printed,
+        f1=published.cell(table, row, F1).printed,
+        classes=Classes(n_pos=counts.test_anomalous, n_neg=counts.test_normal),
+    )
+
+
+def audit_attainable(published: Published) -> Iterator[Finding]:
+    """Whether each image AUROC and F1 is a value that so many test images can give, and what that check is worth."""
+    rows = image_rows(published)
+    for row in rows:
+        yield _attainable_auroc(row)
+        yield _attainable_f1(row)
+    yield _all_attainable(rows)
+
+
+def audit_consistency(published: Published) -> Iterator[Finding]:
+    """Whether each image F1 can stand beside its AUROC: as F1-max, as the paper says, and by anomalib's strict rule."""
+    for row in image_rows(published):
+        yield _as_f1_max(row)
+        yield _as_strict(row)
+
+
+def _attainable_auroc(row: ImageRow) -> Finding:
+    halves = auroc_halves(row.auroc, row.classes)
+    untied = [half // 2 for half in halves if half % 2 == 0]
+    pairs = row.classes.pairs
+    share = auroc_share(row.auroc, row.classes, ties=False)
+    power = f"{_percent(share)} of the values within {RADIUS} units can occur without ties"
+    with_ties = f"{_percent(auroc_share(row.auroc, row.classes))} with ties"
+    if not halves:
+        verdict, found = ClaimVerdict.FALSE, f"no multiple of 1/{2 * pairs} prints so"
+    elif not untied:
+        verdict, found = ClaimVerdict.TRUE, f"{halves[0]}/{2 * pairs}, which needs a tie"
+    else:
+        verdict, found = ClaimVerdict.TRUE, " or ".join(f"{k}/{pairs}" for k in untied[:SHOWN])
+    if verdict is ClaimVerdict.TRUE and share == 1:
+        verdict = ClaimVerdict.NOT_CHECKED
+        power = f"no power: {power}"
+    return Finding(
+        identifier=f"attainable-{row.slug}-img-auroc",
+        kind="attainable",
+        section=row.section,
+        statement=f"Table {row.table}, {row.row}: {AUROC} {row.auroc}",
+        verdict=verdict,
+        evidence=f"{row.images}: {found}; {power}, {with_ties}",
+    )
+
+
+def _attainable_f1(row: ImageRow) -> Finding:
+    counts = f1_counts(row.f1, row.classes)
+    n_pos = row.classes.n_pos
+    shown = " or ".join(
+        f"TP {each.true_positives}, FP {each.false_positives} ({_fraction(each.f1(n_pos))})" for each in counts[:SHOWN]
+    )
+    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+    share = f1_share(row.f1, row.classes)
+    power = f"{_percent(share)} of the values within {RADIUS} units can occur"
+    verdict = ClaimVerdict.TRUE if counts else ClaimVerdict.FALSE
+    if counts and share == 1:
+        verdict, power = ClaimVerdict.NOT_CHECKED, f"no power: {power}"
+    return Finding(
+        identifier=f"attainable-{row.slug}-img-f1",
+        kind="attainable",
+        section=row.section,
+        statement=f"Table {row.table}, {row.row}: {F1} {row.f1}",
+        verdict=verdict,
+        evidence=f"{row.images}: {shown}{more}; {power}" if counts else f"{row.images}: no whole numbers give it",
+    )
+
+
+def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
+    possible = sum(bool(auroc_halves(row.auroc, row.classes)) + bool(f1_counts(row.f1, row.classes)) for row in rows)
+    chance = 1.0
+    for row in rows:
+        chance *= float(auroc_share(row.auroc, row.classes, ties=False) * f1_share(row.f1, row.classes))
+    return Finding(
+        identifier="attainable-all",
+        kind="attainable",
+        section="4.2",
+        statement="The image-level numbers are of the official test sets, whole",
+        verdict=ClaimVerdict.TRUE if possible == 2 * len(rows) else ClaimVerdict.FALSE,
+        evidence=(
+            f"{possible} of {2 * len(rows)} values are attainable with the official counts; digits drawn at random "
+            f"near them would all be so with probability {chance:.0e} (without ties)"
+        ),
+    )
+
+
+def _as_f1_max(row: ImageRow) -> Finding:
+    found = list(readings(row.auroc, row.f1, row.classes, strict=False))
+    return Finding(
+        identifier=f"f1-max-{row.slug}",
+        kind="consistency",
+        section="4.2",
+        statement=f"{row.both} can be the largest F1 over all thresholds",
+        verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
+        evidence=_possible(row, found) if found else _why_no_f1_max(row),
+    )
+
+
+def _as_strict(row: ImageRow) -> Finding:
+    found = list(readings(row.auroc, row.f1, row.classes, strict=True))
+    return Finding(
+        identifier=f"f1-strict-{row.slug}",
+        kind="consistency",
+        section="4.2",
+        statement=f"{row.both} can be what `score > threshold` gives",
+        verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
+        evidence=_possible(row, found)
+        if found
+        else f"{row.images}: no threshold that maximises F1 leaves this behind it",
+    )
+
+
+def _possible(row: ImageRow, found: list[Reading]) -> str:
+    n_pos = row.classes.n_pos
+    texts = []
+    for reading in found[:SHOWN]:
+        counts = reading.printed
+        text = (
+            f"{_fraction(counts.f1(n_pos))} with {counts.true_positives} of {n_pos} defects found, "
+            f"{counts.false_positives} false alarms"
+        )
+        if reading.best != counts:
+            text += f" (at the threshold itself {_fraction(reading.best.f1(n_pos))})"
+        texts.append(text)
+    more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    return f"possible: {'; '.join(texts)}{more}"
+
+
+def _why_no_f1_max(row: ImageRow) -> str:
+    least = least_f1_max(row.classes)
+    if exact(row.auroc) == 1:
+        return "impossible: an AUROC of 1 means that a threshold parts the classes, and there F1 is 1"
+    if exact(row.f1) < least:
+        return f"impossible: with {row.images}, calling every image defective gives {_fraction(least)} already"
+    return f"impossible: with {row.images}, no ranking has both"
+
+
+def _fraction(value: Fraction) -> str:
+    """As `124/125 = 0.9920`; the fraction is reduced."""
+    return f"{value.numerator}/{value.denominator} = {rounded(value, 4)}"
+
+
+def _percent(share: Fraction) -> str:
+    return f"{rounded(100 * share, 0)} %"

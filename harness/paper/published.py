@@ -1,0 +1,198 @@
+"""What the paper published, read from results/paper: every number as printed, its tables' layout, and its settings."""
+
+from __future__ import annotations
+
+import csv
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from harness.keys import PROJECT
+from harness.paper.model import PAPER_METRICS, Place, PublishedCell
+
+FOLDER = PROJECT / "results" / "paper"
+
+PARAMS, N_CATEGORIES = "Params (M)", "N cats"
+"""Columns of numbers that no run gives. The first the paper prints inside Table 2's row names."""
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """One of Tables 1 to 6 as the paper lays it out; its numbers are in `Published.cells`."""
+
+    number: int
+    section: str
+    title: str
+    """The caption, without `Table n.`."""
+    columns: tuple[str, ...]
+    """As printed, from the column of row names on."""
+    rows: tuple[str, ...]
+    """Row names as printed; unique within a table."""
+    notes: tuple[str, ...]
+    """What the paper says below the table."""
+    texts: Mapping[tuple[str, str], str]
+    """(row, column) -> what stands in a column that holds no numbers (Backbone, Paradigm, Reference)."""
+    places: Mapping[str, tuple[Place, ...]]
+    """Row -> the runs that fill it: none for a literature value, several for a mean."""
+
+    @property
+    def value_columns(self) -> tuple[str, ...]:
+        """The printed columns that hold numbers."""
+        words = {column for _, column in self.texts}
+        return tuple(column for column in self.columns[1:] if column not in words)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """One literature row of Table 6."""
+
+    method: str
+    img: PublishedCell
+    """Image AUROC, a mean over 15 categories."""
+    pix: PublishedCell
+    """Pixel AUROC, likewise."""
+    paradigm: str
+    reference: str
+    """As printed, with the paper's citation number."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting that the paper states, or leaves open although it moves a number."""
+
+    name: str
+    section: str
+    says: str
+    """The paper's words; for what it leaves open, what is missing."""
+    value: str | None
+    """None where the paper states none."""
+    field: str | None
+    """The field of configs/protocol/paper.yaml that holds it."""
+    choice: str | None
+    """What the harness does where the paper states nothing, or otherwise than it states; and why."""
+
+    @property
+    def stated(self) -> bool:
+        """The paper states a value."""
+        return self.value is not None
+
+
+@dataclass(frozen=True)
+class Published:
+    """Everything that the paper published and that a run, a reader or the audit compares with."""
+
+    tables: tuple[PublishedTable, ...]
+    cells: tuple[PublishedCell, ...]
+    """By table, row and column in the order of values.csv."""
+    settings: tuple[Setting, ...]
+
+    @cached_property
+    def _by_name(self) -> Mapping[tuple[int, str, str], PublishedCell]:
+        return MappingProxyType({(cell.table, cell.row, cell.column): cell for cell in self.cells})
+
+    def table(self, number: int) -> PublishedTable:
+        """One of Tables 1 to 6.
+
+        Raises:
+            KeyError: there is none of that number.
+        """
+        for table in self.tables:
+            if table.number == number:
+                return table
+        raise KeyError(number)
+
+    def cell(self, table: int, row: str, column: str) -> PublishedCell:
+        """The number in one place of one table.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_name[table, row, column]
+
+    def row(self, table: int, row: str) -> tuple[PublishedCell, ...]:
+        """The numbers of one row."""
+        return tuple(cell for cell in self.cells if (cell.table, cell.row) == (table, row))
+
+    @property
+    def baselines(self) -> tuple[Baseline, ...]:
+        """Table 6's rows from the literature, in its order."""
+        table = self.table(6)
+        return tuple(
+            Baseline(
+                method=row,
+                img=self.cell(6, row, "Img AUROC"),
+                pix=self.cell(6, row, "Pix AUROC"),
+                paradigm=table.texts[row, "Paradigm"],
+                reference=table.texts[row, "Reference"],
+            )
+            for row in table.rows
+            if not table.places[row]
+        )
+
+
+def load_published(folder: Path = FOLDER) -> Published:
+    """Read results/paper.
+
+    Raises:
+        OSError, ValueError, KeyError: the files are not there or do not go together: a defect of the checkout.
+    """
+    tables = tuple(_table(entry) for entry in _toml(folder / "tables.toml")["tables"])
+    by_number = {table.number: table for table in tables}
+    with open(folder / "values.csv", encoding="utf-8", newline="") as file:
+        cells = tuple(_cell(line, by_number[int(line["table"])]) for line in csv.DictReader(file))
+    settings = tuple(_setting(entry) for entry in _toml(folder / "settings.toml")["settings"])
+    return Published(tables=tables, cells=cells, settings=settings)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def _table(entry: Mapping[str, Any]) -> PublishedTable:
+    rows = entry["rows"]
+    return PublishedTable(
+        number=entry["number"],
+        section=entry["section"],
+        title=entry["title"],
+        columns=tuple(entry["columns"]),
+        rows=tuple(row["name"] for row in rows),
+        notes=tuple(entry["notes"]),
+        texts=MappingProxyType({(row["name"], column): text for row in rows for column, text in row["texts"].items()}),
+        places=MappingProxyType(
+            {row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows}
+        ),
+    )
+
+
+def _place(text: str) -> Place:
+    dataset, category, backbone = text.split("/")
+    return Place(dataset, category, backbone)
+
+
+def _cell(line: Mapping[str, str], table: PublishedTable) -> PublishedCell:
+    row, column = line["row"], line["column"]
+    places = table.places[row]
+    return PublishedCell(
+        table=table.number,
+        row=row,
+        column=column,
+        printed=line["printed"],
+        section=line["section"],
+        metric=PAPER_METRICS.get(column) if places else None,
+        places=places,
+    )
+
+
+def _setting(entry: Mapping[str, Any]) -> Setting:
+    return Setting(
+        name=entry["name"],
+        section=entry["section"],
+        says=entry["says"],
+        value=entry.get("value"),
+        field=entry.get("field"),
+        choice=entry.get("choice"),
+    )

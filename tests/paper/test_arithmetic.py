@@ -1,0 +1,167 @@
+"""Attainable values and limits against every ranking of a few images, and against scikit-learn on many."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import cache
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
+
+from harness.paper.arithmetic import (
+    Classes,
+    Counts,
+    auroc_halves,
+    auroc_limits,
+    auroc_share,
+    f1_counts,
+    f1_share,
+    least_f1_max,
+    readings,
+)
+from harness.paper.digits import prints_as, rounded
+from tests.store.making import patient
+
+SIZES = [(3, 2), (2, 3), (3, 3), (1, 4), (4, 1)]
+
+
+def _auroc(positives, negatives) -> Fraction:
+    pairs = [Fraction((p > n) * 2 + (p == n), 2) for p in positives for n in negatives]
+    return sum(pairs, Fraction(0)) / len(pairs)
+
+
+def _best(positives, negatives) -> list[Counts]:
+    """The counts at every threshold that maximises F1, by definition."""
+    counts = [Counts(sum(p >= t for p in positives), sum(n >= t for n in negatives)) for t in {*positives, *negatives}]
+    largest = max(each.f1(len(positives)) for each in counts)
+    return [each for each in counts if each.f1(len(positives)) == largest]
+
+
+@cache
+def _rankings(n_pos: int, n_neg: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Every ranking with ties of so many images: scores from as many levels as there are images."""
+    levels = range(n_pos + n_neg)
+    everything = {
+        (tuple(sorted(scores[:n_pos])), tuple(sorted(scores[n_pos:])))
+        for scores in product(levels, repeat=n_pos + n_neg)
+    }
+    return sorted(everything)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_attainable_aurocs_are_those_of_all_rankings(size):
+    classes = Classes(*size)
+    values = {_auroc(*ranking) for ranking in _rankings(*size)}
+    for printed in {rounded(Fraction(k, 50), 2) for k in range(51)} | {rounded(value, 2) for value in values}:
+        halves = {Fraction(half, 2 * classes.pairs) for half in auroc_halves(printed, classes)}
+        assert halves == {value for value in values if prints_as(value, printed)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_attainable_f1s_are_those_of_all_thresholds(size):
+    classes = Classes(*size)
+    everything = [Counts(t, f) for t in range(1, size[0] + 1) for f in range(size[1] + 1)]
+    for printed in (rounded(Fraction(k, 1000), 3) for k in range(1001)):
+        expected = {each for each in everything if prints_as(each.f1(size[0]), printed)}
+        found = f1_counts(printed, classes)
+        assert set(found) == expected
+        assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_limits_hold_for_every_ranking_and_the_lower_one_is_reached(size):
+    classes = Classes(*size)
+    seen: dict[Counts, list[Fraction]] = {}
+    for positives, negatives in _rankings(*size):
+        for best in _best(positives, negatives):
+            limits = auroc_limits(best, classes)
+            value = _auroc(positives, negatives)
+            assert limits is not None
+            assert limits[0] <= value <= limits[1]
+            seen.setdefault(best, []).append(value)
+    for best, values in seen.items():
+        assert min(values) == auroc_limits(best, classes)[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_no_ranking_is_called_impossible(size):
+    classes = Classes(*size)
+    for positives, negatives in _rankings(*size):
+        auroc, best = rounded(_auroc(positives, negatives), 4), _best(positives, negatives)
+        f1 = rounded(best[0].f1(size[0]), 4)
+        assert any(readings(auroc, f1, classes, strict=False))
+        if len({*positives, *negatives}) == sum(size):  # the strict rule loses one image only where scores have no ties
+            for each in best:
+                strict = Counts(each.true_positives - 1, each.false_positives)
+                if strict.true_positives:
+                    assert any(readings(auroc, rounded(strict.f1(size[0]), 4), classes, strict=True))
+
+
+@patient
+@given(st.integers(2, 30), st.integers(2, 30), st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_what_scikit_learn_computes_is_attainable_and_possible(n_pos, n_neg, shift, seed):
+    draw = np.random.default_rng(seed)
+    scores = np.concatenate((draw.normal(shift, 1, n_pos), draw.normal(0, 1, n_neg)))
+    labels = np.arange(n_pos + n_neg) < n_pos
+    classes = Classes(n_pos, n_neg)
+    auroc = rounded(roc_auc_score(labels, scores), 4)
+    precision, recall, thresholds = precision_recall_curve(labels, scores)
+    by_threshold = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    threshold = thresholds[np.argmax(by_threshold[:-1])]
+    f1 = rounded(f1_score(labels, scores >= threshold), 4)
+    assert auroc_halves(auroc, classes)
+    assert f1_counts(f1, classes)
+    assert any(readings(auroc, f1, classes, strict=False))
+    strict = f1_score(labels, scores > threshold)
+    if strict > 0:
+        assert any(readings(auroc, rounded(strict, 4), classes, strict=True))
+
+
+def test_perfect_auroc_admits_no_smaller_f1_max_but_the_strict_one():
+    for n_pos, n_neg, strict in ((63, 20, "0.9920"), (49, 21, "0.9897")):
+        classes = Classes(n_pos, n_neg)
+        assert not any(readings("1.0000", strict, classes, strict=False))
+        (reading,) = readings("1.0000", strict, classes, strict=True)
+        assert reading.printed == Counts(n_pos - 1, 0)
+        assert reading.best == Counts(n_pos, 0)
+        assert any(readings("1.0000", "1.0000", classes, strict=False))
+        assert not any(readings("1.0000", "1.0000", classes, strict=True))
+
+
+def test_the_two_fractions():
+    assert Counts(62, 0).f1(63) == Fraction(124, 125)
+    assert Counts(48, 0).f1(49) == Fraction(96, 97)
+
+
+def test_f1_max_is_never_below_calling_everything_defective():
+    classes = Classes(200, 30)
+    assert least_f1_max(classes) == Fraction(400, 430)
+    assert auroc_limits(Counts(199, 30), classes) is None
+    assert not any(readings("0.8228", "0.9277", classes, strict=False))
+
+
+def test_far_apart_auroc_and_f1_are_impossible():
+    assert not any(readings("0.5000", "0.9764", Classes(63, 20), strict=False))
+    assert not any(readings("0.9952", "0.8705", Classes(63, 20), strict=False))
+
+
+def test_check_has_no_power_with_many_images_and_much_with_few():
+    assert auroc_share("0.8940", Classes(100, 100), ties=False) == 1
+    assert auroc_share("0.9500", Classes(63, 20), ties=False) == Fraction(25, 201)  # 200/10000 * 1260 steps, about
+    assert auroc_share("0.9500", Classes(63, 20)) > auroc_share("0.9500", Classes(63, 20), ties=False)
+    assert f1_share("0.9897", Classes(49, 21)) < Fraction(2, 100)
+
+
+@pytest.mark.parametrize(("printed", "size"), [("0.9500", (63, 20)), ("0.9990", (7, 5)), ("0.0040", (9, 4))])
+def test_share_by_plain_counting(printed, size):
+    classes, middle = Classes(*size), round(float(printed) * 10**4)
+    around = [rounded(Fraction(k, 10**4), 4) for k in range(max(middle - 100, 0), min(middle + 100, 10**4) + 1)]
+    with_ties = sum(bool(auroc_halves(value, classes)) for value in around)
+    without = sum(any(half % 2 == 0 for half in auroc_halves(value, classes)) for value in around)
+    assert auroc_share(printed, classes) == Fraction(with_ties, len(around))
+    assert auroc_share(printed, classes, ties=False) == Fraction(without, len(around))
+    assert f1_share(printed, classes) == Fraction(sum(bool(f1_counts(value, classes)) for value in around), len(around))

@@ -1,0 +1,138 @@
+"""The published values against the paper's text, and against counts that were made on it once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from harness.paper.model import PAPER_METRICS
+from harness.paper.published import N_CATEGORIES, PARAMS, Published, load_published
+
+# Numbers in the cells of each table, counted on the paper: 4 x 4, 2 x 4 and two counts of parameters, ..., 8 x 2.
+VALUES_BY_TABLE = {1: 16, 2: 10, 3: 16, 4: 16, 5: 15, 6: 16}
+
+
+def test_number_of_values_per_table(published):
+    counts = {table.number: sum(cell.table == table.number for cell in published.cells) for table in published.tables}
+    assert counts == VALUES_BY_TABLE
+
+
+def _printed_tables(text: str) -> dict[int, list[list[str]]]:
+    """Header and rows of Tables 1 to 6, as the paper's text sets them apart by tabs."""
+    tables = {}
+    for caption in re.finditer(r"^Table (\d)\. .*$", text, re.MULTILINE):
+        block = text[caption.end() :].lstrip("\n").split("\n\n")[0]
+        tables[int(caption[1])] = [line.split("\t") for line in block.splitlines()]
+    return tables
+
+
+def test_every_table_is_the_papers_cell_by_cell(published, paper_text):
+    printed = _printed_tables(paper_text)
+    assert sorted(printed) == [1, 2, 3, 4, 5, 6]
+    for table in published.tables:
+        header, *rows = printed[table.number]
+        assert table.columns == tuple(header)
+        assert table.rows == tuple(row[0] for row in rows)
+        for row in rows:
+            for column, text in zip(header[1:], row[1:], strict=True):
+                if (row[0], column) in table.texts:
+                    assert table.texts[row[0], column] == text
+                else:
+                    assert published.cell(table.number, row[0], column).printed == text
+
+
+def test_values_beyond_the_printed_columns_are_those_in_table_2s_row_names(published):
+    beyond = [cell for cell in published.cells if cell.column not in published.table(cell.table).columns]
+    assert {cell.column for cell in beyond} == {PARAMS}
+    for cell in beyond:
+        assert re.search(rf"\({re.escape(cell.printed)} M\b", cell.row)
+
+
+def test_number_of_values_in_the_text_is_the_number_here(published, paper_text):
+    number = re.compile(r"\d+(\.\d+)?")
+    for table, (_, *rows) in _printed_tables(paper_text).items():
+        in_cells = sum(number.fullmatch(text) is not None for row in rows for text in row[1:])
+        in_names = sum(len(re.findall(r"[\d.]+ M\b", row[0])) for row in rows)
+        assert in_cells + in_names == VALUES_BY_TABLE[table], f"Table {table}"
+
+
+def test_captions_and_notes_are_the_papers(published, paper_text):
+    flat = " ".join(paper_text.split())
+    for table in published.tables:
+        assert f"Table {table.number}. {table.title}" in flat
+        for note in table.notes:
+            assert note in flat
+
+
+def test_stated_settings_quote_the_paper(published, paper_text):
+    flat = " ".join(paper_text.replace("$\\epsilon=0.01$", "ε = 0.01").replace("$\\alpha=0.45$", "α = 0.45").split())
+    for setting in published.settings:
+        if setting.stated:
+            quotation = setting.says.partition(";")[0]
+            assert quotation in flat, setting.name
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("resize", [256, 256]), ("centre crop", [224, 224]), ("epsilon", 0.01), ("batch size", 16)],
+)
+def test_stated_settings_are_the_protocols(published, project, name, value):
+    protocol = yaml.safe_load((project / "configs" / "protocol" / "paper.yaml").read_text())
+    setting = next(setting for setting in published.settings if setting.name == name)
+    assert setting.stated
+    field = setting.field.removeprefix("protocol.")
+    assert protocol[field] == value
+    numbers = [float(number) for number in re.findall(r"[\d.]+", setting.value)]
+    assert numbers == (value if isinstance(value, list) else [value])
+
+
+def test_settings_without_a_value_say_what_the_harness_chose(published):
+    open_ones = [setting for setting in published.settings if not setting.stated]
+    assert {"seed", "weights", "kept features, ResNet-18", "map smoothing"} <= {setting.name for setting in open_ones}
+    assert all(setting.choice for setting in open_ones)
+
+
+def test_cells_know_their_metric_and_places(published):
+    bottle = published.cell(1, "Bottle", "Img F1")
+    assert bottle.metric == "image_f1_adaptive"
+    assert [place.category for place in bottle.places] == ["bottle"]
+    mean = published.cell(5, "VisA", "Pix AUROC")
+    assert [place.category for place in mean.places] == ["candle", "pcb1", "cashew"]
+    wide = published.cell(6, "PaDiM-WRN-50-2 (Ours, Bottle)", "Pix AUROC")
+    assert [place.backbone for place in wide.places] == ["wide_resnet50_2"]
+    for cell in published.cells:
+        literature = cell.table == 6 and not cell.places
+        counted = cell.column in (PARAMS, N_CATEGORIES)
+        assert (cell.metric is None) == (literature or counted)
+        if cell.metric is not None:
+            assert cell.metric == PAPER_METRICS[cell.column]
+
+
+def test_six_baselines_with_paradigm_and_reference(published):
+    rows = {baseline.method: baseline for baseline in published.baselines}
+    assert list(rows) == ["AnoGAN", "AE-SSIM", "CutPaste", "STFPM", "DRAEM", "PatchCore"]
+    assert rows["STFPM"].img.printed == "0.958"
+    assert rows["STFPM"].pix.printed == "0.969"
+    assert rows["STFPM"].paradigm == "Distillation"
+    assert rows["STFPM"].reference == "Wang et al. [7]"
+
+
+def test_value_columns_hold_numbers_only(published):
+    assert published.table(6).value_columns == ("Img AUROC", "Pix AUROC")
+    assert published.table(5).value_columns == ("N cats", "Img AUROC", "Img F1", "Pix AUROC", "Pix F1")
+    assert published.table(2).value_columns == ("Img AUROC", "Pix AUROC", "Img F1", "Pix F1")
+
+
+def test_what_is_not_there_is_a_key_error(published):
+    with pytest.raises(KeyError):
+        published.table(7)
+    with pytest.raises(KeyError):
+        published.cell(1, "Bottle", "Recall")
+
+
+def test_loading_twice_gives_equal_cells(published):
+    again: Published = load_published()
+    assert again.cells == published.cells
+    assert len(set(published.cells)) == len(published.cells)

@@ -1,0 +1,292 @@
+"""Which runs fill a place, which do not and why, and what is refused instead of averaged."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from harness.paper.model import PAPER, SMOKE, Place
+from harness.paper.selection import LONGEST_MESSAGE, load_requirement, measure
+from harness.store import Failure, Interval
+from tests.paper.making import BOTTLE, failed, run
+
+CABLE, HAZELNUT = Place("mvtec", "cable", "resnet18"), Place("mvtec", "hazelnut", "resnet18")
+WIDE = Place("mvtec", "bottle", "wide_resnet50_2")
+
+
+def _bottle(published, records, edition=PAPER):
+    return measure(records, edition, published=published)[published.cell(1, "Bottle", "Img AUROC")]
+
+
+def test_every_cell_gets_a_measured_and_an_empty_store_says_not_run(published):
+    measured = measure([], PAPER, published=published)
+    assert set(measured) == set(published.cells)
+    for cell, each in measured.items():
+        assert not each.by_seed
+        assert not each.keys
+        assert len(each.missing) == (len(cell.places) if cell.metric else 0)
+        assert all(text.endswith(": not run") for text in each.missing)
+
+
+def test_a_run_fills_its_place_with_values_interval_and_key(published):
+    record = run(values={"image_auroc": 0.9952, "pixel_f1_adaptive": 0.69})
+    measured = measure([record], PAPER, published=published)
+    image, pixel = (measured[published.cell(1, "Bottle", column)] for column in ("Img AUROC", "Pix F1"))
+    assert dict(image.by_seed) == {42: 0.9952}
+    assert dict(pixel.by_seed) == {42: 0.69}
+    low, high = record.intervals["image_auroc"].low, record.intervals["image_auroc"].high
+    assert image.interval == (low, high)
+    assert image.half_width == pytest.approx((high - low) / 2)
+    assert image.keys == (record.key,)
+    assert image.declared == 0.9952
+    # Table 2's first row is about the same place, its second is not.
+    assert measured[published.row(2, "ResNet-18 (2.8 M params)")[1]].keys == (record.key,)
+    assert measured[published.cell(2, "Wide-ResNet-50-2, n = 256 (24.9 M)", "Img F1")].missing
+
+
+def test_seeds_are_sorted_whatever_the_order_of_the_records(published):
+    records = [run(seed=seed, values={"image_auroc": seed / 100}) for seed in (42, 0, 7, 3)]
+    random.Random(1).shuffle(records)
+    measured = _bottle(published, records)
+    assert list(measured.by_seed.items()) == [(0, 0.0), (3, 0.03), (7, 0.07), (42, 0.42)]
+    assert measured.seed_range == (0.0, 0.42)
+
+
+def test_the_interval_is_the_declared_seeds(published):
+    other = run(seed=1, record={"intervals": {"image_auroc": Interval(low=0.1, high=0.2, method="x")}})
+    assert _bottle(published, [other]).interval is None
+    assert _bottle(published, [other, run()]).interval == (run().intervals["image_auroc"].low, 1.0)
+
+
+def test_an_interval_at_another_level_is_not_used(published):
+    record = run()
+    spec = record.spec.model_dump()
+    spec["metrics"]["confidence"] = 0.9
+    from harness.config import run_key
+
+    other = record.model_copy(update={"spec": type(record.spec).model_validate(spec), "key": run_key(spec)})
+    measured = _bottle(published, [other])
+    assert measured.declared is not None
+    assert measured.interval is None
+    assert measured.half_width is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"epsilon": 0.01001}, "protocol.epsilon=0.01001, the protocol says 0.01"),
+        ({"index_sampler": "anomalib_v2"}, "protocol.index_sampler=anomalib_v2"),
+        ({"center_crop": None}, "protocol.center_crop=None, the protocol says [224, 224]"),
+        ({"resize": (224, 224)}, "protocol.resize=[224, 224]"),
+        ({"interpolation": "bicubic"}, "protocol.interpolation=bicubic"),
+        ({"antialias": False}, "protocol.antialias=False"),
+        ({"mean": (0.5, 0.5, 0.5)}, "protocol.mean="),
+        ({"std": (0.5, 0.5, 0.5)}, "protocol.std="),
+        ({"batch_size": 32}, "protocol.batch_size=32"),
+        ({"blur_sigma": 0}, "protocol.blur_sigma=0"),
+        ({"n_features": 256}, "n_features=256, the protocol says 100"),
+        ({"engine": "reference"}, "engine=reference"),
+        ({"counts": {"limit": 8}}, "dataset.limit=8"),
+        ({"counts": {"n_train": 208}}, "208/20/63 train/normal/defective images, officially 209/20/63"),
+        ({"counts": {"n_test_anomalous": 62}}, "209/20/62 train/normal/defective images"),
+        ({"record": {"weights": "random: seed 0"}}, "random weights"),
+        ({"record": {"weights": "random"}}, "random weights"),
+        ({"record": {"synthetic": True}}, "drawn images"),
+    ],
+)
+def test_a_run_of_other_settings_does_not_count_and_says_why(published, changes, reason):
+    measured = _bottle(published, [run(**changes)])
+    assert not measured.by_seed
+    (text,) = measured.missing
+    assert text.startswith("mvtec/bottle/resnet18: seed 42 does not count (")
+    assert reason in text
+
+
+def test_every_field_of_the_protocol_is_required(project):
+    requirement = load_requirement(PAPER)
+    assert set(requirement.protocol) == set(type(run().spec.protocol).model_fields)
+    assert requirement.n_features["wide_resnet50_2"] == 256
+
+
+def test_an_inexact_run_does_not_count(published):
+    record = run()
+    spec = record.spec.model_copy(update={"inexact": ["tf32"]})
+    measured = _bottle(published, [record.model_copy(update={"spec": spec})])
+    assert "does not count (inexact: tf32)" in measured.missing[0]
+
+
+def test_runs_that_do_not_count_leave_those_that_do(published):
+    measured = _bottle(published, [run(), run(seed=42, engine="reference"), run(seed=3, blur_sigma=0)])
+    assert list(measured.by_seed) == [42]
+    assert measured.notes == (
+        "mvtec/bottle/resnet18: seed 3 does not count (protocol.blur_sigma=0, the protocol says 4)",
+    )
+
+
+def test_a_failed_run_says_failed_with_stage_and_error(published):
+    measured = _bottle(published, [failed()])
+    assert measured.missing == (
+        "mvtec/bottle/resnet18: seed 42 failed at features (DataError: bottle/x.png: is truncated)",
+    )
+
+
+def test_a_failed_seed_beside_others_is_a_note(published):
+    measured = _bottle(published, [failed(), run(seed=1)])
+    assert list(measured.by_seed) == [1]
+    assert not measured.missing
+    assert measured.notes[0].startswith("mvtec/bottle/resnet18: seed 42 failed at features")
+
+
+def test_a_failure_that_a_later_run_put_right_is_forgotten(published):
+    assert not _bottle(published, [failed(fingerprint=None), run()]).notes
+
+
+def test_a_failure_before_the_split_was_read_is_told(published):
+    assert "failed at features" in _bottle(published, [failed(fingerprint=None)]).missing[0]
+
+
+def test_reasons_are_told_once_with_their_seeds_failures_first(published):
+    records = [run(seed=seed, blur_sigma=0) for seed in (0, 1)] + [failed(seed=2)]
+    (text,) = _bottle(published, records).missing
+    assert text.index("seed 2 failed") < text.index("seed 0, 1 does not count")
+
+
+def test_a_long_error_is_cut(published):
+    record = failed()
+    error = Failure(type="DataError", message="x" * 1000, stage=None)
+    (text,) = _bottle(published, [record.model_copy(update={"error": error})]).missing
+    assert "x" * LONGEST_MESSAGE + "…)" in text
+    assert "x" * (LONGEST_MESSAGE + 1) not in text
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"seed": 1, "fingerprint": "77" * 32}, "different fingerprints of the images (5e5e5e5e5e5e, 777777777777)"),
+        ({"seed": 1, "weights_digest": "cd" * 32}, "different weights (abababababab, cdcdcdcdcdcd)"),
+        ({"fingerprint": "77" * 32}, "different fingerprints"),
+    ],
+)
+def test_runs_that_contradict_one_another_are_refused_together(published, other, reason):
+    measured = _bottle(published, [run(), run(**other)])
+    assert not measured.by_seed
+    assert not measured.missing
+    (text,) = measured.refused
+    assert text.startswith("mvtec/bottle/resnet18: ")
+    assert reason in text
+
+
+def test_two_keys_of_one_seed_are_refused_and_the_difference_named(published):
+    on_cpu = run(values={"image_auroc": 0.9})
+    spec = on_cpu.spec.model_dump() | {"device": "cuda"}
+    from harness.config import run_key
+
+    on_gpu = on_cpu.model_copy(update={"spec": type(on_cpu.spec).model_validate(spec), "key": run_key(spec)})
+    measured = _bottle(published, [on_cpu, on_gpu, run(seed=1)])
+    assert not measured.by_seed
+    (text,) = measured.refused
+    assert "2 runs of seed 42" in text
+    assert "that differ in device: keep one" in text
+    assert on_cpu.key in text
+    assert on_gpu.key in text
+
+
+def test_two_versions_of_the_metrics_are_refused(published):
+    record = run(seed=1)
+    spec = record.spec.model_copy(update={"metrics": record.spec.metrics.model_copy(update={"version": 2})})
+    measured = _bottle(published, [run(), record.model_copy(update={"spec": spec})])
+    assert "different versions of the metrics (1, 2)" in measured.refused[0]
+
+
+def test_a_metric_without_a_value_says_why(published):
+    values = dict.fromkeys(("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro"))
+    record = run(
+        values=values,
+        counts={"has_masks": False},
+        record={"metrics_absent": dict.fromkeys(values, "no masks"), "intervals": {}},
+    )
+    measured = measure([record], PAPER, published=published)
+    assert measured[published.cell(1, "Bottle", "Img AUROC")].declared is not None
+    assert measured[published.cell(1, "Bottle", "Pix AUROC")].missing == (
+        "mvtec/bottle/resnet18: pixel_auroc is absent (no masks)",
+    )
+
+
+def _table1(seeds=(42,), **changes):
+    return [
+        run(place, seed=seed, values={"image_auroc": value + seed / 1000}, **changes)
+        for place, value in ((BOTTLE, 0.9), (CABLE, 0.8), (HAZELNUT, 0.5))
+        for seed in seeds
+    ]
+
+
+def test_a_mean_is_over_all_its_categories_at_common_seeds(published):
+    records = [*_table1((1, 42)), run(BOTTLE, seed=7)]
+    mean = measure(records, PAPER, published=published)[published.cell(1, "Mean", "Img AUROC")]
+    assert list(mean.by_seed) == [1, 42]
+    assert mean.declared == pytest.approx((0.9 + 0.8 + 0.5) / 3 + 0.042)
+    assert mean.interval is None
+    intervals = [record.intervals["image_auroc"] for record in records[:6] if record.spec.seed == 42]
+    assert len(intervals) == 3
+    widths = [(interval.high - interval.low) / 2 for interval in intervals]
+    assert mean.half_width == pytest.approx(math.sqrt(sum(width**2 for width in widths)) / 3)
+    assert len(mean.keys) == 6
+
+
+def test_tables_5_and_6_repeat_that_mean(published):
+    measured = measure(_table1(), PAPER, published=published)
+    mean = measured[published.cell(1, "Mean", "Img AUROC")]
+    assert measured[published.cell(5, "MVTec AD", "Img AUROC")] == mean
+    assert measured[published.cell(6, "PaDiM-ResNet-18 (Ours)*", "Img AUROC")] == mean
+
+
+def test_a_mean_without_one_category_is_none_and_names_it(published):
+    records = _table1()[:2]
+    mean = measure(records, PAPER, published=published)[published.cell(5, "MVTec AD", "Img AUROC")]
+    assert not mean.by_seed
+    assert mean.missing == ("mvtec/hazelnut/resnet18: not run",)
+    assert mean.half_width is None
+
+
+def test_a_mean_without_a_common_seed_is_none(published):
+    records = [run(BOTTLE, seed=0), run(CABLE, seed=1), run(HAZELNUT, seed=2)]
+    mean = measure(records, PAPER, published=published)[published.cell(1, "Mean", "Img AUROC")]
+    assert not mean.by_seed
+    assert mean.missing == ("no seed that every category of the mean has",)
+
+
+def test_a_mean_over_different_weights_is_refused_its_categories_are_not(published):
+    records = [*_table1()[:2], run(HAZELNUT, weights_digest="cd" * 32)]
+    measured = measure(records, PAPER, published=published)
+    mean = measured[published.cell(1, "Mean", "Img AUROC")]
+    assert not mean.by_seed
+    assert "different weights (abababababab, cdcdcdcdcdcd)" in mean.refused[0]
+    assert measured[published.cell(1, "Hazelnut", "Img AUROC")].declared is not None
+
+
+def test_a_mean_with_a_refused_category_is_refused(published):
+    records = [*_table1(), run(BOTTLE, seed=3, fingerprint="77" * 32)]
+    mean = measure(records, PAPER, published=published)[published.cell(1, "Mean", "Img AUROC")]
+    assert not mean.by_seed
+    assert mean.refused[0].startswith("mvtec/bottle/resnet18")
+
+
+def test_wide_resnet_needs_its_256_features(published):
+    cell = published.cell(2, "Wide-ResNet-50-2, n = 256 (24.9 M)", "Img AUROC")
+    assert measure([run(WIDE)], PAPER, published=published)[cell].declared is not None
+    assert measure([run(WIDE, n_features=550)], PAPER, published=published)[cell].missing
+
+
+def test_the_smoke_edition_takes_its_own_datasets_and_backbones(published):
+    drawn, real = run(edition=SMOKE), run()
+    assert drawn.spec.dataset == "mini_mvtec"
+    assert _bottle(published, [drawn, real], SMOKE).keys == (drawn.key,)
+    assert _bottle(published, [drawn, real], PAPER).keys == (real.key,)
+
+
+def test_runs_of_other_datasets_backbones_and_categories_are_no_ones(published):
+    stray = run(Place("mvtec", "carpet", "resnet18"))
+    measured = measure([stray], PAPER, published=published)
+    assert not any(each.by_seed or each.notes for each in measured.values())
