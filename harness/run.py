@@ -36,6 +36,10 @@ ENGINE_STAGES = ("fit", "factor", "score")
 """Where an engine spends its time; images a second are counted over these."""
 
 
+COVARIANCE_BUDGET = 4 * 2**30
+"""Bytes of covariance matrices held at once, unless a single run needs more: 34 seeds of 100 features on a 56x56 grid."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What is known of a job before any image is decoded: enough for its runs' keys."""
@@ -95,12 +99,31 @@ def run_job(job: Job, display: Display | None = None) -> Iterator[Outcome]:
             if record := store.done(specs[run]):
                 pending.remove(run)
                 yield outcome_of(run, spec=specs[run], status=DONE, record=record)
-        if pending:
-            for run, outcome in _run_pending(tuple(pending), prepared, job, monitor, started):
+        for together in passes(pending):
+            for run, outcome in _run_pending(together, prepared, job, monitor, started):
                 pending.remove(run)
                 yield outcome
     except Exception as error:
         yield from _failures(pending, prepared, error, store=store, monitor=monitor, started=started)
+
+
+def passes(runs: Sequence[RunConfig], budget: int = COVARIANCE_BUDGET) -> list[tuple[RunConfig, ...]]:
+    """Part runs, in their order, into groups whose covariances fit into the budget; each group is one backbone pass.
+
+    A run that does not fit by itself is a group by itself: its numbers are the same in any company.
+    """
+    groups: list[list[RunConfig]] = []
+    held = 0
+    for run in runs:
+        height, width = run.protocol.input_size
+        stride = run.backbone.reductions[0]
+        needed = -(-height // stride) * -(-width // stride) * run.n_features**2 * 4
+        if not groups or held + needed > budget:
+            groups.append([])
+            held = 0
+        groups[-1].append(run)
+        held += needed
+    return [tuple(group) for group in groups]
 
 
 def _run_pending(
