@@ -37,7 +37,7 @@ ENGINE_STAGES = ("fit", "factor", "score")
 
 
 COVARIANCE_BUDGET = 4 * 2**30
-"""Bytes of covariance matrices held at once, unless a single run needs more: 34 seeds of 100 features on a 56x56 grid."""
+"""Bytes of covariances held at once, unless a single run needs more: 34 seeds of 100 features on a 56x56 grid."""
 
 
 @dataclass(frozen=True)
