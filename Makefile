@@ -6,8 +6,12 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LIMIT ?= 8
+DEVICE ?= auto
+SEEDS ?= 42
+LAUNCHER ?= basic
+STORE ?= results
 
-.PHONY: help setup smoke test lint status clean
+.PHONY: help setup smoke test tables figures report verify reproduce lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +29,22 @@ smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT
 	$(PY) scripts/smoke.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)' --limit $(LIMIT))
 
 test: setup ## run the test suite
-	$(PY) -m pytest
+	$(PY) -m pytest -n 2 --dist loadfile
+
+tables: setup ## the paper's six tables from the store (STORE=results) into results/tables
+	$(PY) scripts/render.py --store '$(STORE)' --tables results/tables
+
+figures: setup ## the paper's nine figures from the store into figures
+	$(PY) scripts/render.py --store '$(STORE)' --figures figures
+
+report: setup ## one HTML page with tables, figures, verdicts, audit and every run: results/report.html
+	$(PY) scripts/render.py --store '$(STORE)' --figures figures --report results/report.html
+
+verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
+	$(PY) scripts/verify.py
+
+reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results
+	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)'
 
 lint: setup ## check style (ruff) and types (mypy)
 	$(PY) -m ruff check .

@@ -49,6 +49,16 @@ def check_golden(store: Store) -> list[str]:
     return deviations(_records(store), load_golden())
 
 
+def draw_everything(store: Path) -> str:
+    """Tables, figures and page of a smoke store, into its own folders; returns a line that says where they are."""
+    from harness.report.render import EDITIONS, render
+
+    rendered = render(
+        store, EDITIONS["smoke"], tables=store / "tables", figures=store / "figures", report=store / "report.html"
+    )
+    return f"{len(rendered.files)} files in {store}: tables/, figures/, report.html; {rendered.summary}"
+
+
 def update_golden(store: Store) -> Path:
     """Keep the store's numbers as the golden ones."""
     GOLDEN.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Run the whole pipeline for real where there is neither a dataset nor a GPU: ten runs on drawn images, and a check.
+"""Run the whole pipeline where there is neither a dataset nor a GPU: ten runs on drawn images, tables, figures, page.
 
 Without --data-root the mini benchmark runs and its numbers are held against the golden ones. With --data-root the same
 runs on at most --limit images of each real category that is there.
@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.__main__ import main as harness
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
-from harness.smoke import begin_empty, check_golden, real_request, update_golden
+from harness.smoke import begin_empty, check_golden, draw_everything, real_request, update_golden
 from harness.store import Store
 
 
@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(update_golden(Store(store)))
             return 0
         lines = check_golden(Store(store))
+        print(draw_everything(store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

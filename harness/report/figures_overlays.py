@@ -1,0 +1,213 @@
+"""Figure 4: two normal and two defective images, each as image, score map and overlay; or why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.data.catalog import CATALOG
+from harness.errors import StoreError
+from harness.examples import PER_LABEL
+from harness.paper.model import DECLARED_SEED, Edition, Judgement
+from harness.paper.published import Published
+from harness.report.cells import absence, by_name
+from harness.report.facts import BACKBONE_NAMES, DATASET_NAMES
+from harness.report.figures_frame import Sheet, new_sheet, write_notes
+from harness.report.overlays import OPACITY, jet, overlay
+from harness.report.style import EMPTY, MUTED, WIDTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from harness.store import RunRecord, Store
+
+_HEIGHT = 3.66
+_SIDE = 1.12
+"""Inches: 224 pixels at 200 dpi, so that a map's pixels are the PNG's."""
+_LEFTS = tuple(0.24 + _SIDE * column + (0.02 * (column % 3)) + 0.14 * (column // 3) for column in range(6))
+_BOTTOMS = (2.0, 0.66)
+_ROWS = ("normal", "defective")
+_OWN_ENDS = ("map's lowest score", "its highest")
+_COLUMNS = ("image", "score map", "overlay")
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """What there is for Figure 4."""
+
+    synthetic: bool
+    """The images are drawn, and may be shown to everyone."""
+    arrays: Mapping[str, np.ndarray] | None
+    """Of the run's examples.npz, as `harness.examples` makes them."""
+    absent: str
+    """Why there are none, in a few words; empty where there are."""
+    key: str
+    """Of the run; empty where there is none."""
+
+
+def find_exhibit(
+    judgements: Sequence[Judgement], records: Sequence[RunRecord], published: Published, edition: Edition, store: Store
+) -> Exhibit:
+    """The examples of the run that fills Table 1's first row at the declared seed."""
+    row = published.table(1).rows[0]
+    cell = by_name(judgements)[1, row, "Img AUROC"]
+    keys = set(cell.measured.keys)
+    record = next((one for one in records if one.key in keys and one.spec.seed == DECLARED_SEED), None)
+    if record is None:
+        return Exhibit(edition.synthetic, None, absence(cell) or "not run", "")
+    try:
+        arrays = store.examples(record)
+        fault = "no examples.npz\nbeside the record" if arrays is None else _fault(arrays)
+    except StoreError:
+        fault = "examples.npz\nis damaged"
+    return Exhibit(record.synthetic, None if fault else arrays, fault, record.key)
+
+
+def _fault(arrays: Mapping[str, np.ndarray]) -> str:
+    """What keeps arrays from being shown; empty where they are as `harness.examples` makes them."""
+    wrong = "examples.npz is\nof another kind"
+    if not {"paths", "labels", "images", "anomaly_maps", "map_range"} <= set(arrays):
+        return wrong
+    images, maps, n = arrays["images"], arrays["anomaly_maps"], len(arrays["labels"])
+    fits = (
+        images.shape == (n, *maps.shape[1:], 3)
+        and images.dtype == np.uint8
+        and maps.shape[:1] == (n,)
+        and maps.ndim == 3
+    )
+    fits = fits and arrays["paths"].shape == (n,) and arrays["map_range"].shape == (2,)
+    masks = arrays.get("masks")
+    fits = fits and (masks is None or masks.shape == maps.shape)
+    if not fits or maps.dtype.kind != "f" or arrays["map_range"].dtype.kind != "f":
+        return wrong
+    low, high = (float(end) for end in arrays["map_range"])
+    finite = np.isfinite(maps).all() and np.isfinite([low, high]).all()
+    return "" if finite and low <= high else "examples.npz holds\nno finite maps"
+
+
+def overlays_figure(exhibit: Exhibit, published: Published, edition: Edition, *, one_scale: bool) -> Sheet:
+    """Figure 4 from a run's examples; a labelled slot for each image that is not there.
+
+    Args:
+        one_scale: colour every map between the lowest and the highest score of the whole category's test images,
+            instead of each by its own minimum and maximum, which makes every normal image look defective.
+    """
+    sheet = _layout(published, edition)
+    arrays = exhibit.arrays
+    shown = {} if arrays is None else {label: np.flatnonzero(arrays["labels"] == label)[:PER_LABEL] for label in (0, 1)}
+    limits = None
+    if arrays is not None and one_scale:
+        limits = float(arrays["map_range"][0]), float(arrays["map_range"][1])
+    for label in (0, 1):
+        for place in range(PER_LABEL):
+            if arrays is None or place >= len(shown[label]):
+                _draw_empty(sheet, label, place, exhibit.absent or "no such image")
+            else:
+                _draw_example(sheet, (label, place), arrays, int(shown[label][place]), limits)
+    ends = _OWN_ENDS if limits is None else (f"{limits[0]:.1f}", f"{limits[1]:.1f}")
+    _draw_scale(sheet, ends, one_scale=one_scale)
+    contour = arrays is not None and "masks" in arrays
+    lines = [
+        "Each map fills the whole scale, a normal image's too."
+        if limits is None
+        else "Numbers: a map's lowest and highest.",
+        f"Overlay at {OPACITY:g}.{' White outline: ground truth.' if contour else ''}",
+    ]
+    if exhibit.key:
+        lines[1] += f" Run {exhibit.key}, seed {DECLARED_SEED}."
+    write_notes(sheet, lines if arrays is not None else lines[1:], 0.35)
+    return sheet
+
+
+def placeholder_figure(published: Published, edition: Edition, *, one_scale: bool) -> Sheet:
+    """Figure 4's layout without images: pictures of a dataset with a licence of its own are not passed on."""
+    sheet = _layout(published, edition)
+    for label in (0, 1):
+        for place in range(PER_LABEL):
+            _draw_empty(sheet, label, place, "")
+    subject = published.table(1).places[published.table(1).rows[0]][0]
+    dataset = CATALOG[edition.datasets[subject.dataset]]
+    lines = (
+        f"Pictures of {dataset.title} are not passed on with this repository.",
+        f"Licence: {dataset.licence}.",
+        f"Run the category {subject.category} on your own copy, then `make figures`:",
+        "this figure is then drawn into figures/local/, in both colour scales.",
+    )
+    _draw_scale(sheet, ("lowest score", "highest") if one_scale else _OWN_ENDS, one_scale=one_scale)
+    paper = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": MUTED, "linewidth": 0.6}
+    sheet.text(
+        WIDTH / 2, 1.9, "\n".join(lines), fontsize=8, ha="center", va="center", linespacing=1.5, bbox=paper, zorder=5
+    )
+    return sheet
+
+
+def _layout(published: Published, edition: Edition) -> Sheet:
+    place = published.table(1).places[published.table(1).rows[0]][0]
+    dataset, backbone = edition.datasets[place.dataset], edition.backbones[place.backbone]
+    heading = f"Anomaly maps on {DATASET_NAMES[dataset]}, {place.category} ({BACKBONE_NAMES[backbone]})"
+    sheet = new_sheet(edition, heading, _HEIGHT, WIDTH)
+    for column, left in enumerate(_LEFTS):
+        sheet.text(left + _SIDE / 2, _BOTTOMS[0] + _SIDE + 0.05, _COLUMNS[column % 3], ha="center", fontsize=7.2)
+    for name, bottom in zip(_ROWS, _BOTTOMS, strict=True):
+        middle = bottom + _SIDE / 2
+        sheet.text(0.13, middle, name, rotation=90, ha="center", va="center", fontsize=7.5, weight="bold")
+    return sheet
+
+
+def _panel(sheet: Sheet, label: int, place: int, column: int) -> Axes:
+    axes = sheet.axes(_LEFTS[3 * place + column], _BOTTOMS[label], _SIDE, _SIDE)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _draw_empty(sheet: Sheet, label: int, place: int, text: str) -> None:
+    for column in range(3):
+        axes = _panel(sheet, label, place, column)
+        axes.set_facecolor(EMPTY)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=6.8, color=MUTED)
+
+
+def _draw_example(
+    sheet: Sheet,
+    position: tuple[int, int],
+    arrays: Mapping[str, np.ndarray],
+    index: int,
+    limits: tuple[float, float] | None,
+) -> None:
+    """Draw one image's three panels at (row, left or right)."""
+    label, place = position
+    scores = arrays["anomaly_maps"][index]
+    pictures = overlay(arrays["images"][index], scores, limits)
+    under = (_file_name(str(arrays["paths"][index])), f"{scores.min():.1f} to {scores.max():.1f}", "")
+    for column, picture in enumerate((pictures.image, pictures.heatmap, pictures.overlay)):
+        axes = _panel(sheet, label, place, column)
+        axes.imshow(picture, interpolation="none", aspect="auto")
+        left = _LEFTS[3 * place + column] + _SIDE / 2
+        sheet.text(left, _BOTTOMS[label] - 0.04, under[column], ha="center", va="top", fontsize=6.3, color=MUTED)
+        if column == 1 and "masks" in arrays and arrays["masks"][index].any():
+            axes.contour(arrays["masks"][index], levels=[0.5], colors="white", linewidths=0.8)
+
+
+def _file_name(path: str) -> str:
+    """The last two parts of a path, which name the kind of defect, cut to what fits under an image."""
+    name = "/".join(path.split("/")[-2:])
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return name if len(name) <= 24 else "…" + name[-23:]
+
+
+def _draw_scale(sheet: Sheet, ends: tuple[str, str], *, one_scale: bool) -> None:
+    left, width = 4.6, 1.3
+    axes = sheet.axes(left, 0.2, width, 0.11)
+    axes.imshow(jet(np.linspace(0, 1, 256)[None]), interpolation="none", aspect="auto", extent=(0, 1, 0, 1))
+    axes.set_axis_off()
+    sheet.text(left - 0.05, 0.255, ends[0], fontsize=6.5, ha="right", va="center", color=MUTED)
+    sheet.text(left + width + 0.05, 0.255, ends[1], fontsize=6.5, ha="left", va="center", color=MUTED)
+    meaning = "one scale for all test images" if one_scale else "each map on its own scale"
+    sheet.text(left + width / 2, 0.33, meaning, fontsize=6.5, ha="center", va="bottom", color=MUTED)

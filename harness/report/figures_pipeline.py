@@ -1,0 +1,198 @@
+"""Figure 1: the pipeline, drawn. Its numbers are those of configs/, its parts those that the harness runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.paper.model import Edition
+from harness.report.facts import ProtocolFacts, protocol_facts, size
+from harness.report.figures_frame import Sheet, new_sheet
+from harness.report.overlays import OPACITY, blend, jet, unit_interval
+from harness.report.style import BLUE, GREEN, MUTED, ORANGE, SKY, WIDTH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_HEIGHT = 3.55
+_LINE = 0.118
+"""Inches from one line of small text to the next."""
+_TRAINING, _INFERENCE = "#E8F1F8", "#FDF3E1"
+
+
+def pipeline_figure(edition: Edition) -> Sheet:
+    """Two lanes, training and inference, through the same preprocessing, backbone and embedding."""
+    facts = protocol_facts(edition)
+    sheet = new_sheet(edition, "PaDiM: from images to anomaly maps", _HEIGHT, WIDTH)
+    axes = sheet.axes(0, 0, WIDTH, _HEIGHT)
+    axes.set_axis_off()
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(0, _HEIGHT)
+    _lane(axes, 1.87, 1.3, "Training", (_TRAINING, BLUE))
+    _lane(axes, 0.12, 1.65, "Inference", (_INFERENCE, ORANGE))
+    _draw_images(axes)
+    _draw_shared(axes, facts)
+    _draw_statistics(axes, facts)
+    _draw_maps(axes, facts)
+    return sheet
+
+
+def _lane(axes: Axes, bottom: float, height: float, name: str, colours: tuple[str, str]) -> None:
+    """A band across the sheet in the first colour, with a stripe of the second at its left."""
+    from matplotlib.patches import FancyBboxPatch
+
+    width = WIDTH - 0.24
+    axes.add_patch(
+        FancyBboxPatch((0.12, bottom), width, height, boxstyle="square,pad=0", facecolor=colours[0], linewidth=0)
+    )
+    axes.add_patch(
+        FancyBboxPatch((0.12, bottom), 0.04, height, boxstyle="square,pad=0", facecolor=colours[1], linewidth=0)
+    )
+    axes.text(0.25, bottom + height - 0.08, name, fontsize=7.6, weight="bold", va="top")
+
+
+def _box(axes: Axes, place: tuple[float, float, float, float], title: str, lines: Sequence[str], edge: str) -> None:
+    """A rounded box at (left, bottom, width, height): a bold title at its top, lines of text centred in the rest."""
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y, width, height = place
+    style = "round,pad=0,rounding_size=0.05"
+    axes.add_patch(
+        FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor="white", edgecolor=edge, linewidth=0.9)
+    )
+    axes.text(x + width / 2, y + height - 0.07, title, fontsize=7, weight="bold", ha="center", va="top")
+    _write(axes, x + width / 2, y + (height - 0.2) / 2, lines)
+
+
+def _write(axes: Axes, x: float, y: float, lines: Sequence[str]) -> None:
+    """Centred lines around a height."""
+    for number, line in enumerate(lines):
+        at = y + ((len(lines) - 1) / 2 - number) * _LINE
+        axes.text(x, at, line, fontsize=6.3, ha="center", va="center_baseline")
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = MUTED) -> None:
+    style = {"arrowstyle": "-|>,head_width=0.16,head_length=0.32", "color": colour, "linewidth": 1.0}
+    axes.annotate("", end, start, arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
+
+
+def _part(side: int, defect: float) -> np.ndarray:
+    """A drawn part, seen from above: a grey ring on white, with a dark spot. (side, side, 3) uint8."""
+    y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
+    radius = np.hypot(x, y)
+    shade = 245 - 95 * _soft(radius, 0.78) + 70 * _soft(radius, 0.5) - 40 * _soft(radius, 0.2)
+    spot = defect * np.exp(-((x - 0.42) ** 2 + (y + 0.42) ** 2) / 0.018)
+    return np.repeat(np.clip(shade * (1 - spot), 0, 255)[..., None], 3, axis=-1).astype(np.uint8)
+
+
+def _soft(radius: np.ndarray, edge: float) -> np.ndarray:
+    return 1 / (1 + np.exp((radius - edge) * 40))
+
+
+def _spot_map(side: int) -> np.ndarray:
+    """The anomaly map that the drawn part would give: (side, side) float64."""
+    y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
+    spot = np.exp(-((x - 0.42) ** 2 + (y + 0.42) ** 2) / 0.07)
+    return unit_interval(spot + 0.12 * np.cos(3 * x) * np.cos(2 * y + 1) - 0.1 * np.hypot(x, y))
+
+
+def _picture(axes: Axes, image: np.ndarray, corner: tuple[float, float], side: float, level: int = 2) -> None:
+    x, y = corner
+    axes.imshow(image, extent=(x, x + side, y, y + side), interpolation="nearest", aspect="auto", zorder=level)
+    axes.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=MUTED, linewidth=0.5, zorder=level)
+
+
+def _draw_images(axes: Axes) -> None:
+    normal, defective = _part(96, 0), _part(96, 0.95)
+    for level, step in enumerate((2, 1, 0)):
+        _picture(axes, normal, (0.28 + 0.06 * step, 2.2 + 0.06 * step), 0.5, 2 + level)
+    axes.text(0.59, 2.14, "normal images", fontsize=6.3, ha="center", va="top")
+    axes.text(0.59, 2.03, "only", fontsize=6.3, ha="center", va="top")
+    _picture(axes, defective, (0.34, 0.68), 0.5)
+    axes.text(0.59, 0.62, "test image", fontsize=6.3, ha="center", va="top")
+    _arrow(axes, (0.95, 2.45), (1.12, 2.45))
+    _arrow(axes, (0.95, 0.93), (1.12, 0.93))
+
+
+def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
+    bottom, height = 0.4, 2.5
+    middle = bottom + height / 2
+    lines = [
+        "resize to", f"{size(facts.resize)}", "bilinear", "", "centre crop to", size(facts.input_size), "",
+        "ImageNet mean", "and deviation", "", f"batches of {facts.batch_size},", "no augmentation",
+    ]  # fmt: skip
+    _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, GREEN)
+    first, second = facts.backbones
+    _box(axes, (2.36, bottom, 1.2, height), "Frozen backbone", [], GREEN)
+    _write(axes, 2.96, 2.4, [first.name, f"or {second.name}", "ImageNet-1K weights"])
+    _draw_layers(axes, 2.5, 1.28)
+    _write(axes, 2.96, 0.85, ["three layers on grids of", ", ".join(f"{side}×{side}" for side in first.grids)])
+    small, large = facts.backbones
+    lines = [
+        "upsample to", f"{facts.grid}×{facts.grid} (nearest)", "", "concatenate", "",
+        f"keep {small.n_features} of {small.n_channels},", f"or {large.n_features} of {large.n_channels},",
+        "channels that the", "seed draws once", "", "a vector x at each", f"of {facts.grid**2} locations",
+    ]  # fmt: skip
+    _box(axes, (3.76, bottom, 1.12, height), "Patch embedding", lines, GREEN)
+    for x in (2.16, 3.56):
+        _arrow(axes, (x, middle), (x + 0.19, middle))
+
+
+def _draw_layers(axes: Axes, x: float, y: float) -> None:
+    """Three stacks, each with half the cells along a side and more channels."""
+    from matplotlib.patches import Polygon, Rectangle
+
+    depth = 0.06
+    for number, (side, thick) in enumerate(((0.56, 0.1), (0.38, 0.16), (0.24, 0.24))):
+        left = x + (0.0, 0.3, 0.58)[number]
+        low = y + (0.6 - side) / 2
+        shade = (SKY, "#3E9BD0", BLUE)[number]
+        right, top = left + thick, low + side
+        front = Rectangle((left, low), thick, side, facecolor=shade, edgecolor="white", linewidth=0.4)
+        lid = Polygon(
+            [(left, top), (left + depth, top + depth), (right + depth, top + depth), (right, top)],
+            facecolor=shade, alpha=0.6, edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+        flank = Polygon(
+            [(right, low), (right + depth, low + depth), (right + depth, top + depth), (right, top)],
+            facecolor=shade, alpha=0.8, edgecolor="white", linewidth=0.4,
+        )  # fmt: skip
+        for patch in (front, lid, flank):
+            axes.add_patch(patch)
+
+
+def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
+    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.epsilon:g}", "", ""]
+    _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, BLUE)
+    _draw_ellipse(axes, 6.06, 2.21)
+    _arrow(axes, (4.88, 2.5), (5.09, 2.5))
+    lines = ["√[(x − μᵢⱼ)ᵀ (Σᵢⱼ + εI)⁻¹ (x − μᵢⱼ)]"]
+    _box(axes, (5.1, 1.18, 1.92, 0.48), "Mahalanobis distance M(i, j)", lines, ORANGE)
+    _arrow(axes, (4.88, 1.42), (5.09, 1.42))
+    _arrow(axes, (6.06, 2.06), (6.06, 1.67), BLUE)
+
+
+def _draw_ellipse(axes: Axes, x: float, y: float) -> None:
+    from matplotlib.patches import Ellipse
+
+    for scale in (0.46, 0.3, 0.14):
+        axes.add_patch(Ellipse((x, y), scale, scale * 0.4, angle=18, facecolor="none", edgecolor=BLUE, linewidth=0.8))
+
+
+def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
+    """From the distances to the overlay, below them."""
+    heatmap = jet(_spot_map(96))
+    smoothing = f"blur σ = {facts.blur_sigma}" if facts.blur_sigma else "no blur"
+    axes.text(5.12, 0.95, "Anomaly map", fontsize=7, weight="bold", va="top")
+    lines = (f"at {size(facts.input_size)},", f"{smoothing};", "its maximum is", "the score")
+    for number, line in enumerate(lines):
+        axes.text(5.12, 0.79 - _LINE * number, line, fontsize=6.3, va="top")
+    _arrow(axes, (6.16, 1.18), (6.16, 0.93))
+    _picture(axes, heatmap, (5.93, 0.42), 0.48)
+    _arrow(axes, (6.41, 0.66), (6.55, 0.66))
+    _picture(axes, blend(_part(96, 0.95), heatmap), (6.56, 0.42), 0.48)
+    for x, words in ((6.17, ("min-max,", "Jet")), (6.8, ("overlay", f"at {OPACITY:g}"))):
+        for number, line in enumerate(words):
+            axes.text(x, 0.38 - 0.1 * number, line, fontsize=6, ha="center", va="top")

@@ -1,0 +1,136 @@
+"""Commands that reproduce the parts of a report, and each of its runs, as a reader can paste them into a shell."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.keys import CONFIGS
+from harness.paper.model import Edition
+
+if TYPE_CHECKING:
+    from harness.store.record import RunRecord
+
+PYTHON = ".venv/bin/python"
+EXPERIMENTS = {1: "table1_mvtec", 2: "table2_backbone", 3: "table3_visa", 4: "table4_btad"}
+"""Table -> the experiment whose runs fill it; Tables 5 and 6 are means of these."""
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command makes, and the command."""
+
+    makes: str
+    command: str
+
+
+def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[Command, ...]:
+    """The commands for everything in the report at once, and for each part of it.
+
+    Args:
+        seeds: those in the report, for the sweeps.
+    """
+    drawing = (
+        Command("Tables, figures and this page from the store, without torch", "make tables figures report"),
+        Command("Proof that committed tables and figures are what the committed store gives", "make verify"),
+    )
+    if edition.synthetic:
+        return (
+            Command("Everything on this page: runs, tables, figures, page", "make smoke"),
+            Command("The runs alone", f"{PYTHON} -m harness experiment=smoke"),
+            *drawing,
+        )
+    listed = ",".join(str(seed) for seed in sorted(set(seeds))) or "42"
+    sweeps = tuple(
+        Command(
+            f"The runs of Table {number}", f"{PYTHON} -m harness experiment={name} data_root=DATA_ROOT {_seeds(listed)}"
+        )
+        for number, name in EXPERIMENTS.items()
+    )
+    return (
+        Command(
+            "Everything on this page, from the images; a run that is in the store is not done again",
+            f"make reproduce DATA_ROOT=PATH SEEDS={listed}",
+        ),
+        Command(
+            "The published archive of a dataset, checked", f"{PYTHON} scripts/data.py download mvtec --root DATA_ROOT"
+        ),
+        *sweeps,
+        *drawing,
+        Command("What the store has and what it lacks", "make status"),
+    )
+
+
+def _seeds(listed: str) -> str:
+    return f"seed={listed}" if "," not in listed else shlex.quote(f"seeds=[{listed}]")
+
+
+def run_command(record: RunRecord) -> str:
+    """The command that does one run again, with the same key on the same images and weights.
+
+    `PATH` stands for what a record does not hold: where the images, or the file of weights, lie. The run goes into
+    another store, since in its own it is already done.
+    """
+    spec = record.spec
+    arguments = [f"dataset={spec.dataset}"]
+    if not record.synthetic:
+        arguments.append("dataset.root=PATH")
+    if record.dataset.limit is not None:
+        arguments.append(f"dataset.limit={record.dataset.limit}")
+    arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]
+    arguments += [f"seed={spec.seed}", f"n_features={spec.n_features}", *_protocol(record)]
+    arguments += [f"engine={spec.engine}"] if spec.engine != "streaming" else []
+    arguments += [f"device={spec.device}", *_metrics(record), "store=out"]
+    return f"{PYTHON} -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
+
+
+def _name(category: str) -> str:
+    """Hydra reads a plain name as it is; any other is quoted for it, as the command line's own rendering does."""
+    if _PLAIN_NAME.fullmatch(category):
+        return category
+    from harness.overrides import render
+
+    return render(category)
+
+
+def _weights(label: str) -> list[str]:
+    source, _, name = label.partition(": ")
+    if source == "timm":
+        return []
+    return [f"backbone.weights=PATH/{name}" if source == "file" else f"backbone.weights={source}"]
+
+
+def _protocol(record: RunRecord) -> list[str]:
+    """The protocol by its name, and the fields in which the run left it."""
+    fields = record.spec.protocol.model_dump()
+    path = CONFIGS / "protocol" / f"{record.protocol_name}.yaml"
+    base = _yaml(path) if re.fullmatch(r"\w+", record.protocol_name) and path.is_file() else {}
+    named = [f"protocol={record.protocol_name}"] if base else []
+    return named + [f"protocol.{name}={_value(value)}" for name, value in fields.items() if base.get(name) != value]
+
+
+def _metrics(record: RunRecord) -> list[str]:
+    default = _yaml(CONFIGS / "config.yaml")["metrics"]
+    fields = record.spec.metrics.model_dump(exclude={"version"})
+    return [f"metrics.{name}={_value(value)}" for name, value in fields.items() if default[name] != value]
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(_value(item) for item in value)}]"
+    return str(value)
+
+
+def _yaml(path: Any) -> dict[str, Any]:
+    import yaml
+
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))

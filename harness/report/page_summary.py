@@ -1,0 +1,201 @@
+"""What a reader wants first: how many numbers reproduce, which do not, what was not run, and what the audit found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from harness.paper.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
+from harness.report.page_grid import BADGES, Cell, Grid, anchor, cell, grid
+
+if TYPE_CHECKING:
+    from harness.store.record import RunRecord
+
+MEANINGS: Mapping[Verdict, str] = MappingProxyType(
+    {
+        Verdict.MATCH: f"the run with seed {DECLARED_SEED} gives every printed digit",
+        Verdict.WITHIN_SEEDS: "inside the range over the seeds run",
+        Verdict.BELOW_SAMPLING_ERROR: "no seed gives it, but the gap is smaller than half the 95 % interval: "
+        "not reproduced, and too small a gap to say anything about the method",
+        Verdict.DIFFERS: "outside the seeds’ range, and further off than sampling explains",
+        Verdict.NOT_RUN: "the store has no run for it",
+        Verdict.NOT_COMPARABLE: "no run could be set against it; its reason stands beside it",
+    }
+)
+
+AUDIT_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "mean": "Means recomputed from their rows",
+        "attainable": "Values that the number of images allows",
+        "consistency": "Numbers that must fit one another",
+        "claim": "Claims of the text",
+    }
+)
+"""Kind of a finding -> the heading of its section; a kind that is not here keeps its own name."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One verdict with how many numbers have it."""
+
+    name: str
+    badge: str
+    count: int
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the bar that shows the verdicts' shares, in units of one number."""
+
+    badge: str
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The top of the page."""
+
+    headline: str
+    tiles: tuple[Tile, ...]
+    bar: tuple[Segment, ...]
+    n_numbers: int
+    by_table: Grid
+    rows: Grid | None
+    """The joint verdicts of the rows that were run; None where no row was."""
+    not_run: tuple[str, ...]
+    """What has no run, and why, each once."""
+    refused: tuple[str, ...]
+    """Runs that contradict one another, and so fill nothing."""
+    false_claims: tuple[Finding, ...]
+    n_findings: int
+    n_ok: int
+    n_failed: int
+
+
+@dataclass(frozen=True)
+class AuditPart:
+    """The findings of one kind."""
+
+    title: str
+    table: Grid
+
+
+def summarise(
+    judgements: Sequence[Judgement],
+    row_judgements: Sequence[RowJudgement],
+    findings: Sequence[Finding],
+    records: Sequence[RunRecord],
+    edition: Edition,
+) -> Summary:
+    """The summary of one edition. Only numbers that a run could give are counted, literature values are not."""
+    numbers = [judgement for judgement in judgements if judgement.cell.metric is not None]
+    counts = Counter(judgement.verdict for judgement in numbers)
+    measured = [judgement.measured for judgement in numbers]
+    return Summary(
+        headline=_headline(counts, len(numbers), edition),
+        tiles=tuple(Tile(v.value, BADGES[v], counts[v], MEANINGS[v]) for v in Verdict),
+        bar=_bar(counts),
+        n_numbers=len(numbers),
+        by_table=_by_table(numbers),
+        rows=_row_table(row_judgements),
+        not_run=tuple(dict.fromkeys(text for one in measured for text in one.missing)),
+        refused=tuple(dict.fromkeys(text for one in measured for text in one.refused)),
+        false_claims=tuple(finding for finding in findings if finding.verdict == ClaimVerdict.FALSE),
+        n_findings=len(findings),
+        n_ok=sum(record.status == "ok" for record in records),
+        n_failed=sum(record.status != "ok" for record in records),
+    )
+
+
+def audit_parts(findings: Sequence[Finding]) -> tuple[AuditPart, ...]:
+    """The findings by kind, in the order in which kinds first appear."""
+    kinds = dict.fromkeys(finding.kind for finding in findings)
+    columns = ("Verdict", "Section", "The paper says", "Evidence", "Finding")
+    return tuple(
+        AuditPart(
+            AUDIT_KINDS.get(kind, kind.capitalize()),
+            grid(
+                anchor("audit", kind),
+                f"{AUDIT_KINDS.get(kind, kind.capitalize())}: {_count_of(findings, kind)}",
+                columns,
+                [
+                    (cell(f.verdict.value), Cell(f.section), Cell(f.statement), Cell(f.evidence),
+                     Cell(f.identifier, identifier=finding_id(f)))
+                    for f in findings if f.kind == kind
+                ],
+                row_headers=False,
+            ),
+        )
+        for kind in kinds
+    )  # fmt: skip
+
+
+def finding_id(finding: Finding) -> str:
+    """The id of a finding on the page."""
+    return anchor("finding", finding.identifier)
+
+
+def _count_of(findings: Sequence[Finding], kind: str) -> str:
+    counts = Counter(finding.verdict for finding in findings if finding.kind == kind)
+    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ClaimVerdict if counts[verdict])
+
+
+def _headline(counts: Mapping[Verdict, int], n: int, edition: Edition) -> str:
+    if edition.synthetic:
+        return (
+            f"SYNTHETIC: drawn images stand in for the paper’s photographs, so none of its {n} numbers can be "
+            "compared. What this page shows is that the whole pipeline runs."
+        )
+    run = n - counts[Verdict.NOT_RUN] - counts[Verdict.NOT_COMPARABLE]
+    if not run:
+        return f"None of the {n} published numbers that a run can give has been run yet."
+    good = counts[Verdict.MATCH] + counts[Verdict.WITHIN_SEEDS]
+    return (
+        f"Of the {n} published numbers that a run can give, {run} {'was' if run == 1 else 'were'} run. "
+        f"Of these, {good} {'is' if good == 1 else 'are'} reproduced: {counts[Verdict.MATCH]} at the declared seed and "
+        f"{counts[Verdict.WITHIN_SEEDS]} within the range over seeds. {counts[Verdict.BELOW_SAMPLING_ERROR]} "
+        f"{'is' if counts[Verdict.BELOW_SAMPLING_ERROR] == 1 else 'are'} off by less than sampling error, "
+        f"{counts[Verdict.DIFFERS]} {'differs' if counts[Verdict.DIFFERS] == 1 else 'differ'}."
+    )
+
+
+def _bar(counts: Mapping[Verdict, int]) -> tuple[Segment, ...]:
+    segments, start = [], 0
+    for verdict in Verdict:
+        if counts[verdict]:
+            segments.append(Segment(BADGES[verdict], start, counts[verdict]))
+            start += counts[verdict]
+    return tuple(segments)
+
+
+def _by_table(numbers: Sequence[Judgement]) -> Grid:
+    tables = sorted({judgement.cell.table for judgement in numbers})
+    rows = []
+    for table in tables:
+        counts = Counter(judgement.verdict for judgement in numbers if judgement.cell.table == table)
+        rows.append((Cell(f"Table {table}", table, href=f"#table-{table}"), *_row_of(counts)))
+    total = Counter(judgement.verdict for judgement in numbers)
+    caption = "Verdicts by table (numbers that a run can give)"
+    columns = ("Table", *(verdict.value.capitalize() for verdict in Verdict), "Numbers")
+    return grid("verdicts-by-table", caption, columns, [*rows, (Cell("All tables", 99), *_row_of(total))])
+
+
+def _row_of(counts: Counter[Verdict]) -> list[Cell]:
+    return [*(Cell(str(counts[verdict]), counts[verdict]) for verdict in Verdict), cell(str(counts.total()))]
+
+
+def _row_table(rows: Sequence[RowJudgement]) -> Grid | None:
+    run = [row for row in rows if row.verdict not in (Verdict.NOT_RUN, Verdict.NOT_COMPARABLE)]
+    if not run:
+        return None
+    return grid(
+        "rows-jointly",
+        "Published rows judged as a whole: AUROC and F1 of one row must come from one run",
+        ("Row", "Verdict", "Why"),
+        [(Cell(f"Table {row.table}, {row.row}"), cell(row.verdict.value), Cell(row.reason)) for row in run],
+    )

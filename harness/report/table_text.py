@@ -1,0 +1,146 @@
+"""A table as CSV, Markdown and LaTeX text, whatever letters stand in its cells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from harness.store.table import csv_text
+
+if TYPE_CHECKING:
+    from harness.report.tables import Table
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "×": r"\ensuremath{\times}",
+    "±": r"\ensuremath{\pm}",
+    "–": "--",
+    "—": "---",
+    "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+    "−": r"\ensuremath{-}",
+}
+_TEX_LACKS = frozenset("«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ")
+"""Latin letters that pdfLaTeX has not, at least in its default encoding; all others up to U+017F it has."""
+
+
+def csv_document(table: Table) -> str:
+    """The table as CSV: a header, then a line a row with the runs it comes from; nothing else, so that readers agree.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe before it; numbers stay numbers.
+    """
+    header = (*table.columns, "Runs", "Protocol", "Synthetic")
+    rows = [
+        (*row, runs, table.protocol, _truth(table.synthetic)) for row, runs in zip(table.rows, table.runs, strict=True)
+    ]
+    return csv_text([_no_formula(cell) for cell in header], [[_no_formula(cell) for cell in row] for row in rows])
+
+
+def _truth(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _no_formula(cell: str) -> str:
+    """https://owasp.org/www-community/attacks/CSV_Injection: what a cell must not begin with."""
+    return f"'{cell}" if cell[:1] in "=+-@\t\r\n" and cell and not _NUMBER.fullmatch(cell) else cell
+
+
+def markdown_document(table: Table) -> str:
+    """The table in GitHub's Markdown: title, table, footer."""
+    lines = [f"**{markdown_text(table.title)}**", "", _markdown_row(table.columns)]
+    lines.append("|" + "|".join("---:" if right else "---" for right in table.numeric) + "|")
+    lines += [_markdown_row(row) for row in table.rows]
+    lines += ["", *(f"- {markdown_text(line)}" for line in table.footer)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
+
+
+def markdown_text(text: str) -> str:
+    """Text on one line in which nothing is markup."""
+    escaped = re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", _one_line(text))
+    return re.sub(r"^([#+-]|\d+[.)])(?= |$)", r"\\\1", escaped)
+
+
+def latex_document(table: Table) -> str:
+    """The table as a LaTeX float over both columns, for the package booktabs; title as caption, footer below the rules.
+
+    Where a table has several rows of one name, the name becomes a line of its own above them.
+    """
+    grouped = table.form == "verdicts"
+    first = 1 if grouped else 0
+    columns = "".join("r" if right else "l" for right in table.numeric[first:])
+    columns = f"{columns[:-1]}p{{0.22\\textwidth}}" if grouped else columns
+    lines: list[str] = []
+    for number, row in enumerate(table.rows):
+        if grouped and (number == 0 or row[0] != table.rows[number - 1][0]):
+            lines += [r"\addlinespace"] if number else []
+            lines.append(rf"\multicolumn{{{len(row) - 1}}}{{l}}{{\textbf{{{latex_text(row[0])}}}}} \\")
+        lines.append(_latex_row(row[first:]))
+    return "\n".join(
+        [
+            "% Needs \\usepackage{booktabs}.",
+            *(["% SYNTHETIC: the images are drawn by the harness."] if table.synthetic else []),
+            r"\begin{table*}[t]",
+            r"\centering\scriptsize" if grouped else r"\centering\footnotesize",
+            *([r"\setlength{\tabcolsep}{3pt}"] if grouped else []),
+            rf"\caption{{{latex_text(table.title)}}}",
+            rf"\label{{tab:{table.stem.replace('_', '-')}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_row(table.columns[first:]),
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\begin{minipage}{\textwidth}\scriptsize\raggedright",
+            *(rf"\par {latex_text(line)}" for line in table.footer),
+            r"\end{minipage}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    # The braces keep a cell that begins with a bracket from being the optional argument of the line break before it.
+    return " & ".join(f"{{{latex_text(cell)}}}" for cell in cells) + r" \\"
+
+
+def latex_text(text: str) -> str:
+    """Text on one line in which nothing is a command; a letter that pdfLaTeX lacks is written as [U+30C7]."""
+    line = _one_line(text)
+    if _NUMBER.fullmatch(line):
+        return line.replace("-", r"\ensuremath{-}")
+    return "".join(_TEX.get(letter) or _latex_letter(letter) for letter in line)
+
+
+def _latex_letter(letter: str) -> str:
+    known = ord(letter) < 0x180 and letter not in _TEX_LACKS
+    return letter if known else f"[U+{ord(letter):04X}]"
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and other control characters."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())

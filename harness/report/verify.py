@@ -1,0 +1,107 @@
+"""A store and what was rendered from it against one another: every file that is not what the store gives is named."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import RequestError, StoreError
+from harness.paper.model import Edition
+from harness.report.figures import LOCAL
+from harness.report.render import render
+from harness.store.fields import OK, RUNS, RUNS_CSV
+from harness.store.frame import flat_table
+from harness.store.store import Store
+from harness.store.table import csv_text
+
+if TYPE_CHECKING:
+    from harness.store.record import RunRecord
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at, and what is not as it must be."""
+
+    n_records: int
+    n_files: int
+    """Of tables and figures that were made again."""
+    faults: tuple[str, ...]
+    """A line each, beginning with the file."""
+
+
+def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:
+    """Read the whole store, make tables and figures again in a folder of their own, and compare byte for byte.
+
+    What lies in a folder for pictures of real images, and hidden files, are nobody's business here.
+
+    Raises:
+        RequestError: there is no such store, table folder or figure folder.
+        StoreError: the store cannot be listed.
+    """
+    for folder, what in ((store / RUNS, "runs of a store"), (tables, "tables"), (figures, "figures")):
+        if not folder.is_dir():
+            raise RequestError(f"{folder}: no such folder; give the one that holds the {what}")
+    contents = Store(store).records()
+    faults = [*contents.problems, *_score_faults(Store(store), contents.records)]
+    faults += _runs_csv_faults(store, contents.records)
+    with tempfile.TemporaryDirectory(prefix="verify-") as fresh:
+        again = {tables: Path(fresh, "tables"), figures: Path(fresh, "figures")}
+        render(store, edition, tables=again[tables], figures=again[figures])
+        for kept, made in again.items():
+            faults += compare_folders(kept, made)
+        n_files = sum(len(_files(made)) for made in again.values())
+    return Verification(len(contents.records), n_files, tuple(faults))
+
+
+def compare_folders(kept: Path, made: Path) -> list[str]:
+    """A line for each file of two folders that is in one only, or not the same bytes in both; sorted by name."""
+    names = _files(kept), _files(made)
+    faults = dict.fromkeys(names[1] - names[0], "is missing: the store gives it; render it again")
+    faults |= dict.fromkeys(names[0] - names[1], "is not what the store gives at all; delete it")
+    for name in names[0] & names[1]:
+        theirs, ours = (kept / name).read_bytes(), (made / name).read_bytes()
+        if theirs != ours:
+            faults[name] = f"is not what the store gives ({_first_difference(theirs, ours)}); render it again"
+    return [f"{kept / name}: {what}" for name, what in sorted(faults.items())]
+
+
+def _first_difference(one: bytes, other: bytes) -> str:
+    """Where two files part: the line of a text, the byte of anything else."""
+    place = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    if b"\0" in one[:8192]:
+        return f"from byte {place} on"
+    line = one.count(b"\n", 0, place) + 1
+    return f"from line {line} on"
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part == LOCAL or part.startswith(".") for part in path.relative_to(folder).parts)
+    }
+
+
+def _score_faults(store: Store, records: Iterable[RunRecord]) -> Iterator[str]:
+    """Runs whose scores are missing, damaged or another run's."""
+    for record in records:
+        if record.status == OK:
+            try:
+                store.scores(record)
+            except StoreError as error:
+                yield str(error)
+
+
+def _runs_csv_faults(store: Path, records: Iterable[RunRecord]) -> list[str]:
+    path = store / RUNS_CSV
+    expected = csv_text(*flat_table(records)).encode()
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        return [f"{path}: cannot be read ({error.strerror or error}); the next sweep writes it"]
+    if found == expected:
+        return []
+    return [f"{path}: is not the table of the records ({_first_difference(found, expected)}); the next sweep writes it"]

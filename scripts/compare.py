@@ -1,0 +1,69 @@
+"""Set two results stores side by side: what differs in numbers, settings and environment, and what only one has.
+
+Exit status: 0 the same (environment, times and memory aside), 1 different, 2 a wrong request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import RequestError, UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 the same, 1 different, 2 a wrong request."""
+    parser = _Parser(prog="scripts/compare.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("store_a", type=Path, metavar="STORE_A")
+    parser.add_argument("store_b", type=Path, metavar="STORE_B")
+    parser.add_argument(
+        "--tolerance", type=_tolerance, default=0.0, metavar="X",
+        help="metrics within X of one another count as the same (default: 0, every bit)",
+    )  # fmt: skip
+    parser.add_argument("--runs", action="store_true", help="also list each run that differs, metric by metric")
+    try:
+        arguments = parser.parse_args(argv)
+        from harness.report.compare import compare_stores
+        from harness.report.compare_text import blocks
+        from harness.store.overview_text import plain, show
+
+        comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
+        content = blocks(comparison, str(arguments.store_a), str(arguments.store_b), every_run=arguments.runs)
+    except UserError as error:
+        from harness.terminal import printable
+
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
+    if sys.stdout.isatty():
+        show(content)
+    else:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.write(plain(content))
+    return 0 if comparison.is_same else 1
+
+
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise ValueError
+    return value
+
+
+if __name__ == "__main__":
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # `compare.py | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status)

@@ -1,0 +1,54 @@
+"""Count the backbones' parameters up to the last layer that PaDiM reads, into results/paper/parameters.csv.
+
+Tables and figures read that file, since they must not need torch. Run this again where a backbone is added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from harness.config import BackboneConfig
+from harness.errors import UserError
+from harness.keys import CONFIGS, group_options
+from harness.report.output import write_output
+from harness.report.parameters import FILE
+from harness.store.table import csv_text
+
+
+def _backbone(name: str) -> BackboneConfig:
+    import yaml
+
+    values = yaml.safe_load((CONFIGS / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
+    return BackboneConfig(**{**values, **{key: tuple(values[key]) for key in ("layers", "channels", "reductions")}})
+
+
+def _count(backbone: BackboneConfig) -> int:
+    from harness.padim.backbone import Weights, load_network
+
+    network = load_network(backbone, Weights("random", "", None, "random"))
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0, or 2 where the file cannot be written."""
+    argparse.ArgumentParser(prog="scripts/parameters.py", description=__doc__).parse_args(argv)
+    how = f"numel of all parameters of the network that the harness runs, timm {version('timm')}"
+    rows = []
+    for name in group_options("backbone"):
+        backbone = _backbone(name)
+        rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
+    try:
+        header = ("backbone", "architecture", "layers", "parameters", "how")
+        write_output(FILE, csv_text(header, rows).encode())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{len(rows)} backbones written to {FILE.name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""Regenerate the paper's tables, figures and page from a results store; the same store gives the same bytes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import RequestError, UserError
+from harness.keys import PROJECT
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="scripts/render.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
+    parser.add_argument(
+        "--edition",
+        choices=("paper", "smoke"),
+        default="paper",
+        help="whose runs fill the paper's places (default: paper)",
+    )
+    parser.add_argument(
+        "--tables", type=Path, metavar="DIR", help="write Tables 1 to 6 there, as CSV, Markdown and LaTeX"
+    )
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write Figures 1 to 9 there, as SVG, PDF and PNG")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the page there; needs --figures")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0, or 2 where the request is wrong or the store cannot be read."""
+    try:
+        arguments = _parser().parse_args(argv)
+        if not (arguments.tables or arguments.figures or arguments.report):
+            raise RequestError("nothing to do: give --tables, --figures or --report")
+        from harness.report.render import EDITIONS, render
+
+        rendered = render(
+            arguments.store,
+            EDITIONS[arguments.edition],
+            tables=arguments.tables,
+            figures=arguments.figures,
+            report=arguments.report,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for line in rendered.warnings:
+        print(line, file=sys.stderr)
+    print(f"{len(rendered.files)} files written; {rendered.summary}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

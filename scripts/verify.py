@@ -1,0 +1,60 @@
+"""Check the store, and that the tables and figures follow from it byte for byte.
+
+Exit status: 0 everything does, 1 something does not (each file is named), 2 a wrong request.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import RequestError, UserError
+from harness.keys import PROJECT
+from harness.terminal import printable
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return 0 verified, 1 not, 2 a wrong request."""
+    parser = _Parser(prog="scripts/verify.py", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
+    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="default: paper")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
+    parser.add_argument(
+        "--figures", type=Path, metavar="DIR", help="default: figures, or STORE/figures of another store than results"
+    )
+    try:
+        arguments = parser.parse_args(argv)
+        from harness.report.render import EDITIONS
+        from harness.report.verify import verify
+        from harness.reproduce.outputs import outputs_of
+
+        usual = outputs_of(arguments.store)
+        verification = verify(
+            arguments.store,
+            EDITIONS[arguments.edition],
+            tables=arguments.tables or usual.tables,
+            figures=arguments.figures or usual.figures,
+        )
+    except UserError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return 2
+    for fault in verification.faults:
+        print(printable(fault), file=sys.stderr)
+    looked_at = f"{verification.n_records} runs, {verification.n_files} files of tables and figures"
+    if verification.faults:
+        print(f"not verified: {len(verification.faults)} faults ({looked_at})")
+        return 1
+    print(f"verified: {looked_at}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

