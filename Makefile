@@ -11,7 +11,7 @@ SEEDS ?= 42
 LAUNCHER ?= basic
 STORE ?= results
 
-.PHONY: help setup smoke test tables figures report verify reproduce lint status clean
+.PHONY: help setup smoke test tables figures report render verify reproduce lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,14 +31,16 @@ smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT
 test: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
 
-tables: setup ## the paper's six tables from the store (STORE=results) into results/tables
-	$(PY) scripts/render.py --store '$(STORE)' --tables results/tables
+tables: render ## the paper's six tables from the store (STORE=results) into results/tables
+figures: render ## the paper's nine figures from the store into figures
+report: render ## one HTML page with tables, figures, verdicts, audit and every run: results/report.html
 
-figures: setup ## the paper's nine figures from the store into figures
-	$(PY) scripts/render.py --store '$(STORE)' --figures figures
-
-report: setup ## one HTML page with tables, figures, verdicts, audit and every run: results/report.html
-	$(PY) scripts/render.py --store '$(STORE)' --figures figures --report results/report.html
+# One process for whichever of the three are asked for together.
+RENDERED = $(filter tables figures report,$(MAKECMDGOALS))
+render: setup
+	$(PY) scripts/render.py --store '$(STORE)' $(if $(filter tables,$(RENDERED)),--tables results/tables) \
+	  $(if $(filter figures report,$(RENDERED)),--figures figures) \
+	  $(if $(filter report,$(RENDERED)),--report results/report.html)
 
 verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
 	$(PY) scripts/verify.py

@@ -180,17 +180,17 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     """Mean, lowest and highest value of each metric over seeds; no rows where no run has several."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
-        where = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
+        where: tuple[str, ...] = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
         groups.setdefault(where, []).append(outcome)
     table = Table(title="Over seeds", **_look(plain=plain))
     for name in ("dataset", "category", "backbone", "features", "seeds", ""):
         table.add_column(name, no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    for where, members in groups.items():
+    for place, members in groups.items():
         scored = [member for member in members if member.metrics]
         if len({member.seed for member in scored}) > 1:
-            labels = [*(escape(printable(text)) for text in where), str(len(scored))]
+            labels = [*(escape(printable(text)) for text in place), str(len(scored))]
             for statistic, function in _STATISTICS.items():
                 table.add_row(*labels, statistic, *(_over(function, scored, name) for name in COLUMNS))
                 labels = [""] * len(labels)

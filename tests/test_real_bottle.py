@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from harness.__main__ import main
 from harness.store import Store
+from harness.store.scores import read_examples, read_scores
 
 ANOMALIB = {"image_auroc": 0.996032, "image_f1_max": 0.992126, "pixel_auroc": 0.977705, "pixel_f1_max": 0.721999}
 """What anomalib 2.7.0's own Engine gave at seed 42, 256 -> 224, 100 features, batch 16, on a CPU."""
@@ -29,7 +31,9 @@ def run(real_mvtec, real_weights, tmp_path_factory):
         before = set(store.rglob("record.json"))
         assert main(request) == 0
         (written,) = set(store.rglob("record.json")) - before
-        return json.loads(written.read_text())
+        scores = read_scores(written.parent / "scores.csv").scores
+        maps = read_examples(written.parent / "examples.npz")["anomaly_maps"]
+        return json.loads(written.read_text()) | {"scores": scores, "maps": maps}
 
     return call
 
@@ -51,6 +55,7 @@ def test_the_papers_protocol(run):
 
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_both_engines_agree_with_each_other_and_with_anomalib(run):
     streaming, reference = run(*AS_ANOMALIB), run(*AS_ANOMALIB, "engine=reference")
     assert streaming["indices_sha256"] == reference["indices_sha256"]
@@ -59,6 +64,8 @@ def test_both_engines_agree_with_each_other_and_with_anomalib(run):
     for name, value in ANOMALIB.items():
         assert streaming["metrics"][name] == pytest.approx(value, abs=5e-6)
         assert reference["metrics"][name] == pytest.approx(value, abs=5e-6)
+    assert np.abs(streaming["scores"] / reference["scores"] - 1).max() < 1e-4
+    assert np.abs(streaming["maps"] / reference["maps"] - 1).max() < 1e-4
     own = reference["engine_metrics"]
     assert own["image_AUROC"] == pytest.approx(reference["metrics"]["image_auroc"], abs=1e-6)
     assert own["pixel_AUROC"] == pytest.approx(reference["metrics"]["pixel_auroc"], abs=1e-6)

@@ -35,7 +35,7 @@ category has t > 5e4, EfficientNet-Lite0, whose features are larger, t > 1e3, an
 class Gaussian:
     """Mean and factored covariance at each location.
 
-    The factor stands for the inverse: `solve` needs no more, costs less, and works where a batched inverse does not.
+    The factor stands for the inverse: `whiten` needs no more, and it works where a batched inverse does not.
     """
 
     mean: torch.Tensor
