@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 from harness.data.catalog import CATALOG
@@ -87,7 +90,7 @@ def protocol_facts(edition: Edition) -> ProtocolFacts:
     )
 
 
-def _backbone(name: str, protocol: dict[str, Any], side: int) -> BackboneFacts:
+def _backbone(name: str, protocol: Mapping[str, Any], side: int) -> BackboneFacts:
     backbone = _load(f"backbone/{name}.yaml")
     return BackboneFacts(
         name=BACKBONE_NAMES.get(name, name),
@@ -97,7 +100,8 @@ def _backbone(name: str, protocol: dict[str, Any], side: int) -> BackboneFacts:
     )
 
 
-def _load(path: str) -> dict[str, Any]:
-    from omegaconf import OmegaConf
+@cache
+def _load(path: str) -> Mapping[str, Any]:
+    import yaml
 
-    return OmegaConf.to_container(OmegaConf.load(CONFIGS / path))  # type: ignore[return-value]
+    return MappingProxyType(yaml.safe_load((CONFIGS / path).read_text(encoding="utf-8")))

@@ -20,7 +20,8 @@ _TEX = {
     "&": r"\&",
     "%": r"\%",
     "#": r"\#",
-    "_": r"\_",
+    "_": r"\_\allowbreak{}",
+    "/": r"/\allowbreak{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
@@ -83,14 +84,14 @@ def markdown_text(text: str) -> str:
 
 
 def latex_document(table: Table) -> str:
-    """The table as a LaTeX float over both columns, for the package booktabs; title as caption, footer below the rules.
+    """The table as a LaTeX float over both columns, with booktabs: title as caption, footer below the rules.
 
     Where a table has several rows of one name, the name becomes a line of its own above them.
     """
     grouped = table.form == "verdicts"
     first = 1 if grouped else 0
     columns = "".join("r" if right else "l" for right in table.numeric[first:])
-    columns = f"{columns[:-1]}p{{0.22\\textwidth}}" if grouped else columns
+    columns = f"{columns[:-1]}>{{\\raggedright\\arraybackslash}}p{{0.2\\textwidth}}" if grouped else columns
     lines: list[str] = []
     for number, row in enumerate(table.rows):
         if grouped and (number == 0 or row[0] != table.rows[number - 1][0]):
@@ -99,12 +100,12 @@ def latex_document(table: Table) -> str:
         lines.append(_latex_row(row[first:]))
     return "\n".join(
         [
-            "% Needs \\usepackage{booktabs}.",
+            "% Needs \\usepackage{array,booktabs}.",
             *(["% SYNTHETIC: the images are drawn by the harness."] if table.synthetic else []),
             r"\begin{table*}[t]",
             r"\centering\scriptsize" if grouped else r"\centering\footnotesize",
-            *([r"\setlength{\tabcolsep}{3pt}"] if grouped else []),
-            rf"\caption{{{latex_text(table.title)}}}",
+            *([r"\setlength{\tabcolsep}{2.4pt}"] if grouped else []),
+            rf"\caption{{{latex_text(_of_the_paper(table))}}}",
             rf"\label{{tab:{table.stem.replace('_', '-')}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
@@ -120,6 +121,11 @@ def latex_document(table: Table) -> str:
             "",
         ]
     )
+
+
+def _of_the_paper(table: Table) -> str:
+    """The title, for a document that counts its own tables."""
+    return table.title.replace(f"Table {table.number}. ", f"Table {table.number} of the paper. ", 1)
 
 
 def _latex_row(cells: Sequence[str]) -> str:
