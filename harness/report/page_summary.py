@@ -155,13 +155,22 @@ def _headline(counts: Mapping[Verdict, int], n: int, edition: Edition) -> str:
     if not run:
         return f"None of the {n} published numbers that a run can give has been run yet."
     good = counts[Verdict.MATCH] + counts[Verdict.WITHIN_SEEDS]
+    parts = [
+        f"{good} {_are(good)} reproduced ({counts[Verdict.MATCH]} at the declared seed, {counts[Verdict.WITHIN_SEEDS]} "
+        "within the range over seeds)"
+    ]
+    if near := counts[Verdict.BELOW_SAMPLING_ERROR]:
+        parts.append(f"{near} {_are(near)} off by less than sampling error")
+    if off := counts[Verdict.DIFFERS]:
+        parts.append(f"{off} {'differs' if off == 1 else 'differ'}")
     return (
         f"Of the {n} published numbers that a run can give, {run} {'was' if run == 1 else 'were'} run. "
-        f"Of these, {good} {'is' if good == 1 else 'are'} reproduced: {counts[Verdict.MATCH]} at the declared seed and "
-        f"{counts[Verdict.WITHIN_SEEDS]} within the range over seeds. {counts[Verdict.BELOW_SAMPLING_ERROR]} "
-        f"{'is' if counts[Verdict.BELOW_SAMPLING_ERROR] == 1 else 'are'} off by less than sampling error, "
-        f"{counts[Verdict.DIFFERS]} {'differs' if counts[Verdict.DIFFERS] == 1 else 'differ'}."
+        f"Of these, {', '.join(parts)}."
     )
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
 
 
 def _bar(counts: Mapping[Verdict, int]) -> tuple[Segment, ...]:

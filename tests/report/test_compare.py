@@ -17,7 +17,7 @@ from harness.store import Metrics, Store
 from harness.store.overview_text import plain
 from tests.store.making import VALUES, make_failed, make_ok, make_parts, make_scores, make_spec
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes_):

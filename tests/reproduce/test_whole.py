@@ -1,0 +1,202 @@
+"""The whole reproduction on drawn images: plan, sweep, tables, figures, page; a second time nothing is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import RequestError, StoreError
+from harness.reproduce import whole
+from harness.reproduce.machine import free_memory, this_machine
+from harness.reproduce.outputs import outputs_of
+from harness.reproduce.plan import Request
+from harness.reproduce.text import duration
+from harness.store.overview_text import plain
+from tests.drawing import draw_mvtec_category
+from tests.paper.making import failed
+from tests.report.stores import PLACES, write_store
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def data_root(tmp_path):
+    draw_mvtec_category(tmp_path / "data" / "mvtec" / "bottle")
+    return tmp_path / "data"
+
+
+def script(*arguments, cwd=PROJECT, **environment):
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "scripts" / "reproduce.py"), *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd, timeout=280,
+        env={name: value for name, value in os.environ.items() if name != "DATA_ROOT"} | environment,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def step(monkeypatch):
+    """Reproduce with sweeps that only note what they were called with, and nothing rendered but a line."""
+    calls, texts, said = [], [], []
+
+    def reproduce(request, statuses=(0,), *, download=False, dry_run=False):
+        remaining = list(statuses)
+
+        def run_sweep(call, say):
+            calls.append(call)
+            return remaining.pop(0)
+
+        from harness.report.render import Rendered
+
+        monkeypatch.setattr(whole, "run_sweep", run_sweep)
+        monkeypatch.setattr(whole, "render_all", lambda request: Rendered((), (), "rendered"))
+        status = whole.reproduce(
+            request,
+            download=download,
+            dry_run=dry_run,
+            show=lambda blocks: texts.append(plain(blocks)),
+            say=said.append,
+        )
+        return status, calls, texts, said
+
+    return reproduce
+
+
+def request_of(data_root, **changes):
+    return Request(**({"data_root": data_root, "store": data_root.parent / "store", "seeds": (42,)} | changes))
+
+
+def test_the_plan_and_its_cost_come_before_the_first_sweep(step, data_root):
+    status, calls, texts, _ = step(request_of(data_root, seeds=(0, 1)))
+    assert status == 0
+    assert len(calls) == 1
+    plan, summary = texts
+    assert "Tables 1 to 4 need 20 runs: 0 done, 4 to do, 16 without images" in plan
+    for what in ("Time: about ", "Memory: up to about ", "Disk: about ", "visa: not there", "btad: not there"):
+        assert what in plan
+    assert f"python -m harness {calls[0].arguments[0]}" in plan
+    assert "0 of 20 runs of Tables 1 to 4 are done" in summary
+    assert "4 runs are left; the same command goes on" in summary
+
+
+@pytest.mark.parametrize(("statuses", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 2), 2), ((2, 1), 2)])
+def test_every_sweep_runs_and_the_worst_status_counts(step, data_root, statuses, expected):
+    request = request_of(data_root, weights={"resnet18": "/a.pth"})
+    status, calls, texts, _ = step(request, statuses)
+    assert status == expected
+    assert len(calls) == 2
+    assert "rendered" in texts[-1], "what there is, is rendered all the same"
+
+
+def test_a_dry_run_writes_nothing(step, data_root):
+    status, calls, texts, _ = step(request_of(data_root), dry_run=True)
+    assert (status, calls, len(texts)) == (0, [], 1)
+    assert not (data_root.parent / "store").exists()
+
+
+def test_failures_are_listed_last_with_their_reason(step, data_root):
+    write_store(data_root.parent / "store", [failed(PLACES[0])])
+    _, _, texts, _ = step(request_of(data_root))
+    assert re.search(r"bottle +resnet18 +1 +1 failed", texts[0]), "and it is tried again"
+    assert "failed: mvtec/bottle resnet18 seed 42: DataError: bottle/x.png: is truncated (in features)" in texts[-1]
+
+
+def test_a_download_is_planned_as_if_it_had_come_and_then_looked_at_again(step, data_root, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(whole, "fetch", lambda wanted, *_: fetched.extend(wanted) or 1)
+    status, calls, texts, _ = step(request_of(data_root), download=True)
+    assert [one.dataset for one in fetched] == ["visa", "btad"]
+    assert "visa: is downloaded first (1.9 GB" in texts[0]
+    assert "8 to do, 2 without images" in texts[0]
+    assert status == 1, "a download that failed is a failure, though the rest goes on"
+    assert "visa" not in " ".join(calls[0].arguments), "what did not come is not asked for"
+
+
+def test_wrong_requests_are_one_line_and_run_nothing(step, data_root, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("")
+    for request, message in (
+        (request_of(tmp_path / "none"), "none: no such folder"),
+        (request_of(tmp_path / "empty"), "holds none of mvtec, visa, btad"),
+        (request_of(data_root, store=tmp_path / "file"), "file"),
+    ):
+        with pytest.raises((RequestError, StoreError), match=message) as caught:
+            step(request)
+        assert "\n" not in str(caught.value)
+
+
+def test_outputs_of_the_committed_store_are_the_committed_ones_and_others_stay_inside():
+    ours = outputs_of(PROJECT / "results")
+    assert (ours.tables, ours.figures) == (PROJECT / "results" / "tables", PROJECT / "figures")
+    other = outputs_of(Path("somewhere"))
+    assert (other.tables, other.figures, other.report) == (
+        Path("somewhere/tables"), Path("somewhere/figures"), Path("somewhere/report.html"),
+    )  # fmt: skip
+
+
+def test_the_machine_says_what_it_has(tmp_path):
+    machine = this_machine(tmp_path / "not" / "there" / "yet")
+    assert machine.free_disk > 0
+    assert machine.n_cores >= 1
+    assert machine.cpu
+    assert free_memory(tmp_path / "none") is None
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:    2048 kB\n")
+    assert free_memory(tmp_path / "meminfo") == 2048 * 1024
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "10 seconds"), (44, "40 seconds"), (100, "2 minutes"), (3599, "60 minutes"), (9000, "2.5 hours")],
+)
+def test_durations_are_as_rough_as_estimates_are(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_script_refuses_in_one_line_with_status_2(data_root):
+    for arguments in (
+        [],
+        ["--data-root", data_root, "--seeds", "x"],
+        ["--data-root", data_root, "--seeds", "-1"],
+        ["--data-root", data_root, "--seeds", ""],
+        ["--data-root", data_root, "--weights", "resnet18"],
+        ["--data-root", data_root, "--weights", "vgg=/x"],
+        ["--data-root", data_root, "--device", "tpu"],
+        ["--data-root", data_root / "none"],
+        ["--sedds", "1"],
+    ):
+        refused = script(*arguments)
+        assert refused.returncode == 2, arguments
+        assert (refused.stdout, refused.stderr.count("\n")) == ("", 1), refused.stderr
+        assert refused.stderr.startswith("error: ")
+
+
+def test_the_script_takes_data_root_from_the_environment_and_is_quick(data_root):
+    shown = script("--dry-run", "--seeds", "[0, 1,1]", "--store", data_root / "s", DATA_ROOT=str(data_root))
+    assert shown.returncode == 0, shown.stderr
+    assert "need 20 runs" in shown.stdout
+
+
+@pytest.mark.slow
+def test_it_all_runs_and_a_second_time_nothing_does(data_root, tmp_path):
+    """Random weights, since none can be downloaded here: so no number counts, and the tables say so."""
+    weights = [f"--weights={name}=random" for name in ("resnet18", "wide_resnet50_2")]
+    command = ["--data-root", data_root, "--store", tmp_path / "store", *weights]
+    first = script(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "2 of 10 runs of Tables 1 to 4 are done, 2 of them new" in first.stdout
+    store = tmp_path / "store"
+    assert len(list((store / "tables").glob("*.csv"))) == 12
+    assert len(list((store / "figures").glob("fig*.svg"))) == 10
+    assert "random weights" in (store / "report.html").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "store"], "nothing is left beside the store"
+    records = {path: path.read_bytes() for path in store.rglob("record.json")}
+    page = (store / "report.html").read_bytes()
+    second = script(*command, cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.count("already in the store, nothing to do") == 2
+    assert {path: path.read_bytes() for path in store.rglob("record.json")} == records
+    assert (store / "report.html").read_bytes() == page
