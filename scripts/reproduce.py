@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
+        print("interrupted: tables, figures and page are as they were; the same command goes on", file=sys.stderr)
         return INTERRUPTED
 
 

@@ -25,10 +25,10 @@ def bottle(backbone="resnet18", n_seeds=1, **changes):
     ("work", "gigabytes"),
     [
         # Peaks of processes as GNU time stated them; the last is a run of the committed store.
-        (bottle(), 1.614),
-        (bottle(n_seeds=4), 2.113),
-        (bottle("wide_resnet50_2"), 2.818),
-        (bottle("wide_resnet50_2", 4), 5.211),
+        (bottle(), 1.611),
+        (bottle(n_seeds=4), 2.030),
+        (bottle("wide_resnet50_2"), 2.789),
+        (bottle("wide_resnet50_2", 4), 5.322),
         (bottle(n_train=24, n_test=498), 1.945),
         (bottle(n_seeds=4, n_train=24, n_test=498), 2.190),
         (bottle(n_seeds=11), 3.076),
@@ -41,10 +41,10 @@ def test_peaks_are_near_the_measured_ones(work, gigabytes):
 @pytest.mark.parametrize(
     ("work", "seconds"),
     [
-        (bottle(), 39.2),
-        (bottle(n_seeds=4), 53.9),
-        (bottle("wide_resnet50_2"), 106.6),
-        (bottle("wide_resnet50_2", 4), 155.4),
+        (bottle(), 35.9),
+        (bottle(n_seeds=4), 49.8),
+        (bottle("wide_resnet50_2"), 90.9),
+        (bottle("wide_resnet50_2", 4), 117.6),
     ],
 )
 def test_processor_seconds_are_near_the_measured_ones(work, seconds):
