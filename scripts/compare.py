@@ -5,25 +5,19 @@ Exit status: 0 the same (environment, times and memory aside), 1 different, 2 a 
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from harness.errors import RequestError, UserError
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
+from harness.arguments import Parser
+from harness.errors import UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 the same, 1 different, 2 a wrong request."""
-    parser = _Parser(prog="scripts/compare.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="scripts/compare.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("store_a", type=Path, metavar="STORE_A")
     parser.add_argument("store_b", type=Path, metavar="STORE_B")
     parser.add_argument(

@@ -9,16 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
+from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 
 INTERRUPTED, TERMINATED = 130, 143
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    root = _Parser(add_help=False)
+    root = Parser(add_help=False)
     root.add_argument(
         "--root",
         type=Path,
@@ -48,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(os.environ["DATA_ROOT"]) if os.environ.get("DATA_ROOT") else None,
         help="the folder that holds mvtec/, visa/ and btad/ (default: the environment variable DATA_ROOT)",
     )
-    parser = _Parser(prog="scripts/data.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="scripts/data.py", description=__doc__, allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|download|verify")
     commands.add_parser("list", parents=[root], allow_abbrev=False, help="the catalog, and what is in DATA_ROOT")
     get = commands.add_parser(

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(prog="scripts/render.py", description=__doc__, allow_abbrev=False)
+def _parser() -> Parser:
+    parser = Parser(prog="scripts/render.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument(
         "--edition",

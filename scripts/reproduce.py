@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.keys import KEYS, PROJECT
 from harness.terminal import printable
@@ -27,13 +28,8 @@ if TYPE_CHECKING:
 INTERRUPTED, TERMINATED = 130, 143
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="scripts/reproduce.py",
         description=__doc__,
         allow_abbrev=False,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.arguments import Parser
 from harness.errors import StoreError, UserError
 from harness.keys import PROJECT
 from harness.paper.published import load_published
@@ -16,11 +16,11 @@ from harness.store import Store
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 where there is no store of such runs."""
-    parser = argparse.ArgumentParser(prog="scripts/settings.py", description=__doc__)
+    parser = Parser(allow_abbrev=False, prog="scripts/settings.py", description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results" / "settings")
     parser.add_argument("--top", type=int, default=8, help="best runs to show for each table (default: 8)")
-    arguments = parser.parse_args(argv)
     try:
+        arguments = parser.parse_args(argv)
         records = Store(arguments.store).records().records
         ranked = agreements(records, load_published())
         if not ranked:

@@ -6,12 +6,12 @@ runs on at most --limit images of each real category that is there.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.__main__ import main as harness
+from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
 from harness.smoke import begin_empty, check_golden, draw_everything, real_request, update_golden
@@ -20,15 +20,15 @@ from harness.store import Store
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 if all ran and the numbers are as they were, 1 if not, 2 on a wrong request."""
-    parser = argparse.ArgumentParser(prog="scripts/smoke.py", description=__doc__)
+    parser = Parser(allow_abbrev=False, prog="scripts/smoke.py", description=__doc__)
     parser.add_argument(
         "--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/; these begin empty each time"
     )
     parser.add_argument("--data-root", type=Path, help="a folder with mvtec, visa or btad in it: real images instead")
     parser.add_argument("--limit", type=int, default=8, help="images of each split of a real category (default: 8)")
     parser.add_argument("--update-golden", action="store_true", help="keep these numbers as the golden ones")
-    arguments = parser.parse_args(argv)
     try:
+        arguments = parser.parse_args(argv)
         if arguments.data_root:
             if arguments.limit < 1:
                 raise RequestError(f"--limit {arguments.limit}: must be at least 1")

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
 
 
 def _seeds(text: str) -> tuple[int, ...]:
@@ -28,7 +22,7 @@ def _seeds(text: str) -> tuple[int, ...]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 whatever the store's state, 2 where the request is wrong."""
-    parser = _Parser(prog="scripts/status.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="scripts/status.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument(
         "--experiment", action="append", default=[], metavar="NAME", help="repeatable; default: all of them"

@@ -5,25 +5,19 @@ Exit status: 0 everything does, 1 something does not (each file is named), 2 a w
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from harness.errors import RequestError, UserError
+from harness.arguments import Parser
+from harness.errors import UserError
 from harness.keys import PROJECT
 from harness.terminal import printable
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise RequestError(f"{message}; --help shows what is allowed")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 verified, 1 not, 2 a wrong request."""
-    parser = _Parser(prog="scripts/verify.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="scripts/verify.py", description=__doc__, allow_abbrev=False)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="default: paper")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
@@ -49,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for fault in verification.faults:
         print(printable(fault), file=sys.stderr)
     looked_at = f"{verification.n_records} runs, {verification.n_files} files of tables and figures"
-    if verification.faults:
-        print(f"not verified: {len(verification.faults)} faults ({looked_at})")
+    faults = len(verification.faults)
+    if faults:
+        print(f"not verified: {faults} {'fault' if faults == 1 else 'faults'} ({looked_at})")
         return 1
     print(f"verified: {looked_at}")
     return 0

@@ -14,6 +14,7 @@ from harness.paper.model import SMOKE
 from harness.report.render import render
 from harness.report.verify import compare_folders, verify
 from harness.store import write_runs_csv
+from scripts.verify import main
 from tests.report.stores import make_examples, whole, write_store
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -113,19 +114,25 @@ def test_what_is_no_store_is_refused_by_name(store, tmp_path):
             verify(arguments.pop("store"), SMOKE, **arguments)
 
 
-def test_the_script_names_the_files_and_has_its_exit_statuses(store, tmp_path):
-    def script(*arguments):
-        command = [sys.executable, str(PROJECT / "scripts" / "verify.py"), *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
-
-    good = script("--store", store, "--edition", "smoke")
-    assert (good.returncode, good.stdout) == (0, "verified: 10 runs, 67 files of tables and figures\n"), good.stderr
+@pytest.mark.usefixtures("quick")
+def test_the_script_names_the_files_and_has_its_exit_statuses(store, tmp_path, capsys):
+    request = ["--store", str(store), "--edition", "smoke"]
+    assert main(request) == 0
+    assert capsys.readouterr().out == "verified: 10 runs, 67 files of tables and figures\n"
     (store / "tables" / "table1.tex").write_text("")
-    bad = script("--store", store, "--edition", "smoke")
-    assert bad.returncode == 1
-    assert (
-        bad.stderr
-        == f"{store / 'tables' / 'table1.tex'}: is not what the store gives (from line 1 on); render it again\n"
-    )
-    wrong = script("--store", tmp_path / "none")
-    assert (wrong.returncode, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
+    assert main(request) == 1
+    printed = capsys.readouterr()
+    what = "is not what the store gives (from line 1 on); render it again"
+    assert printed.err == f"{store / 'tables' / 'table1.tex'}: {what}\n"
+    assert printed.out.startswith("not verified: 1 ")
+    for wrong in (["--store", str(tmp_path / "none")], ["--stor", "x"], ["--edition", "mine"]):
+        assert main(wrong) == 2
+        printed = capsys.readouterr()
+        assert (printed.out, printed.err.count("\n")) == ("", 1)
+
+
+def test_the_script_runs_by_itself_and_help_is_quick(tmp_path):
+    command = [sys.executable, str(PROJECT / "scripts" / "verify.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "Exit status: 0" in shown.stdout
