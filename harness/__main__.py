@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from harness import __version__
 from harness.errors import RequestError, UserError
@@ -120,5 +120,19 @@ Exit status: 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted
 """
 
 
+def leave(status: int) -> NoReturn:
+    """End this process with a status that says how the work ended, whatever signals come meanwhile.
+
+    After a Ctrl-C that came inside an `exec` (libraries do that while they are imported) Python ends by killing itself
+    with SIGINT, even where the KeyboardInterrupt was caught; so an interrupted process leaves without Python's own end.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if status in (INTERRUPTED, TERMINATED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -28,7 +28,7 @@ def own_cache(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    path = PROJECT.parent / "shared"
+    path = (PROJECT.parent / "shared").resolve()  # anomalib resolves links, and some tests compare paths
     if not (path / "data" / "mvtec" / "bottle").is_dir():
         pytest.skip("the real MVTec AD bottle is not beside the checkout (../shared/data)")
     return path
