@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from harness import __version__
-from harness.errors import RequestError, UserError
+from harness.errors import RequestError, StoreError, UserError
 from harness.keys import CONFIGS, KEYS
+from harness.streams import unbreakable_output
+
+if TYPE_CHECKING:
+    from harness.overrides import Override
 
 INTERRUPTED, TERMINATED = 130, 143
 
@@ -20,8 +25,21 @@ INTERRUPTED, TERMINATED = 130, 143
 def main(argv: Sequence[str]) -> int:
     """Run what the command line asks for; return 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
+    with unbreakable_output() as lost:
+        status = _status(argv)
+    for error in lost:
+        if error.errno != errno.EPIPE:  # whoever closed a pipe has seen enough
+            print(f"error: the output cannot be written ({error.strerror}); finished runs are kept", file=sys.stderr)
+            status = status or 1
+    return status
+
+
+def _status(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
+    except StoreError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -32,6 +50,20 @@ def main(argv: Sequence[str]) -> int:
         if stop.code == TERMINATED:
             print("terminated: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except FileNotFoundError:
+        if _is_somewhere():
+            raise
+        print("error: the working folder was removed meanwhile; finished runs are kept: cd, and go on", file=sys.stderr)
+        return 1
+
+
+def _is_somewhere() -> bool:
+    """Whether the working folder is there; Hydra cannot do without one."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
@@ -41,58 +73,68 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _run(argv: Sequence[str]) -> int:
     from harness.overrides import parse, quote, split_flags
 
+    if not _is_somewhere():
+        raise RequestError("the working folder was removed; go to one that is there (cd) and start again")
     flags, overrides = split_flags(argv)
     if "--version" in flags:
         print(__version__)
         return 0
     own, hydra = parse([quote(override) for override in overrides])
-    arguments = [override.hydra() for override in own] + hydra
     if not flags or set(flags) <= {"-m", "--multirun"}:
-        _refuse_early(own)
+        own, hydra = _prepare_sweep(own, hydra)
         flags = ["--multirun"]  # one way through the code: a single run is a sweep of one job
-    return _call_hydra(flags, arguments)
+    return _call_hydra(flags, own, hydra)
 
 
-def _refuse_early(own: Sequence[Any]) -> None:
-    """Expand the sweep once before Hydra starts, so that what it cannot mean is said at once."""
+def _prepare_sweep(own: list[Override], hydra: list[str]) -> tuple[list[Override], list[str]]:
+    """Expand the sweep once before Hydra starts, so that what it cannot mean is said at once; then divide the machine.
+
+    Raises:
+        RequestError: the sweep means nothing, or its launcher is not installed.
+    """
     from harness.experiment import expand
+    from harness.launch.gpus import take_gpu
+    from harness.launch.spread import chosen, require, spread, this_machine
 
-    expand(own)
+    n_jobs = len(expand(own))
+    launcher = chosen(own)
+    require(launcher)
+    if launcher == "joblib":  # of an interrupted sweep its helper process says what it cleans up: nobody's business
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
+    if launcher == "basic" and not any(override.key == "device" and "cpu" in override.values for override in own):
+        take_gpu()  # jobs run in this very process
+    return spread(own, hydra, n_jobs=n_jobs, machine=this_machine())
 
 
-def _call_hydra(flags: Sequence[str], arguments: Sequence[str]) -> int:
+def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: Sequence[str]) -> int:
     import hydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from harness.launch.scratch import discard, scratch_folder
     from harness.outcome import exit_status
-    from harness.overrides import Override, parse
+    from harness.overrides import Override
     from harness.resolve import DEFAULT_STORE
     from harness.schema import register
-    from harness.sweep import finished
+    from harness.sweep import finished, task
 
     register()
     OmegaConf.register_new_resolver("harness_help", help_text, replace=True)
-    store = next((o.values[0] for o in parse(arguments)[0] if o.key == "store"), str(DEFAULT_STORE))
-    scratch = Override("hydra.sweep.dir", (str(Path(store) / ".hydra"),)).hydra()
+    store = next((override.values[0] for override in own if override.key == "store"), str(DEFAULT_STORE))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing ten lines and leaving
-    sys.argv = ["harness", *flags, *arguments, scratch]
     app = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)
-    try:
-        app()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise RequestError(_one_line(error)) from None
-    return exit_status(finished()) if "--multirun" in flags else 0
-
-
-def task(config: Any) -> Any:
-    """One job: the harness's part of Hydra's task function; it never exits."""
-    from hydra.core.hydra_config import HydraConfig
-
-    from harness.sweep import carry_out_job
-
-    return carry_out_job(config, protocol_name=str(HydraConfig.get().runtime.choices["protocol"]))
+    with scratch_folder(Path(store)) as scratch:
+        arguments = [*(override.hydra() for override in own), *hydra_arguments]
+        sys.argv = ["harness", *flags, *arguments, Override("hydra.sweep.dir", (str(scratch),)).hydra()]
+        try:
+            app()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise RequestError(_one_line(error)) from None
+        status = exit_status(finished()) if "--multirun" in flags else 0
+        if status == 0:
+            discard(scratch)
+    return status
 
 
 def _one_line(error: Exception) -> str:

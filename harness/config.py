@@ -95,7 +95,7 @@ class MetricsConfig:
     """How intervals are drawn and how far AUPRO integrates."""
 
     aupro_fpr_limit: float = 0.3
-    """AUPRO integrates over false-positive rates from 0 to this, and divides by it."""
+    """AUPRO integrates over false-positive rates from 0 to this, and divides by it; 0 for no AUPRO."""
     confidence: float = 0.95
     bootstrap_samples: int = 1000
     """Resamples of the test images; 0 leaves the bootstrap intervals out."""
@@ -127,8 +127,10 @@ class Execution:
     store: Path
     threads: int | None = None
     """torch's threads; None for one per core."""
-    workers: int = 2
-    """Threads that decode images."""
+    workers: int | None = None
+    """Threads that decode images for a GPU; None for one per core. On the CPU the threads that compute decode, too."""
+    memory_budget: float = 4.0
+    """GiB that a process may take, by its own prediction; decides what runs share a pass."""
 
 
 @dataclass(frozen=True)

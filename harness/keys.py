@@ -14,6 +14,7 @@ from harness.config import DEVICES, ENGINES, INDEX_SAMPLERS
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIGS = PROJECT / "configs"
 GROUPS = ("dataset", "backbone", "protocol", "experiment")
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm", "ray")
 LARGEST_SEED = 2**32 - 1
 """Lightning's seed_everything takes no more than 32 bits."""
 
@@ -44,15 +45,23 @@ def _number(minimum: float, maximum: float = math.inf) -> Callable[[Any], float]
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not minimum < value <= maximum:
             raise ValueError
-        if math.isinf(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise ValueError from None
+        if math.isinf(number):
             raise ValueError
-        return float(value)
+        return number
 
     return check
 
 
 def _or_null(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: None if value is None else check(value)
+
+
+def _or_zero(check: Callable[[Any], float]) -> Callable[[Any], float]:
+    return lambda value: 0.0 if value == 0 and not isinstance(value, bool) else check(value)
 
 
 def _or_list(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -150,9 +159,12 @@ KEYS: dict[str, Key] = {
     "device": Key(", ".join(DEVICES), _one_of(*DEVICES)),
     "store": Key("a folder", _text, raw=True),
     "dry_run": Key("true, false", _truth),
-    "threads": Key("a whole number of at least 1, or null", _or_null(_whole(1))),
-    "workers": Key("a whole number of at least 1", _whole(1, 256)),
-    "metrics.aupro_fpr_limit": Key("a number above 0, at most 1", _number(0, 1)),
+    "launcher": Key(", ".join(LAUNCHERS), _one_of(*LAUNCHERS)),
+    "jobs": Key("a whole number of at least 1, or null", _or_null(_whole(1, 4096))),
+    "threads": Key("a whole number from 1 to 4096, or null", _or_null(_whole(1, 4096))),
+    "workers": Key("a whole number from 1 to 256, or null", _or_null(_whole(1, 256))),
+    "memory_budget": Key("a number of GiB above 0", _number(0, 1_000_000)),
+    "metrics.aupro_fpr_limit": Key("a number from 0 (no AUPRO) to 1", _or_zero(_number(0, 1))),
     "metrics.confidence": Key("a number above 0 and below 1", _number(0, 0.999999)),
     "metrics.bootstrap_samples": Key("a whole number of at least 0 (0 is none)", _whole(0, 1_000_000)),
     "metrics.bootstrap_seed": Key(_SEED, _whole(0, LARGEST_SEED)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-OK, DONE, FAILED, REFUSED, TO_DO = "ok", "done", "failed", "refused", "to do"
+OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Outcome:
     key: str | None
     """None where a run ended before it had one."""
     status: str
-    """OK (it ran), DONE (the store had it already), FAILED (and recorded), REFUSED (the request was wrong); in a
-    plan DONE or TO_DO."""
+    """OK (it ran), DONE (the store had it already), FAILED (and recorded), REFUSED (the request was wrong), CLAIMED
+    (another process is at it; no sweep ends with that); in a plan DONE, CLAIMED or TO_DO."""
     folder: str | None = None
     """The run's folder below the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
@@ -31,6 +31,8 @@ class Outcome:
     notes: tuple[str, ...] = ()
     """What a reader should know of the data or the engine; the record keeps them too."""
     synthetic: bool = False
+    holder: str | None = None
+    """Who is at it, where it is CLAIMED."""
 
     @property
     def label(self) -> str:

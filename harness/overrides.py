@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
-from hydra.core.override_parser.types import Quote, QuotedString, Sweep
+from hydra.core.override_parser.types import Quote, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +24,12 @@ FLAGS = {
     "--cfg": 1, "-c": 1, "--package": 1, "-p": 1, "--info": 1, "-i": 1,
 }  # fmt: skip
 """Hydra's flags that make sense here, with the number of values each takes after it."""
+
+MOST_RUNS = 10_000
+"""Of one command: the paper with ten seeds has some hundreds."""
+
+LAUNCHER = "hydra/launcher"
+"""What Hydra calls its launcher; `launcher` is the same."""
 
 WEIGHT_WORDS = ("timm", "package", "random")
 
@@ -109,11 +117,12 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     """Check quoted arguments; return the harness's own overrides, and Hydra's as they came.
 
     Raises:
-        RequestError: a value that does not fit its key, a key given twice, or both `seed` and `seeds`.
+        RequestError: a value that does not fit its key, a key given twice, both `seed` and `seeds`, or more than
+            MOST_RUNS runs.
     """
     own: list[Override] = []
     hydra: list[str] = []
-    for argument in arguments:
+    for argument in (_by_our_name(argument) for argument in arguments):
         key, _ = _split(argument)
         if key.startswith(("hydra.", "hydra/")):
             hydra.append(argument)
@@ -121,10 +130,20 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
         if any(override.key == key for override in own):
             raise RequestError(f"{argument}: {key} is given twice; give it once")
         own.append(Override(key, _values(key, argument)))
+    n_runs = math.prod(len(override.values) for override in own)
+    if n_runs > MOST_RUNS:
+        raise RequestError(
+            f"{' '.join(arguments)}: is {n_runs} runs, and {MOST_RUNS} are the most; split it into several commands"
+        )
     given = {override.key for override in own}
     if {"seed", "seeds"} <= given:
         raise RequestError("seed and seeds are both given; give one of them (seed=42 means seeds=[42])")
     return own, hydra
+
+
+def _by_our_name(argument: str) -> str:
+    """`hydra/launcher=NAME` is `launcher=NAME`, and checked as that."""
+    return argument.removeprefix("hydra/") if argument.startswith(f"{LAUNCHER}=") else argument
 
 
 def _split(argument: str) -> tuple[str, str]:
@@ -176,9 +195,11 @@ def _expand_home(text: str) -> str:
 def _values(key: str, argument: str) -> tuple[Any, ...]:
     try:
         parsed: HydraOverride = OverridesParser.create().parse_override(argument)
-        raw = list(parsed.sweep_iterator()) if isinstance(parsed.value(), Sweep) else [parsed.value()]
-    except (HydraException, OmegaConfBaseException, ValueError, TypeError):
+        raw = _swept(parsed) if isinstance(parsed.value(), Sweep) else [parsed.value()]
+    except (HydraException, OmegaConfBaseException, ValueError, TypeError, ArithmeticError, RecursionError):
         raise _refusal(key, argument.partition("=")[2]) from None
+    if len(raw) > MOST_RUNS:
+        raise RequestError(f"{argument}: is more than {MOST_RUNS} values; split it into several commands")
     values = []
     for item in raw:
         try:
@@ -188,6 +209,16 @@ def _values(key: str, argument: str) -> tuple[Any, ...]:
     if not values:
         raise _refusal(key, "")
     return tuple(values)
+
+
+def _swept(parsed: HydraOverride) -> list[Any]:
+    """A sweep's values; of a range no more than are needed to see that there are too many."""
+    value = parsed.value()
+    if isinstance(value, RangeSweep):
+        some = list(itertools.islice(value.range(), MOST_RUNS + 1))
+        if len(some) > MOST_RUNS:
+            return some
+    return list(parsed.sweep_iterator())
 
 
 def _refusal(key: str, value: Any) -> RequestError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.store import (
     Interval,
     Memory,
     Metrics,
+    PassPlan,
     RunRecord,
     Timing,
     environment,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from harness.metrics import MetricReport
     from harness.padim.backbone import Weights
     from harness.padim.engine import Scores
+    from harness.padim.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,9 @@ class Costs:
         engine = sum(monitor.seconds.get(stage, 0.0) for stage in engine_stages)
         return cls(dict(monitor.seconds), n_images / engine if engine else None)
 
-    def plus(self, monitor: Monitor) -> Costs:
-        """The same with another monitor's seconds beside."""
-        return replace(self, seconds={**self.seconds, **monitor.seconds})
+    def with_seconds(self, stage: str, seconds: float) -> Costs:
+        """The same with another time for one stage."""
+        return replace(self, seconds={**self.seconds, stage: seconds})
 
 
 def ok_record(
@@ -61,6 +64,8 @@ def ok_record(
     scored: Scores,
     report: MetricReport,
     costs: Costs,
+    plan: Plan,
+    memory_budget: float,
     scores_sha256: str,
     threads: int,
     started: datetime,
@@ -81,6 +86,7 @@ def ok_record(
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
         thresholds=report.thresholds,
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=_peak_device_bytes(run.device)),
+        plan=_plan(plan, memory_budget),
         engine_metrics=scored.own_metrics,
         indices_sha256=scored.indices_sha256,
         scores_sha256=scores_sha256,
@@ -113,6 +119,19 @@ def failed_record(
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=None),
         error=failure_of(error, stage),
         hide=_hidden(run),
+    )
+
+
+def _plan(plan: Plan, memory_budget: float) -> PassPlan:
+    return PassPlan(
+        memory_budget_gib=memory_budget,
+        predicted_rss_bytes=plan.host_bytes,
+        predicted_device_bytes=plan.device_bytes,
+        runs_together=sum(len(group) for group in plan.groups),
+        moments=len(plan.groups),
+        workers=plan.workers,
+        judges=plan.judges,
+        test_batches_at_once=plan.test_batches_at_once,
     )
 
 
@@ -154,7 +173,10 @@ def _peak_device_bytes(device: str) -> int | None:
 
 def _hidden(run: RunConfig) -> dict[str, Path]:
     """Folders whose absolute paths an error message may hold, and no record should."""
-    hidden = {"dataset.root": run.dataset.root, "tmp": Path(tempfile.gettempdir()), "cwd": Path.cwd()}
+    hidden = {"dataset.root": run.dataset.root}
+    for label, find in (("tmp", tempfile.gettempdir), ("cwd", os.getcwd)):
+        with suppress(OSError):  # a full disk has no room for temporary files, and a folder can be removed under us
+            hidden[label] = Path(find())
     if os.sep in run.backbone.weights:
         hidden["backbone.weights"] = Path(run.backbone.weights)
     return hidden

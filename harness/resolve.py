@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from harness.config import (
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
-from harness.keys import PROJECT
+from harness.keys import CONFIGS, PROJECT
 from harness.overrides import WEIGHT_WORDS
 
 DEFAULT_STORE = PROJECT / "results"
@@ -66,7 +67,12 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     )
     default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
     store = Path(values["store"]) if values["store"] else default_store
-    return Job(runs, Execution(store=store, threads=values["threads"], workers=values["workers"]))
+    return Job(
+        runs,
+        Execution(
+            store=store, threads=values["threads"], workers=values["workers"], memory_budget=values["memory_budget"]
+        ),
+    )
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -88,6 +94,21 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
 def mini_root(dataset: str) -> Path:
     """Where a drawn dataset lies when nobody says otherwise: in the user's cache, by the version of the drawing."""
     return user_cache_path("vad-harness", appauthor=False) / f"mini-v{MINI_VERSION}" / dataset
+
+
+def read_backbone(name: str) -> BackboneConfig:
+    """configs/backbone/NAME.yaml as it stands, for who has no request."""
+    return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
+
+
+def default_memory_budget() -> float:
+    """GiB that a process may take where a request does not say it."""
+    return float(_read(CONFIGS / "config.yaml")["memory_budget"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[assignment]
+    return values
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:
@@ -112,9 +133,18 @@ def _check_weights_file(path: Path) -> None:
 
 
 def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:
+    fields = {key: value for key, value in values.items() if key != "n_features"}
+    return make_protocol({**fields, "index_sampler": index_sampler})
+
+
+def make_protocol(values: Mapping[str, Any]) -> ProtocolConfig:
+    """A protocol from its fields' values, lists as YAML has them.
+
+    Raises:
+        RequestError: the crop is larger than the resized image.
+    """
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    del fields["n_features"]
-    protocol = ProtocolConfig(**{**fields, "index_sampler": index_sampler})
+    protocol = ProtocolConfig(**fields)
     crop, resize = protocol.center_crop, protocol.resize
     if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
         raise RequestError(

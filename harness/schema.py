@@ -93,8 +93,11 @@ class RequestSchema:
     data_root: str | None = None
     store: str | None = None
     dry_run: bool = False
+    launcher: str = "basic"
+    jobs: int | None = None
     threads: int | None = None
-    workers: int = MISSING
+    workers: int | None = None
+    memory_budget: float = MISSING
 
 
 def register() -> None:

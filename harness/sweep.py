@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import DictConfig
 
 from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
-from harness.errors import DataError
+from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
-from harness.outcome import FAILED, OK, Outcome
+from harness.launch.gpus import take_gpu
+from harness.launch.lost import in_one_line
+from harness.launch.worker import as_worker
+from harness.monitor import Display
+from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
+from harness.store.claims import Claims
 from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Sequence[str]]], list[Any]]
+
+SILENT = ("submitit_slurm", "ray")
+"""Launchers whose jobs cannot be heard: the sweep says at its end how each run has ended."""
+
+LOOK_S, SELDOM_S = 0.2, 5.0
+"""How often a claim of another sweep is looked at: the first time, and once it takes long."""
 
 _finished: list[Outcome] = []
 
@@ -34,10 +48,11 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
     Args:
         arguments: quoted overrides, as `harness.overrides.quote` makes them.
         compose: gives a job's configuration and the name of its protocol file.
-        launch: runs jobs, each a list of overrides, and returns what each job's task returned.
+        launch: runs jobs, each a list of overrides, and returns what each job's task returned, or its exception.
 
     Raises:
         RequestError: any job is wrong; nothing has run then.
+        StoreError: all has run that could, and runs.csv cannot be written.
     """
     _finished.clear()
     overrides = [to_hydra(job) for job in expand(parse(arguments)[0])]
@@ -50,12 +65,114 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
     if dry_run:
         print_plan([outcome for job in jobs for outcome in _plan(job)])
         return ()
-    for outcomes in launch(overrides):
-        _finished.extend(outcomes)
-    for path in dict.fromkeys(job.execution.store for job in jobs):
-        write_runs_csv(path)
+    stores = dict.fromkeys(job.execution.store for job in jobs)
+    try:
+        _finished.extend(_carry_out_all(jobs, overrides, launch, launcher=str(config.launcher)))
+    finally:
+        for path in stores:
+            Claims(path).tidy()
     print_summary(finished())
+    for path in stores:
+        write_runs_csv(path)
     return finished()
+
+
+def _carry_out_all(
+    jobs: Sequence[Job], overrides: Sequence[Sequence[str]], launch: Launch, *, launcher: str
+) -> list[Outcome]:
+    """Launch all jobs; then again those with runs that other sweeps had claimed, once these have let go of them."""
+
+    def launched(indices: Sequence[int]) -> list[tuple[Outcome, ...]]:
+        ended = _launch([jobs[i] for i in indices], [overrides[i] for i in indices], launch, launcher=launcher)
+        for outcome in (outcome for outcomes in ended for outcome in outcomes if launcher in SILENT):
+            print_outcome(outcome)
+        return ended
+
+    ended = launched(range(len(jobs)))
+    while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
+        free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
+        for i, again in zip(free, launched(free), strict=True):
+            kept = [outcome for outcome in ended[i] if outcome.status != CLAIMED]
+            keys = {outcome.key for outcome in kept}
+            ended[i] = (*kept, *(outcome for outcome in again if outcome.key not in keys))
+    return [outcome for outcomes in ended for outcome in outcomes]
+
+
+def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[int]:
+    """Wait until no run of some of these jobs is claimed by anybody any more, and return those jobs."""
+    runs = [outcome for _, outcomes in claimed.values() for outcome in outcomes if outcome.status == CLAIMED]
+    print_status(f"waiting for {len(runs)} runs that others are at: {runs[0].label} ({runs[0].holder})")
+    pause = LOOK_S
+    while True:
+        free = [
+            i
+            for i, (job, outcomes) in claimed.items()
+            if not _held(Claims(job.execution.store), (o.key for o in outcomes if o.status == CLAIMED))
+        ]
+        if free:
+            return free
+        time.sleep(pause)
+        pause = min(2 * pause, SELDOM_S)
+
+
+def _held(claims: Claims, keys: Iterable[str | None]) -> bool:
+    return any(key is not None and claims.holder(key) is not None for key in keys)
+
+
+def _launch(
+    jobs: Sequence[Job], overrides: Sequence[Sequence[str]], launch: Launch, *, launcher: str
+) -> list[tuple[Outcome, ...]]:
+    """Each job's outcomes. A job that kills its process is lost, and takes no other with it.
+
+    Where a launcher gives up with its first lost process, as joblib does, what had not begun is launched again; what
+    was under way comes last, job by job, so that only the guilty one is lost.
+    """
+    ended: dict[int, tuple[Outcome, ...]] = {}
+    batches = [list(range(len(jobs)))]
+    while batches:
+        batch = batches.pop(0)
+        try:
+            returned = launch([overrides[i] for i in batch])
+        except UserError:
+            raise
+        except Exception as error:
+            if launcher == "basic":
+                raise
+            begun, others = _begun([jobs[i] for i in batch])
+            if len(batch) == 1 or not begun:
+                ended |= {i: _lost(jobs[i], error) for i in batch}
+            else:
+                batches[:0] = [[batch[place] for place in others]] if others else []
+                batches += [[batch[place]] for place in begun]
+            continue
+        for i, result in zip(batch, returned, strict=True):
+            if isinstance(result, Exception) and launcher == "basic":
+                raise result
+            ended[i] = _lost(jobs[i], result) if isinstance(result, Exception) else tuple(result)
+    return [ended[i] for i in range(len(jobs))]
+
+
+def _begun(jobs: Sequence[Job]) -> tuple[list[int], list[int]]:
+    """Places of the jobs that somebody, alive or not, has claimed and not ended, and of all others."""
+    places: tuple[list[int], list[int]] = [], []
+    for place, job in enumerate(jobs):
+        claims = Claims(job.execution.store)
+        keys = [outcome.key for outcome in _plan(job) if outcome.status in (TO_DO, CLAIMED)]
+        places[not any(key is not None and claims.is_there(key) for key in keys)].append(place)
+    return places
+
+
+def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
+    """How the runs of a job stand that did not come back."""
+    from harness.run import outcome_of
+
+    if isinstance(error, UserError):  # where the job ran, something is not as it is here
+        return tuple(outcome_of(run, status=REFUSED, error=str(error)) for run in job.runs)
+    message = f"its job did not come back ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="
+    return tuple(
+        outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
+        for outcome in _plan(job)
+    )
 
 
 def _check(jobs: Sequence[Job]) -> None:
@@ -64,7 +181,10 @@ def _check(jobs: Sequence[Job]) -> None:
     for dataset, category in dict.fromkeys((job.runs[0].dataset, job.runs[0].category) for job in jobs):
         validate_request(dataset, category)
     for path in dict.fromkeys(job.execution.store for job in jobs):
-        Store(path).check_writable()
+        try:
+            Store(path).check_writable()
+        except StoreError as error:
+            raise RequestError(str(error)) from error  # from here on it is the store that fails, not the request
 
 
 def draw_where_missing(dataset: DatasetConfig) -> None:
@@ -91,14 +211,30 @@ def _plan(job: Job) -> tuple[Outcome, ...]:
 
 def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, ...]:
     """One job of a sweep, on whatever machine the launcher put it: a line for each run as it ends."""
+    here = config.launcher == "basic"
+    with nullcontext() if here else as_worker():
+        if not here and config.device != "cpu":
+            take_gpu()
+        job = resolve(config, protocol_name=protocol_name)
+        first = job.runs[0]
+        label = f"{first.dataset.name}/{first.category} {first.backbone.name}"
+        return _run(job, make_display(label) if here else None)
+
+
+def _run(job: Job, display: Display | None) -> tuple[Outcome, ...]:
     from harness.run import run_job
 
-    job = resolve(config, protocol_name=protocol_name)
-    first = job.runs[0]
     outcomes: list[Outcome] = []
-    for outcome in run_job(job, make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")):
+    for outcome in run_job(job, display):
         print_outcome(outcome)
         if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in outcomes):
             print_notes(outcome)
         outcomes.append(outcome)
     return tuple(outcomes)
+
+
+def task(config: DictConfig) -> tuple[Outcome, ...]:
+    """Hydra's task function: one job; it never exits. It lives in a module that every launcher can import."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return carry_out_job(config, protocol_name=str(HydraConfig.get().runtime.choices["protocol"]))

@@ -24,8 +24,9 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from harness.errors import printable
 from harness.monitor import Display
-from harness.outcome import DONE, FAILED, OK, REFUSED, Outcome
+from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, Outcome
 
 COLUMNS = {
     "image_auroc": "image\nAUROC",
@@ -44,12 +45,7 @@ LONGEST_TABLE = 40
 PLAIN_WIDTH = 150
 """Columns of a table that goes to a file or a pipe, where nobody can be asked for a width."""
 
-STYLES = {OK: "green", DONE: "dim", FAILED: "bold red", REFUSED: "bold red"}
-
-
-def printable(text: str) -> str:
-    """Names come from data: a control character in one must not steer the terminal."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+STYLES = {OK: "green", DONE: "dim", FAILED: "bold red", REFUSED: "bold red", CLAIMED: "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -108,6 +104,8 @@ def print_outcome(outcome: Outcome) -> None:
     """One line for one run, as soon as it has ended."""
     if outcome.status == DONE:
         detail = f"already in the store, nothing to do ({outcome.folder})"
+    elif outcome.status == CLAIMED:
+        detail = f"another sweep is at it ({outcome.holder}); looked at again when the other runs have ended"
     elif outcome.status == OK:
         numbers = "  ".join(
             f"{name.replace('_auroc', '')} AUROC {value:.4f}"
@@ -214,8 +212,13 @@ def print_plan(outcomes: Sequence[Outcome]) -> None:
     out = console()
     for outcome in outcomes:
         detail = outcome.error or f"n_features {outcome.n_features}"
+        if outcome.holder:
+            detail += f", another sweep is at it ({outcome.holder})"
         out.print(
             Text(printable(f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}")), soft_wrap=True
         )
     done = sum(outcome.status == DONE for outcome in outcomes)
-    out.print(f"{len(outcomes)} runs, {done} done, {len(outcomes) - done} to do; nothing was run (dry_run=true)")
+    claimed = sum(outcome.status == CLAIMED for outcome in outcomes)
+    others = f", {claimed} claimed" if claimed else ""
+    to_do = len(outcomes) - done - claimed
+    out.print(f"{len(outcomes)} runs, {done} done{others}, {to_do} to do; nothing was run (dry_run=true)")

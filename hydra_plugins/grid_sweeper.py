@@ -33,8 +33,11 @@ class GridSweeper(BasicSweeper):
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), protocol_name
 
     def _launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
+        """What each job's task returned, or the exception that it left with."""
         assert self.launcher is not None, "Hydra calls setup before sweep"
-        return [job.return_value for job in self.launcher.launch(jobs, initial_job_idx=0)]
+        ended = self.launcher.launch(jobs, initial_job_idx=0)
+        # `return_value` would print a line of Hydra's and raise, and the other jobs' outcomes would be lost.
+        return [job._return_value for job in ended]
 
 
 ConfigStore.instance().store(

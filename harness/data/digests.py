@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,9 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from harness.data.files import refuse_special
 from harness.errors import DataError
+from harness.leftovers import is_abandoned, temporary_name
 
 RACY_NS = 2_000_000_000
 """A file is remembered only when it was at least this old as it was hashed. Within a clock tick (2 s on FAT) a file can
@@ -77,7 +78,7 @@ def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
 
 def _stamp(path: Path, name: str) -> _Stamp:
     try:
-        return _stamp_of(path.stat())
+        return _stamp_of(refuse_special(path, name))
     except OSError as error:
         raise _unreadable(name, error) from error
 
@@ -128,11 +129,19 @@ def _save(folder: Path, entries: _Entries) -> None:
     with contextlib.suppress(OSError, RuntimeError, ValueError):
         target = _cache_file(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
+        _remove_leftovers(target.parent)
+        temporary = target.with_name(temporary_name(target.name))
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"folder": str(folder), "files": files}, file)
+            temporary.write_text(json.dumps({"folder": str(folder), "files": files}), encoding="utf-8")
             os.replace(temporary, target)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
+
+
+def _remove_leftovers(cache: Path) -> None:
+    """Remove what killed processes left in the cache."""
+    for path in cache.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if is_abandoned(path):
+                path.unlink()

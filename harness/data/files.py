@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import stat
 import struct
 import warnings
 import zlib
@@ -17,6 +19,12 @@ from harness.errors import DataError
 
 IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 """The extensions anomalib accepts (torchvision's list), in any case."""
+
+FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What these extensions mean to Pillow. It goes by content and knows many more, one of which runs Ghostscript."""
+
+DEEPEST_FOLDER, MOST_FOLDERS = 64, 10_000
+"""Of one listing. Deeper trees and more folders are links that lead back and forth, or no dataset."""
 
 MAX_PIXELS = 89_478_485
 """Larger images are refused before they are decoded: Pillow's own limit, about 1 GiB as float32 RGB."""
@@ -74,10 +82,10 @@ def list_images(root: Path, folder: str) -> list[str]:
     `__MACOSX`, folders whose name ends like an image's, and other files (`Thumbs.db`, texts) are passed over.
 
     Raises:
-        DataError: a folder cannot be read, or a name is not valid UTF-8.
+        DataError: a folder cannot be read, there are too many or too deep ones, or a name is not valid UTF-8.
     """
     found: list[str] = []
-    _walk(root / folder, PurePosixPath(folder), (), found)
+    _walk(root / folder, PurePosixPath(folder), (), found, itertools.count(1))
     return sorted(found)
 
 
@@ -92,11 +100,26 @@ def read_header(root: Path, name: str) -> Header:
     Raises:
         DataError: the file is missing, no image, or has more than MAX_PIXELS pixels.
     """
-    with decoding(name), Image.open(root / name) as image:
+    with decoding(name):
+        refuse_special(root / name, name)
+    with decoding(name), Image.open(root / name, formats=FORMATS) as image:
         header = Header(image.width, image.height, image.mode)
     if header.width * header.height > MAX_PIXELS:
         raise DataError(_too_large(name))
     return header
+
+
+def refuse_special(path: Path, name: str) -> os.stat_result:
+    """Refuse a pipe, a socket or a device in an image's place, which would be read for ever; return the file's status.
+
+    Raises:
+        DataError: it is one; names it.
+        OSError: it is not there, or cannot be looked at.
+    """
+    status = path.stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise DataError(f"{name}: is a pipe, a socket or a device, and no file; remove it")
+    return status
 
 
 @contextmanager
@@ -110,7 +133,7 @@ def decoding(name: str) -> Iterator[None]:
         raise DataError(f"{name}: no such file; restore it, or remove what refers to it") from error
     except Image.UnidentifiedImageError as error:
         # Pillow's own message repeats the absolute path.
-        raise DataError(f"{name}: cannot be decoded (not an image); replace or remove it") from error
+        raise DataError(f"{name}: cannot be decoded (not an image of a known format); replace or remove it") from error
     except DECODE_ERRORS as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
         raise DataError(f"{name}: cannot be decoded ({reason}); replace or remove it") from error
@@ -134,20 +157,29 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() or entry.is_file()
 
 
-def _walk(folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], found: list[str]) -> None:
+def _walk(
+    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], found: list[str], number: Iterator[int]
+) -> None:
     try:
         status = folder.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return
+    except OSError as error:
+        raise DataError(f"{relative}: cannot be read ({error.strerror}); move or remove it") from error
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
+    if len(above) > DEEPEST_FOLDER or next(number) > MOST_FOLDERS:
+        raise DataError(
+            f"{relative}: more than {DEEPEST_FOLDER} folders in one another, or {MOST_FOLDERS} in all; remove links "
+            "that lead back and forth, and what are no images"
+        )
     for entry in _scan(folder):
         if is_junk(entry.name):
             continue
         name = relative / entry.name
         if _is_dir(entry):
-            _walk(folder / entry.name, name, (*above, here), found)
+            _walk(folder / entry.name, name, (*above, here), found, number)
         elif _is_image(entry):
             found.append(_utf8(str(name)))
 

@@ -1,98 +1,91 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
-Files are read by anomalib's own `read_image` and `read_mask`, that is by Pillow's `convert("RGB")` and `convert("L")`:
-
-- grey, bilevel and palette images become RGB; transparency (RGBA, LA, palette) is dropped, the colours under it stay;
-- CMYK is converted without a colour profile; embedded profiles are ignored;
-- an EXIF rotation is ignored: the pixels are taken as they are stored, and so must the mask be;
-- 16-bit grey (and 32-bit integer and float) is *clipped* at 255, not scaled: an image that uses all 16 bits becomes
-  almost white (the split's notes say so); 16-bit RGB keeps its upper byte;
-- of several frames or pages the first is used;
-- in a mask every grey value above 0 is defective. A coloured mask goes through luminance first, where a very dark blue
-  or red rounds to 0.
+Nothing here imports anomalib or torchvision, which takes seconds: a run can decode while they are being imported.
+`harness.data.decode` says what becomes of each kind of file, `harness.data.preprocess` what comes after.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from anomalib.data.utils import read_image, read_mask
-from torchvision.transforms.v2 import Compose
 
 from harness.config import ProtocolConfig
-from harness.data.files import decoding, read_header
+from harness.data.decode import read_mask, read_pixels
 from harness.data.prefetch import ordered_map
+from harness.data.preprocess import check_interpolation, normalise, shrink, shrink_mask
 from harness.data.split import Sample, Split
-from harness.data.transforms import build_crop, build_resize, build_transform
 
 if TYPE_CHECKING:
     from anomalib.data import AnomalibDataModule
+    from torchvision.transforms.v2 import Compose
+
+Part = Literal["train", "test"]
 
 _MASK_WORKERS = 2
 
-# How transparency is treated is documented above; Pillow would say it anew in every run.
-warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
-
 
 class SplitSource:
-    """A split's images in batches of `protocol.batch_size`, decoded ahead of the consumer.
+    """A split's images in batches of `protocol.batch_size`. It is a `harness.padim.engine.ImageSource`."""
 
-    It is a `harness.padim.engine.ImageSource`. The batches are the same, bit for bit, whatever the number of workers,
-    and in every pass.
-    """
-
-    transform: Compose
-    """Resize, centre crop and normalise, for anomalib's PreProcessor."""
-
-    def __init__(self, split: Split, protocol: ProtocolConfig, *, workers: int = 2) -> None:
+    def __init__(self, split: Split, protocol: ProtocolConfig) -> None:
         """Open nothing yet.
 
-        Args:
-            workers: threads that decode and resize, at least 1; Pillow and torch release the interpreter's lock.
+        Raises:
+            ValueError: an interpolation that is unknown.
         """
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
+        check_interpolation(protocol)
         self.split = split
         self.protocol = protocol
         self.n_train = len(split.train)
         self.n_test = len(split.test)
-        self.transform = build_transform(protocol)
-        self._resize = build_resize(protocol)
-        self._workers = workers
 
-    def train_batches(self) -> Iterator[torch.Tensor]:
-        """Normalised training images, (B, 3, H, W) float32 on the CPU, in the split's order.
+    @cached_property
+    def transform(self) -> Compose:
+        """Resize, centre crop and normalise by torchvision, for anomalib's PreProcessor."""
+        from harness.data.transforms import build_transform
+
+        return build_transform(self.protocol)
+
+    def n_batches(self, part: Part) -> int:
+        """How many batches that part has."""
+        return -(-len(self._samples(part)) // self.protocol.batch_size)
+
+    def load_batch(self, part: Part, number: int) -> torch.Tensor:
+        """Batch `number` of that part in the split's order, (B, 3, H, W) float32, normalised, on the CPU.
+
+        It is decoded in the calling thread, by as many threads as torch has there: the same batch, bit for bit, for any
+        number. Safe to call from several threads.
 
         Raises:
-            DataError: an image is missing, cannot be decoded or is too large; names it. It comes at the image's turn.
+            DataError: an image is missing, cannot be decoded or is too large; names the batch's first such image.
+            IndexError: there is no such batch.
         """
-        return self._batches(self.split.train)
-
-    def test_batches(self) -> Iterator[torch.Tensor]:
-        """Normalised test images, (B, 3, H, W) float32 on the CPU, in the split's order.
-
-        Raises:
-            DataError: as `train_batches`.
-        """
-        return self._batches(self.split.test)
+        if not 0 <= number < self.n_batches(part):
+            raise IndexError(f"{part} has {self.n_batches(part)} batches, so no batch {number}")
+        size = self.protocol.batch_size
+        samples = self._samples(part)[number * size : (number + 1) * size]
+        batch = torch.empty((len(samples), 3, *self.protocol.input_size))
+        for row, sample in zip(batch, samples, strict=True):
+            normalise(self._shrunk(sample), self.protocol, out=row)
+        return batch
 
     def pixels(self, samples: Sequence[Sample]) -> np.ndarray:
         """(k, H, W, 3) uint8 RGB: the images as the network sees them, before they are normalised.
 
         Raises:
-            DataError: as `train_batches`.
+            DataError: as `load_batch`.
         """
-        shrink = Compose([build_resize(self.protocol), *build_crop(self.protocol)])
-        images = [shrink(self._read(sample)) for sample in samples]
-        stacked = (
-            np.stack([image.numpy() for image in images]) if images else np.zeros((0, 3, *self.protocol.input_size))
-        )
-        # Bicubic overshoots [0, 1], and a cast would wrap around.
-        return (stacked.transpose(0, 2, 3, 1).clip(0, 1) * 255).round().astype(np.uint8)
+        images = np.zeros((len(samples), *self.protocol.input_size, 3), np.uint8)
+        for image, sample in zip(images, samples, strict=True):
+            # Bicubic overshoots [0, 1], and a cast would wrap around.
+            values = self._shrunk(sample).permute(1, 2, 0).numpy().clip(0, 1)
+            image[:] = (values * 255).round()
+        return images
 
     def datamodule(self) -> AnomalibDataModule:
         """The same split for anomalib's own Engine; see `harness.data.datamodule`."""
@@ -100,24 +93,12 @@ class SplitSource:
 
         return datamodule(self.split, self.protocol)
 
-    def _batches(self, samples: Sequence[Sample]) -> Iterator[torch.Tensor]:
-        size = self.protocol.batch_size
-        images = ordered_map(self._read, samples, workers=self._workers, ahead=2 * size)
-        batch: list[torch.Tensor] = []
-        for image in images:
-            batch.append(image)
-            if len(batch) == size:
-                yield self.transform(torch.stack(batch))
-                batch = []
-        if batch:
-            yield self.transform(torch.stack(batch))
+    def _samples(self, part: Part) -> tuple[Sample, ...]:
+        return self.split.train if part == "train" else self.split.test
 
-    def _read(self, sample: Sample) -> torch.Tensor:
-        """(3, h, w) float32 in [0, 1], resized."""
-        read_header(self.split.root, sample.path)
-        with decoding(sample.path):
-            image = read_image(self.split.root / sample.path, as_tensor=True)
-        return self._resize(image)
+    def _shrunk(self, sample: Sample) -> torch.Tensor:
+        """(3, H, W) float32 in [0, 1], resized and cropped."""
+        return shrink(read_pixels(self.split.root, sample.path), self.protocol).expand(3, -1, -1)
 
 
 def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
@@ -132,22 +113,31 @@ def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
     """
     if not split.has_masks:
         raise ValueError(f"{split.category} has no masks")
-    shrink = Compose([build_resize(protocol), *build_crop(protocol)])
-
-    def read(item: tuple[int, str]) -> tuple[int, np.ndarray]:
-        index, name = item
-        read_header(split.root, name)
-        with decoding(name):
-            mask = read_mask(split.root / name, as_tensor=True)
-        return index, shrink(mask).numpy()
-
     masks = np.zeros((len(split.test), *protocol.input_size), np.uint8)
     named = [(index, sample.mask) for index, sample in enumerate(split.test) if sample.mask is not None]
-    for index, mask in ordered_map(read, named, workers=_MASK_WORKERS, ahead=2 * _MASK_WORKERS):
-        masks[index] = mask
+    with _one_thread_each():
+        read = ordered_map(
+            lambda name: shrink_mask(read_mask(split.root, name), protocol),
+            [name for _, name in named],
+            workers=_MASK_WORKERS,
+            ahead=2 * _MASK_WORKERS,
+        )
+        for (index, _), mask in zip(named, read, strict=True):
+            masks[index] = mask
     return masks
 
 
 def labels(split: Split) -> np.ndarray:
     """(n_test,) int64: 0 for normal, 1 for defective test images, in the split's order."""
     return np.array([sample.label for sample in split.test], np.int64)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Threads begun inside compute alone: torch would start threads of its own in each, for far too little work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

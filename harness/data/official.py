@@ -78,6 +78,6 @@ def _visa_sample(row: dict[str, str], line: int) -> Sample:
 
 def _inside(name: str, where: str) -> str:
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts:
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
         raise DataError(f"{where}: the path {name!r} does not lie inside the dataset; restore the official file")
     return str(path)

@@ -1,4 +1,4 @@
-"""The one place where a protocol's pre-processing becomes torchvision transforms."""
+"""A protocol's pre-processing as torchvision transforms, for anomalib's Engine; ours is `harness.data.preprocess`."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, Transform
 
 from harness.config import ProtocolConfig
-
-INTERPOLATIONS = {"bilinear": InterpolationMode.BILINEAR, "bicubic": InterpolationMode.BICUBIC}
+from harness.data.preprocess import check_interpolation
 
 
 def build_resize(protocol: ProtocolConfig) -> Resize:
     """The resize that runs on each image by itself; on a mask it is always nearest, as torchvision has it.
 
     Raises:
-        ValueError: an interpolation that is not in INTERPOLATIONS.
+        ValueError: an interpolation that is neither bilinear nor bicubic.
     """
-    if protocol.interpolation not in INTERPOLATIONS:
-        raise ValueError(f"interpolation {protocol.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+    check_interpolation(protocol)
     return Resize(
-        list(protocol.resize), interpolation=INTERPOLATIONS[protocol.interpolation], antialias=protocol.antialias
+        list(protocol.resize), interpolation=InterpolationMode(protocol.interpolation), antialias=protocol.antialias
     )
 
 

@@ -48,7 +48,7 @@ def evaluate(
         labels: (N,) int in {0, 1}, 1 for anomalous.
         anomaly_maps: (N, H, W) float32 or float64, raw.
         masks: (N, H, W) bool or uint8, non-zero where defective; None for a category without masks.
-        config: the limit of AUPRO, and how the intervals are drawn.
+        config: the limit of AUPRO (0 leaves AUPRO out), and how the intervals are drawn.
 
     Raises:
         DataError: a score that is not finite; names the first.
@@ -100,15 +100,15 @@ def _evaluate_pixels(
     # A class of one image is the same on every resample: its share of the variance would be missing.
     if len(draws) and 1 not in np.bincount(labels):
         histograms = pixel_histograms(pixels, anomaly_maps, masks)
-        intervals = bootstrap_intervals(histograms, draws, config.confidence, config.aupro_fpr_limit)
+        intervals = bootstrap_intervals(histograms, draws, config.confidence, config.aupro_fpr_limit or None)
     return MetricReport(
         metrics={
             "pixel_auroc": auroc(pixels.ranked),
             "pixel_f1_max": best.maximum,
             "pixel_f1_adaptive": best.adaptive,
-            "pixel_aupro": aupro(pixels, config.aupro_fpr_limit),
+            "pixel_aupro": aupro(pixels, config.aupro_fpr_limit) if config.aupro_fpr_limit else None,
         },
-        absent={},
+        absent={} if config.aupro_fpr_limit else {"pixel_aupro": "metrics.aupro_fpr_limit is 0"},
         intervals={f"pixel_{name}": interval for name, interval in intervals.items()},
         thresholds={"pixel_f1_max": best.threshold},
     )

@@ -18,6 +18,7 @@ from harness.padim.packages import PACKAGES, package_file, timm_names
 
 if TYPE_CHECKING:
     from anomalib.models.components import TimmFeatureExtractor
+    from timm.models import FeatureListNet
     from torch import Tensor
 
     from harness.config import BackboneConfig
@@ -68,10 +69,12 @@ def resolve_weights(backbone: BackboneConfig) -> Weights:
     return Weights("file", _file_digest(path), path, path.name)
 
 
-def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtractor:
-    """Return anomalib's feature extractor with the weights in it, on the CPU, in eval mode, without gradients.
+def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
+    """Return timm's network with the weights in it, on the CPU, in eval mode, without gradients.
 
-    It computes nothing behind the last layer that is read. The caller's generators are left as they were.
+    Called with images (B, 3, H, W) it gives a list of features (B, C, h, w), one for each of `backbone.layers`: bit for
+    bit those of anomalib's TimmFeatureExtractor, without the seconds that importing anomalib takes. It computes nothing
+    behind the last layer that is read. The caller's generators are left as they were.
 
     Raises:
         RequestError: timm has no such architecture or layers, or they are not what `backbone` says; the file cannot be
@@ -82,21 +85,40 @@ def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtra
     from harness.padim.isolation import preserved_random_state, silence
 
     tensors = _read_tensors(weights.path, weights.label) if weights.path else None
-    with preserved_random_state(), silence():  # Importing anomalib and timm warns of what is old in them.
+    with preserved_random_state(), silence():  # Importing timm warns of what is old in it.
         torch.manual_seed(_RANDOM_SEED)
-        extractor = _build_extractor(backbone)
+        network = _build(backbone)
     if tensors is not None:
         if weights.source == "package":
             tensors = timm_names(tensors, PACKAGES[str(backbone.package)])
-        network = extractor.feature_extractor
         network.load_state_dict(_fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}"))
+    return network.eval().requires_grad_(False)
+
+
+def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtractor:
+    """Return `load_timm`'s network in anomalib's own feature extractor, which gives features by the layers' names.
+
+    Raises:
+        RequestError: as `load_timm`.
+    """
+    return in_extractor(load_timm(backbone, weights), backbone)
+
+
+def in_extractor(network: FeatureListNet, backbone: BackboneConfig) -> TimmFeatureExtractor:
+    """Return anomalib's feature extractor around a network."""
+    from harness.padim.isolation import preserved_random_state, silence
+
+    with preserved_random_state(), silence():
+        from anomalib.models.components import TimmFeatureExtractor
+
+        extractor = TimmFeatureExtractor(backbone.architecture, layers=list(backbone.layers), pre_trained=False)
+    extractor.feature_extractor = network
     return extractor.eval().requires_grad_(False)
 
 
-def _build_extractor(backbone: BackboneConfig) -> TimmFeatureExtractor:
+def _build(backbone: BackboneConfig) -> FeatureListNet:
     import timm
     import torch
-    from anomalib.models.components import TimmFeatureExtractor
 
     if not timm.is_model(backbone.architecture):
         raise RequestError(
@@ -111,15 +133,20 @@ def _build_extractor(backbone: BackboneConfig) -> TimmFeatureExtractor:
         raise RequestError(
             f"backbone.layers: {backbone.architecture} has no {', '.join(unknown)}; it has {', '.join(available)}"
         )
-    extractor = TimmFeatureExtractor(backbone.architecture, layers=list(backbone.layers), pre_trained=False)
-    channels, reductions = tuple(extractor.out_dims), tuple(extractor.reductions)
+    network: Any = timm.create_model(
+        backbone.architecture,
+        features_only=True,
+        exportable=True,
+        out_indices=[available.index(layer) for layer in backbone.layers],
+    )
+    channels, reductions = tuple(network.feature_info.channels()), tuple(network.feature_info.reduction())
     if (channels, reductions) != (backbone.channels, backbone.reductions):
         raise RequestError(
             f"backbone {backbone.name}: its layers have channels {list(channels)} and reductions {list(reductions)}, "
             f"not {list(backbone.channels)} and {list(backbone.reductions)}"
         )
-    _drop_unused_blocks(extractor.feature_extractor, backbone.layers)
-    return extractor
+    _drop_unused_blocks(network, backbone.layers)
+    return network  # type: ignore[no-any-return]
 
 
 def _drop_unused_blocks(network: Any, layers: tuple[str, ...]) -> None:
@@ -217,7 +244,7 @@ def _resolve_package(backbone: BackboneConfig) -> Weights:
 
 def _random_digest(architecture: str) -> str:
     drawn_by = {name: importlib.metadata.version(name) for name in ("timm", "torch")}
-    recipe = ["random", architecture, drawn_by, _RANDOM_SEED]
+    recipe = ["random", architecture, drawn_by, _RANDOM_SEED, "once"]  # Not twice, as anomalib does.
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,16 +1,17 @@
-"""Patch embeddings: the kept channels of each layer on the finest layer's grid.
+"""Patch embeddings without repeating them: the kept channels of each layer, on that layer's own grid.
 
-Source: anomalib's PadimModel.generate_embedding, whose values these are, bit for bit. It upsamples every channel and
-then drops most of them; here the channels are taken first, and all variants share the features. Locations come first
-and images last, (L, D, B): taking locations and channels then moves whole runs of images (twice as fast as with the
-channels last), and the products over images need no other order.
+anomalib's PadimModel.generate_embedding upsamples every layer to the finest grid by nearest neighbour, so an embedding
+is one cell of each layer, side by side, and most of it stands in many places. Here each layer stays as it is,
+(cells, channels, B), and a table says which cell a location reads. Locations come first and images last, because
+taking locations and channels then moves whole runs of images, and sums over images need no other order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,85 +19,137 @@ from harness.errors import DataError
 
 if TYPE_CHECKING:
     import torch
-    from anomalib.models.components import TimmFeatureExtractor
 
 
-class FeatureReader:
-    """The network on its device, and the grids that its layers turned out to have."""
+@dataclass(frozen=True)
+class Channels:
+    """Channels that are kept, by layer."""
 
-    grid: tuple[int, int]
-    """(rows, columns) of the finest layer: the locations, row by row."""
-    rows: list[torch.Tensor]
-    """For each layer, (L,) int64: the cell that each location reads."""
+    by_layer: tuple[np.ndarray, ...]
+    """For each layer the numbers of its kept channels, (k,) int64, rising; a layer may keep none."""
 
-    def __init__(self, network: TimmFeatureExtractor, device: str = "cpu") -> None:
-        self.network = network.to(device)
-        self.channels = tuple(network.out_dims)
-        self._device = device
-        self._n_read: dict[str, int] = {}
+    @classmethod
+    def of(cls, indices: np.ndarray, channels: Sequence[int]) -> Channels:
+        """Those that `indices`, (D,) int64 in any order, names in the concatenation of layers of so many channels."""
+        starts = np.cumsum([0, *channels])
+        return cls(
+            tuple(np.unique(indices[(start <= indices) & (indices < end)]) - start for start, end in pairwise(starts))
+        )
+
+    def within(self, others: Channels) -> tuple[np.ndarray, ...]:
+        """For each layer the places of these channels among `others`, which hold them all."""
+        return tuple(np.searchsorted(all_, own) for own, all_ in zip(self.by_layer, others.by_layer, strict=True))
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Kept channels of each layer."""
+        return tuple(len(kept) for kept in self.by_layer)
+
+    @property
+    def n_features(self) -> int:
+        """The length of an embedding of these channels: layer by layer, each layer's channels rising."""
+        return sum(self.counts)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two layers, and the pairs of their cells that some location reads together."""
+
+    first: int
+    second: int
+    """Layers, `first <= second`."""
+    first_cells: torch.Tensor
+    second_cells: torch.Tensor
+    """(U,) int64 each: the cells of pair u."""
+    rows: torch.Tensor
+    """(L,) int64: the pair that each location reads."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The locations, and what each of them reads in each layer."""
+
+    shape: tuple[int, int]
+    """(rows, columns) of the finest layer: L locations, row by row."""
+    cells: tuple[int, ...]
+    """Cells of each layer."""
+    rows: tuple[torch.Tensor, ...]
+    """For each layer (L,) int64: the cell that each location reads."""
+    pairs: tuple[Pair, ...]
+    """Every two layers, a layer with itself included."""
 
     @property
     def n_locations(self) -> int:
-        """Locations of the grid, known after the first batch."""
-        return self.grid[0] * self.grid[1]
+        """L."""
+        return self.shape[0] * self.shape[1]
 
-    def read(self, images: torch.Tensor, part: str) -> list[torch.Tensor]:
-        """Return each layer's features as (cells, channels, B) float32, contiguous.
+    @classmethod
+    def of(cls, grids: Sequence[tuple[int, int]], device: str = "cpu") -> Grid:
+        """For layers of these (rows, columns), from the finest to the coarsest."""
+        rows = [cells.numpy() for cells in nearest_rows(grids)]
+        pairs = [
+            _pair(first, second, rows[first], rows[second], device)
+            for first in range(len(grids))
+            for second in range(first, len(grids))
+        ]
+        return cls(
+            grids[0],
+            tuple(height * width for height, width in grids),
+            tuple(_on(cells, device) for cells in rows),
+            tuple(pairs),
+        )
+
+
+def _pair(first: int, second: int, first_rows: np.ndarray, second_rows: np.ndarray, device: str) -> Pair:
+    # Where grids are multiples of one another, these are just the finer layer's cells.
+    cells, rows = np.unique(np.stack([first_rows, second_rows]), axis=1, return_inverse=True)
+    return Pair(first, second, _on(cells[0], device), _on(cells[1], device), _on(rows.reshape(-1), device))
+
+
+def _on(numbers: np.ndarray, device: str) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(numbers)).to(device)
+
+
+class FeatureReader:
+    """Takes the kept channels out of what the network gives; safe to call from several threads."""
+
+    def __init__(self, network: Any, layers: Sequence[str], channels: Channels, device: str = "cpu") -> None:
+        """Read `channels` of `network`'s features.
 
         Args:
-            images: (B, 3, H, W) float32, normalised.
-            part: of the split, `training` or `test`, to name the images in an error.
+            network: gives features (B, C, h, w) float32 for each of `layers`, from the finest grid to the coarsest.
+            layers: their names, for errors.
+        """
+        self._network = network
+        self._names = tuple(layers)
+        self._kept = [_on(kept, device) for kept in channels.by_layer]
+
+    def __call__(self, images: torch.Tensor, what: str) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
+        """Return each layer's features, (cells, k, B) float32, contiguous, and each layer's (rows, columns).
+
+        Args:
+            images: (B, 3, H, W) float32, normalised, on the network's device.
+            what: the images, for an error, such as `training images 1 to 16`.
 
         Raises:
-            DataError: a NaN or an infinity in the features; names the layer, the place and the batch of images.
+            DataError: a NaN or an infinity in the features; names the layer, the place and the images.
         """
         import torch
 
         with torch.inference_mode():
-            features = self.network(images.to(self._device))
-        first = self._n_read.get(part, 0) + 1
-        self._n_read[part] = first + len(images) - 1
-        for name, layer in features.items():
-            _check_finite(layer, f"{name} of {part} images {first} to {self._n_read[part]}")
-        layers = list(features.values())
-        grids = [(layer.shape[2], layer.shape[3]) for layer in layers]
-        if not hasattr(self, "grid"):
-            self.grid, self.rows = grids[0], nearest_rows(grids, self._device)
-        elif self.grid != grids[0]:
-            raise RuntimeError(f"the images changed in size: a grid of {grids[0]} after {self.grid}")
-        return [layer.flatten(2).permute(2, 1, 0).contiguous() for layer in layers]
+            layers = list(self._network(images.contiguous(memory_format=torch.channels_last)))
+            for name, layer in zip(self._names, layers, strict=True):
+                _check_finite(layer, f"{name} of {what}")
+            features = [
+                layer.index_select(1, kept).flatten(2).permute(2, 1, 0).contiguous()
+                for layer, kept in zip(layers, self._kept, strict=True)
+            ]
+        return features, [(layer.shape[2], layer.shape[3]) for layer in layers]
 
 
-class Selection:
-    """The channels that one variant keeps."""
-
-    def __init__(self, indices: np.ndarray, channels: Sequence[int], device: str = "cpu") -> None:
-        """Take `indices` (D,), int64, into the concatenation of layers of `channels` channels each."""
-        import torch
-
-        self._n_features = len(indices)
-        starts = np.cumsum([0, *channels])
-        self._parts: list[tuple[torch.Tensor, torch.Tensor]] = []
-        for start, end in pairwise(starts):
-            positions = np.flatnonzero((start <= indices) & (indices < end))
-            sources = indices[positions] - start
-            self._parts.append((torch.from_numpy(sources).to(device), torch.from_numpy(positions).to(device)))
-
-    def __call__(self, layers: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Return embeddings (L, D, B), float32, in the order of the indices.
-
-        Args:
-            layers: (cells, channels, B) each, from the finest grid to the coarsest.
-            rows: for each layer the cell that each location reads, (L,) int64.
-        """
-        embeddings = layers[0].new_empty(len(rows[0]), self._n_features, layers[0].shape[2])
-        for layer, cells, (sources, positions) in zip(layers, rows, self._parts, strict=True):
-            kept = layer.index_select(1, sources)
-            embeddings.index_copy_(1, positions, kept if len(kept) == len(cells) else kept.index_select(0, cells))
-        return embeddings
-
-
-def nearest_rows(grids: Sequence[tuple[int, int]], device: str = "cpu") -> list[torch.Tensor]:
+def nearest_rows(grids: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
     """Return for each grid the cells (row by row) that nearest upsampling to the first grid reads, (L,) int64 each.
 
     They are the cells that torch itself chooses, also where one grid is no multiple of the other.
@@ -108,7 +161,7 @@ def nearest_rows(grids: Sequence[tuple[int, int]], device: str = "cpu") -> list[
     for height, width in grids:
         # float32, because torch computes the cells in the type of what it upsamples; it holds every index exactly.
         cells = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
-        rows.append(interpolate(cells, size=grids[0], mode="nearest").long().flatten().to(device))
+        rows.append(interpolate(cells, size=grids[0], mode="nearest").long().flatten())
     return rows
 
 

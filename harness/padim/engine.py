@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
     from harness.padim.backbone import Weights
+    from harness.padim.plan import Plan
+
+Part = Literal["train", "test"]
 
 
 class ImageSource(Protocol):
@@ -22,14 +25,19 @@ class ImageSource(Protocol):
 
     n_train: int
     n_test: int
-    transform: Compose
-    """Resize, centre crop and normalise: what the PreProcessor of anomalib's Engine is to be given."""
 
-    def train_batches(self) -> Iterator[torch.Tensor]:
-        """Normalised training images, (B, 3, H, W) float32 on the CPU, in the split's order."""
+    @property
+    def transform(self) -> Compose:
+        """Resize, centre crop and normalise: what the PreProcessor of anomalib's Engine is to be given."""
 
-    def test_batches(self) -> Iterator[torch.Tensor]:
-        """Normalised test images, (B, 3, H, W) float32 on the CPU, in the split's order."""
+    def n_batches(self, part: Part) -> int:
+        """How many batches a pass over that part has."""
+
+    def load_batch(self, part: Part, number: int) -> torch.Tensor:
+        """A batch of normalised images, (B, 3, H, W) float32 on the CPU, in the split's order.
+
+        It decodes in the calling thread and may be called from several.
+        """
 
     def datamodule(self) -> AnomalibDataModule:
         """The same split for anomalib's own Engine: images resized, neither cropped nor normalised."""
@@ -73,8 +81,9 @@ class Engine(Protocol):
         variants: tuple[Variant, ...],
         device: str,
         monitor: Monitor,
-    ) -> tuple[Scores, ...]:
-        """Scores of each variant, in the order of `variants`.
+        plan: Plan,
+    ) -> Generator[Scores]:
+        """Yield the scores of each variant, in the order of `variants`; what is not asked for may not be computed.
 
         Raises:
             DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names

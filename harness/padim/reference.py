@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from harness.monitor import Monitor
     from harness.padim.backbone import Weights
     from harness.padim.engine import ImageSource, Variant
+    from harness.padim.plan import Plan
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
@@ -39,7 +40,8 @@ def run_reference(
     variants: tuple[Variant, ...],
     device: str,
     monitor: Monitor,
-) -> tuple[Scores, ...]:
+    plan: Plan,
+) -> Generator[Scores]:
     """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
     Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
@@ -57,9 +59,9 @@ def run_reference(
             f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
         )
-    with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
-        return tuple(
-            _run_variant(
+    for variant in variants:
+        with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
+            scores = _run_variant(
                 source,
                 variant,
                 backbone=backbone,
@@ -68,8 +70,7 @@ def run_reference(
                 device=device,
                 monitor=monitor,
             )
-            for variant in variants
-        )
+        yield scores
 
 
 def _run_variant(

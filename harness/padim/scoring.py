@@ -1,77 +1,124 @@
 """Mahalanobis distances on the feature grid, and the anomaly maps and image scores made from them.
 
-Source: anomalib 2.7's AnomalyMapGenerator, whose upsampling and blur these are.
+Source: PaDiM (Defard et al., ICPR 2021), section III-C, for the distances; anomalib 2.7's AnomalyMapGenerator for the
+upsampling and the blur, whose maps these are to float32 rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
     import torch
 
-    from harness.padim.gaussian import Gaussian
+    from harness.padim.embedding import Channels
+    from harness.padim.gaussian import Fitted
     from harness.padim.workers import Workers
 
 _FLOAT_BYTES = 4
+_CHUNK_COPIES = 3
+"""Of each covariance in a chunk while it is put together and factored."""
 
 
-def mahalanobis(embeddings: torch.Tensor, gaussian: Gaussian, workers: Workers) -> torch.Tensor:
-    """Return each embedding's Mahalanobis distance, (B, L) float32, at least 0.
+def mahalanobis(
+    layers: Sequence[torch.Tensor], channels: Channels, fitted: Fitted, workers: Workers
+) -> tuple[torch.Tensor, np.ndarray]:
+    """Return each image's distance at each location, (n, L) float32, at least 0; and each factor's trust, (L,) float32.
 
-    It is the norm of a triangular solve, which needs no inverse: the factor's inverse would take a pass to make and is
-    no faster to apply, and the covariance's inverse loses digits and can give a negative square.
+    A distance is the norm of a triangular solve, which needs no inverse. Covariances are put together, factored and
+    used a chunk of locations at a time.
 
     Args:
-        embeddings: (L, D, B) float32.
+        layers: each layer's features of `channels`, (cells, k, n) float32.
+        channels: at least those of `fitted`.
     """
     import torch
 
-    n_locations, n_features, n_images = embeddings.shape
-    distances = torch.empty(n_locations, n_images, device=embeddings.device)
+    grid, counts = fitted.grid, fitted.channels.counts
+    starts = np.cumsum([0, *counts]).tolist()
+    device = layers[0].device
+    places = [torch.from_numpy(kept).to(device) for kept in fitted.channels.within(channels)]
+    centred = [
+        layer.index_select(1, kept) - mean[:, :, None]
+        for layer, kept, mean in zip(layers, places, fitted.means, strict=True)
+    ]
+    n_images = layers[0].shape[2]
+    distances = torch.empty(grid.n_locations, n_images, device=device)
+    trust = torch.empty(grid.n_locations, device=device)
 
     def measure(locations: slice) -> None:
-        distances[locations] = torch.linalg.vector_norm(gaussian.whiten(locations, embeddings[locations]), dim=1)
+        upper, trust[locations] = fitted.factor(locations)
+        delta = upper.new_empty(len(upper), starts[-1], n_images)
+        for layer, rows, start, count in zip(centred, grid.rows, starts, counts, strict=False):
+            delta[:, start : start + count] = layer.index_select(0, rows[locations])
+        whitened = torch.linalg.solve_triangular(upper.mT, delta, upper=False)
+        torch.linalg.vector_norm(whitened, dim=1, out=distances[locations])
 
-    workers.for_each_chunk(measure, n_locations, _FLOAT_BYTES * n_features * (n_features + n_images))
-    return distances.T
+    per_location = _FLOAT_BYTES * starts[-1] * (_CHUNK_COPIES * starts[-1] + 2 * n_images)
+    workers.for_each_chunk(measure, grid.n_locations, per_location)
+    return distances.T, trust.cpu().numpy()
 
 
-def map_maker(size: tuple[int, int], blur_sigma: int, device: str = "cpu") -> Callable[[torch.Tensor], torch.Tensor]:
+def map_maker(
+    grid: tuple[int, int], size: tuple[int, int], blur_sigma: int, device: str = "cpu"
+) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function from distances (B, rows, columns) to anomaly maps (B, height, width), both float32.
 
     Bilinear upsampling (align_corners=False), then a Gaussian blur whose kernel has 2 int(4 sigma + 0.5) + 1 pixels a
-    side and whose border reflects.
+    side and whose border reflects. Both are linear and act on rows and columns apart, so each side takes one matrix.
 
     Args:
+        grid: (rows, columns) of the distances.
         size: (height, width) in pixels.
         blur_sigma: in pixels; 0 for no blur.
 
     Raises:
         RequestError: the map is too small for the blur's border to be reflected.
     """
-    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+    import torch
 
-    if not blur_sigma:
-        return lambda distances: AnomalyMapGenerator.up_sample(distances[:, None], size)[:, 0]
-    generator = AnomalyMapGenerator(sigma=blur_sigma).to(device)
-    reach = generator.blur.kernel.shape[-1] // 2
+    reach = int(4.0 * blur_sigma + 0.5)
     if min(size) <= reach:
         raise RequestError(
             f"protocol.blur_sigma={blur_sigma} reaches {reach} pixels and needs an input larger than that on each "
             f"side, here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
         )
+    # Computed in float64: the products then err by no more than the two separate steps in float32.
+    down, across = (
+        torch.from_numpy((blur_matrix(pixels, blur_sigma) @ upsampling_matrix(cells, pixels)).astype(np.float32)).to(
+            device
+        )
+        for cells, pixels in zip(grid, size, strict=True)
+    )
+    return lambda distances: down @ (distances @ across.T)
 
-    def make(distances: torch.Tensor) -> torch.Tensor:
-        upsampled = generator.up_sample(distances[:, None], size)
-        return generator.smooth_anomaly_map(upsampled)[:, 0]
 
-    return make
+def upsampling_matrix(cells: int, pixels: int) -> np.ndarray:
+    """(pixels, cells) float64: bilinear interpolation along one side, with align_corners=False."""
+    place = np.maximum((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0)
+    left = np.minimum(np.floor(place).astype(int), cells - 1)
+    share = place - left
+    matrix = np.zeros((pixels, cells))
+    np.add.at(matrix, (np.arange(pixels), left), 1 - share)
+    np.add.at(matrix, (np.arange(pixels), np.minimum(left + 1, cells - 1)), share)
+    return matrix
 
 
-def image_scores(maps: torch.Tensor) -> torch.Tensor:
-    """Return the maximum of each map (B, height, width), (B,)."""
-    return maps.amax(dim=(1, 2))
+def blur_matrix(pixels: int, sigma: int) -> np.ndarray:
+    """(pixels, pixels) float64: a Gaussian blur along one side, its border reflected without repeating the edge."""
+    if not sigma:
+        return np.eye(pixels)
+    reach = int(4.0 * sigma + 0.5)
+    offsets = np.arange(-reach, reach + 1)
+    taps = np.exp(-(offsets**2) / (2.0 * sigma**2))
+    taps /= taps.sum()
+    sources = np.abs(np.arange(pixels)[:, None] + offsets)
+    sources = np.where(sources >= pixels, 2 * (pixels - 1) - sources, sources)
+    matrix = np.zeros((pixels, pixels))
+    np.add.at(matrix, (np.arange(pixels)[:, None], sources), np.broadcast_to(taps, sources.shape))
+    return matrix

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import DataError
-from harness.padim.backbone import load_network
-from harness.padim.embedding import FeatureReader, Selection
+from harness.padim.backbone import load_timm
+from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Scores
-from harness.padim.gaussian import Moments
+from harness.padim.fusing import quickened
+from harness.padim.gaussian import Moments, Statistics, check_trust
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.isolation import exact_arithmetic
-from harness.padim.model import FittedPadim
-from harness.padim.scoring import image_scores, mahalanobis, map_maker
-from harness.padim.workers import Workers
+from harness.padim.scoring import mahalanobis, map_maker
+from harness.padim.stream import FeatureStream
+from harness.padim.workers import Workers, one_thread_each
 
 if TYPE_CHECKING:
+    import torch
+
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
     from harness.padim.backbone import Weights
     from harness.padim.engine import ImageSource, Variant
+    from harness.padim.plan import Plan
+
+_MAPS_AT_ONCE = 64
+"""Images whose maps are made together; only so that they are not there twice."""
 
 
 def run_streaming(
@@ -34,109 +41,163 @@ def run_streaming(
     variants: tuple[Variant, ...],
     device: str,
     monitor: Monitor,
-) -> tuple[Scores, ...]:
+    plan: Plan,
+) -> Generator[Scores]:
     """Fit every variant and score the test images; see `harness.padim.engine.Engine`.
 
-    Each image is decoded and passed through the network once, for all variants together. A variant's numbers are the
-    same, bit for bit, alone and beside others. Memory grows with the number of variants and, for the maps, of test
-    images, not with that of training images. torch's switches and all random generators are left as they were.
+    Each image is decoded and passed through the network once, for all variants together, and decoding begins before the
+    network is there. Memory does not grow with the number of training images. Every operation runs on one thread, and
+    several run beside one another, so the number of threads changes no bit. torch's switches and all random generators
+    are left as they were.
 
-    Stages: `load`, `fit` (features and moments, by image), `factor`, `score` (by image).
+    Stages: `load`, `fit` (features and moments, by image), `test` (features, by image), `score` (factors, distances and
+    maps, by variant).
     """
-    with exact_arithmetic(device), Workers(device) as workers:
+    with (
+        exact_arithmetic(device),
+        one_thread_each() as threads,
+        Workers(device, threads) as workers,
+        FeatureStream(
+            source,
+            batch_size=protocol.batch_size,
+            device=device,
+            workers=plan.workers,
+            decoded_ahead=plan.decoded_ahead,
+        ) as stream,
+    ):
         with monitor.stage("load"):
-            reader = FeatureReader(load_network(backbone, weights), device)
             indices = [draw_indices(variant, backbone) for variant in variants]
-        fitted = fit_variants(
-            source, reader, indices, epsilon=protocol.epsilon, device=device, workers=workers, monitor=monitor
+            network = quickened(load_timm(backbone, weights)).to(device)
+        together = Channels.of(np.concatenate(indices), backbone.channels)
+        stream.begin(FeatureReader(network, backbone.layers, together, device))
+        groups = [Channels.of(np.concatenate([indices[n] for n in group]), backbone.channels) for group in plan.groups]
+        with monitor.stage("fit", source.n_train) as advance:
+            fitted = fit(stream, together, groups, plan.images_at_once, workers=workers, device=device, advance=advance)
+        group_of = {n: statistics for group, statistics in zip(plan.groups, fitted, strict=True) for n in group}
+        made = score(
+            stream,
+            together,
+            [(group_of[n], Channels.of(drawn, backbone.channels)) for n, drawn in enumerate(indices)],
+            plan.test_batches_at_once,
+            protocol=protocol,
+            workers=workers,
+            device=device,
+            monitor=monitor,
         )
-        return score_variants(
-            source, reader, fitted, protocol=protocol, device=device, workers=workers, monitor=monitor
-        )
+        for drawn, maps in zip(indices, made, strict=True):
+            yield Scores(image_scores=maps.max(axis=(1, 2)), anomaly_maps=maps, indices_sha256=indices_sha256(drawn))
 
 
-def fit_variants(
-    source: ImageSource,
-    reader: FeatureReader,
-    indices: Sequence[np.ndarray],
+def fit(
+    stream: FeatureStream,
+    together: Channels,
+    groups: Sequence[Channels],
+    at_once: int,
     *,
-    epsilon: float,
-    device: str,
     workers: Workers,
-    monitor: Monitor,
-) -> tuple[FittedPadim, ...]:
-    """Fit PaDiM on the training images, once for each of `indices`, the channels that a variant keeps.
+    device: str,
+    advance: Callable[[int], None],
+) -> list[Statistics]:
+    """Return statistics for each group of channels from the training images' features.
+
+    Args:
+        together: the channels that the stream gives; they hold every group's.
+        at_once: images whose products are summed together; the more, the fewer passes over the sums.
 
     Raises:
-        DataError: fewer than two images, features that are not finite, or a covariance without a factor.
+        DataError: fewer than two images, or features that are not finite.
     """
-    selections = [Selection(kept, reader.channels, device) for kept in indices]
+    import torch
+
     moments: list[Moments] = []
-    with monitor.stage("fit", source.n_train) as advance:
-        for images in source.train_batches():
-            layers = reader.read(images, "training")
-            if not moments:
-                moments = [Moments(reader.n_locations, len(kept), device) for kept in indices]
-            for selection, sums in zip(selections, moments, strict=True):
-                sums.update(selection(layers, reader.rows))
-            advance(len(images))
-    n_seen = moments[0].n_images if moments else 0
-    if n_seen != source.n_train:
-        raise RuntimeError(f"the source gave {n_seen} training images, not {source.n_train}")
+    places = [[torch.from_numpy(kept).to(device) for kept in group.within(together)] for group in groups]
+    held: list[list[torch.Tensor]] = []
+    n_held = n_seen = 0
+
+    def add() -> None:
+        layers = [torch.cat(parts, dim=2) for parts in zip(*held, strict=True)]
+        held.clear()
+        for sums, kept in zip(moments, places, strict=True):
+            sums.update([layer.index_select(1, own) for layer, own in zip(layers, kept, strict=True)], workers)
+
+    for features in stream.features(stream.source.n_batches("train"), advance):
+        if not moments:
+            assert stream.grid is not None
+            moments = [Moments(stream.grid, group, device) for group in groups]
+        held.append(features)
+        n_held += features[0].shape[2]
+        if n_held >= at_once:
+            add()
+            n_seen, n_held = n_seen + n_held, 0
+    if held:
+        add()
+        n_seen += n_held
+    if n_seen != stream.source.n_train:
+        raise RuntimeError(f"the source gave {n_seen} training images, not {stream.source.n_train}")
     if not moments:
         raise DataError("there are no training images: PaDiM needs at least 2 normal ones")
-    with monitor.stage("factor"):
-        return tuple(
-            FittedPadim(kept, reader.grid, sums.gaussian(epsilon, reader.grid, workers))
-            for kept, sums in zip(indices, moments, strict=True)
-        )
+    return [sums.statistics() for sums in moments]
 
 
-def score_variants(
-    source: ImageSource,
-    reader: FeatureReader,
-    fitted: Sequence[FittedPadim],
+def score(
+    stream: FeatureStream,
+    together: Channels,
+    variants: Sequence[tuple[Statistics, Channels]],
+    at_once: int,
     *,
     protocol: ProtocolConfig,
-    device: str,
     workers: Workers,
+    device: str,
     monitor: Monitor,
-) -> tuple[Scores, ...]:
-    """Score the test images by each fitted variant.
+) -> Iterator[np.ndarray]:
+    """Yield each variant's anomaly maps of the test images, (n_test, H, W) float32, raw.
+
+    The test images' features are held, some batches at a time, and each variant's Gaussians are factored anew for them:
+    the factors of all locations would take more memory than the features, and all test images together are the rule.
+
+    Args:
+        at_once: test batches whose features are held together.
 
     Raises:
-        DataError: features or scores that are not finite.
+        DataError: features or scores that are not finite, or a covariance whose factor cannot be trusted.
     """
-    size = protocol.input_size
-    selections = [Selection(one.indices, reader.channels, device) for one in fitted]
-    maps = [np.empty((source.n_test, *size), np.float32) for _ in fitted]
-    scores = [np.empty(source.n_test, np.float32) for _ in fitted]
-    done = 0
-    with monitor.stage("score", source.n_test) as advance:
-        make_maps = map_maker(size, protocol.blur_sigma, device)
-        for images in source.test_batches():
-            layers = reader.read(images, "test")
-            batch = slice(done, done + len(images))
-            for selection, one, map_out, score_out in zip(selections, fitted, maps, scores, strict=True):
-                distances = mahalanobis(selection(layers, reader.rows), one.gaussian, workers)
-                batch_maps = make_maps(distances.reshape(-1, *reader.grid))
-                map_out[batch] = batch_maps.cpu().numpy()
-                score_out[batch] = image_scores(batch_maps).cpu().numpy()
-                _check_scores(score_out[batch], done)
-            done = batch.stop
-            advance(len(images))
-    if done != source.n_test:
-        raise RuntimeError(f"the source gave {done} test images, not {source.n_test}")
-    return tuple(
-        Scores(image_scores=score_out, anomaly_maps=map_out, indices_sha256=indices_sha256(one.indices))
-        for one, map_out, score_out in zip(fitted, maps, scores, strict=True)
-    )
+    import torch
+
+    n_test, n_batches = stream.source.n_test, stream.source.n_batches("test")
+    if not n_batches:
+        raise DataError("there are no test images: add normal and defective ones")
+    measured: list[list[torch.Tensor]] = [[] for _ in variants]
+    n_seen = 0
+    for first in range(0, n_batches, at_once):
+        n = min(at_once, n_batches - first)
+        with monitor.stage("test", min(n_test - n_seen, n * protocol.batch_size)) as advance:
+            parts = list(stream.features(n, advance))
+            layers = [torch.cat(of_layer, dim=2) for of_layer in zip(*parts, strict=True)]
+            del parts
+        n_seen += layers[0].shape[2]
+        last = first + n == n_batches
+        if last and n_seen != n_test:
+            raise RuntimeError(f"the source gave {n_seen} test images, not {n_test}")
+        for own, (statistics, channels) in zip(measured, variants, strict=True):
+            with monitor.stage("score"):
+                fitted = statistics.fitted(channels, protocol.epsilon, workers)
+                distances, trust = mahalanobis(layers, together, fitted, workers)
+                check_trust(trust, protocol.epsilon, statistics.grid.shape)
+                own.append(distances)
+                maps = _maps(torch.cat(own), statistics.grid.shape, protocol, device) if last else None
+            if maps is not None:
+                own.clear()
+                yield maps
 
 
-def _check_scores(scores: np.ndarray, first: int) -> None:
-    bad = np.flatnonzero(~np.isfinite(scores))
+def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig, device: str) -> np.ndarray:
+    """(n_test, H, W) float32 from (n_test, L)."""
+    make = map_maker(grid, protocol.input_size, protocol.blur_sigma, device)
+    maps = np.empty((len(distances), *protocol.input_size), np.float32)
+    for start in range(0, len(distances), _MAPS_AT_ONCE):
+        some = distances[start : start + _MAPS_AT_ONCE].reshape(-1, *grid)
+        maps[start : start + _MAPS_AT_ONCE] = make(some).cpu().numpy()
+    bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
     if bad.size:
-        raise DataError(
-            f"test image {first + int(bad[0]) + 1} has no finite score ({scores[bad[0]]}): "
-            "check the weights and the normalisation"
-        )
+        raise DataError(f"test image {int(bad[0]) + 1} has no finite score: check the weights and the normalisation")
+    return maps

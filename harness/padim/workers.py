@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
 from types import TracebackType
 
 CHUNK_BYTES = 8 << 20
@@ -12,34 +12,40 @@ CHUNK_BYTES = 8 << 20
 GPU_CHUNK_BYTES = 256 << 20
 
 
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Every thread computes alone: torch splits no operation. Yields how many threads torch had, and puts it back.
+
+    torch keeps the number by thread, but also as the default that a thread takes at its first use of torch; so workers
+    begun inside have one, too. Numbers then do not depend on the number of threads.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
 class Workers:
-    """Calls a function on ranges of locations: on the CPU in as many threads as torch has, in turn on a GPU.
+    """Calls a function on ranges of locations: on the CPU in so many threads, in turn on a GPU.
 
     Measured on two cores: factoring 1568 covariances of 256 features takes 0.95 s on one thread, and several times
     that when each small matrix is split over two.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, threads: int) -> None:
         self._device = device
+        self._threads = threads if device == "cpu" else 1
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Workers:
         import torch
 
-        threads = torch.get_num_threads()
-        if self._device == "cpu" and threads > 1:
-            self._pool = ThreadPoolExecutor(threads, "location")
-            # torch keeps the number by thread, but also as the default that a thread takes at its first use of torch.
-            # So each worker sets and uses it before ours is put back.
-            everyone = Barrier(threads)
-
-            def become_single_threaded(_: int) -> None:
-                torch.set_num_threads(1)
-                torch.get_num_threads()
-                everyone.wait()
-
-            list(self._pool.map(become_single_threaded, range(threads)))
-            torch.set_num_threads(threads)
+        if self._threads > 1:
+            self._pool = ThreadPoolExecutor(self._threads, "location", initializer=torch.set_num_threads, initargs=(1,))
         return self
 
     def __exit__(

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Interval,
         Memory,
         Metrics,
+        PassPlan,
         RunRecord,
         Timing,
     )
@@ -28,7 +29,7 @@ _HOMES = {
     "fields": ("METRICS",),
     "frame": ("load_frame", "write_runs_csv"),
     "provenance": ("environment", "peak_rss_bytes"),
-    "record": ("DatasetInfo", "Environment", "Failure", "Interval", "Memory", "Metrics", "RunRecord", "Timing"),
+    "record": ("DatasetInfo", "Environment", "Failure", "Interval", "Memory", "Metrics", "PassPlan", "RunRecord", "Timing"),
     "scores": ("ScoreTable",),
     "store": ("Contents", "Store"),
 }
@@ -43,6 +44,7 @@ __all__ = [
     "Interval",
     "Memory",
     "Metrics",
+    "PassPlan",
     "RunRecord",
     "ScoreTable",
     "Store",

@@ -18,6 +18,7 @@ from harness.store.record import (
     Interval,
     Memory,
     Metrics,
+    PassPlan,
     RunRecord,
     Timing,
 )
@@ -42,6 +43,7 @@ def new_record(
     intervals: Mapping[str, Interval] | None = None,
     thresholds: Mapping[str, float] | None = None,
     memory: Memory | None = None,
+    plan: PassPlan | None = None,
     engine_metrics: Mapping[str, float] | None = None,
     indices_sha256: str | None = None,
     scores_sha256: str | None = None,
@@ -70,6 +72,7 @@ def new_record(
         "thresholds": dict(thresholds or {}),
         "timing": timing.model_dump(),
         "memory": memory.model_dump() if memory else None,
+        "plan": plan.model_dump() if plan else None,
         "environment": environment.model_dump(),
         "engine_metrics": told,
         "indices_sha256": indices_sha256,

@@ -12,7 +12,11 @@ from pydantic import ValidationError
 
 from harness.errors import StoreError
 from harness.store.fields import SCHEMA_VERSION
+from harness.store.files import read_plain
 from harness.store.record import RunRecord
+
+LARGEST = 16 * 2**20
+"""Bytes of a record.json; real ones have some thousands."""
 
 REMEDY = "restore it (git checkout), or delete its folder and run again"
 
@@ -27,6 +31,8 @@ def digest_of(data: Mapping[str, Any]) -> str:
 def dump_record(record: RunRecord) -> bytes:
     """A record as it lies in the store: its digest added, keys sorted, a line for each value, a newline at the end."""
     data = record.model_dump()
+    if record.schema_version == 1:
+        del data["plan"]  # Version 1 had none; a record stays as it was written.
     data["digest"] = digest_of(data)
     return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
@@ -48,7 +54,11 @@ def load_record(path: Path) -> RunRecord:
             f"{SCHEMA_VERSION}); update the harness"
         )
     stated = data.pop("digest", None)
-    if stated != digest_of(data):
+    try:
+        digest = digest_of(data)
+    except (ValueError, RecursionError) as error:  # half a character, a number beyond all bounds, no end of nesting
+        raise StoreError(f"{path}: holds what no record can hold ({error}); {REMEDY}") from None
+    if stated != digest:
         raise StoreError(f"{path}: was edited or damaged after it was written (its digest does not match); {REMEDY}")
     try:
         return RunRecord.model_validate(data)
@@ -66,7 +76,7 @@ def explain(error: ValidationError) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_plain(path, LARGEST).decode("utf-8")
         data = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
     except (FileNotFoundError, NotADirectoryError):
         raise

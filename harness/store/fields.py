@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 IMAGE_METRICS = ("image_auroc", "image_f1_max", "image_f1_adaptive")
 PIXEL_METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro")

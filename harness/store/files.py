@@ -5,21 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
-import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import StoreError
-
-LEFTOVER_AGE_S = 6 * 3600.0
-"""No write takes hours, so a temporary file of this age belongs to a process that was killed."""
+from harness.leftovers import is_abandoned, temporary_name
 
 LOCK_PATIENCE_S = 10.0
 
-_TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.tmp")
+TURN = ".turn"
+"""An empty file that is locked where a folder cannot be; that it lies there says nothing."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -30,7 +28,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         OSError: the file system refused; the old content is untouched and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:
@@ -45,6 +43,22 @@ def write_atomically(path: Path, data: bytes) -> None:
     _sync_folder(path.parent)
 
 
+def read_plain(path: Path, largest: int) -> bytes:
+    """The content of a plain file of at most `largest` bytes; links are followed.
+
+    Whoever makes a store may put anything in a file's place: a pipe or a device would be read for ever.
+
+    Raises:
+        OSError: it cannot be read, is no plain file, or is larger.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file")
+    if status.st_size > largest:
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and {largest} are the most")
+    return path.read_bytes()
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the renaming last; some network file systems cannot, and it is theirs to last without."""
     with suppress(OSError):
@@ -55,36 +69,41 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def remove_leftovers(folder: Path, *, older_than_s: float = LEFTOVER_AGE_S) -> None:
-    """Remove temporary files that killed processes left in a folder."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left in a folder; those of a living one stay."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if _TEMPORARY.fullmatch(entry.name) and time.time() - entry.stat().st_mtime > older_than_s:
-                with suppress(OSError):
+            with suppress(OSError):
+                if is_abandoned(Path(entry.path)):
                     os.unlink(entry.path)
 
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Writers of one folder take turns, without a lock file.
+    """Writers of one folder take turns, and a dead one's turn is over.
 
-    The lock is on the folder itself. It is a courtesy: where the file system has no such lock, or its holder hangs,
-    the writer goes on after a while, since every file is whole in any case.
+    The lock is the kernel's, on the folder itself; no file stands for it that a dead process could leave. A network
+    file system locks only what is open for writing, as no folder can be: there an empty file in the folder is locked
+    instead. It is a courtesy: where there is no lock at all, or its holder hangs, the writer goes on after a while,
+    since every file is whole in any case.
 
     Raises:
         FileNotFoundError: the folder was removed meanwhile.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptors = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY)]
     try:
-        _lock(descriptor)
+        if not _lock(descriptors[0]):
+            with suppress(OSError):
+                descriptors.append(os.open(folder / TURN, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
+                _lock(descriptors[1])
         yield
     finally:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)  # which unlocks it
 
 
-def _lock(descriptor: int) -> None:
+def _lock(descriptor: int) -> bool:
+    """Wait a while for a lock; False where this cannot be locked at all."""
     give_up = time.monotonic() + LOCK_PATIENCE_S
     while time.monotonic() < give_up:
         try:
@@ -92,22 +111,26 @@ def _lock(descriptor: int) -> None:
         except BlockingIOError:
             time.sleep(0.01)
         except OSError:
-            return
+            return False
         else:
-            return
+            return True
+    return True
 
+
+_WRITABLE, _ROOM = "make it writable, or give another folder", "make room, or give another folder"
 
 _REASONS = {
-    errno.EROFS: "is on a read-only file system",
-    errno.EACCES: "may not be written (permission denied)",
-    errno.EPERM: "may not be written (not permitted)",
-    errno.ENOTDIR: "has a file where a folder must be",
-    errno.EEXIST: "has a file where a folder must be",
-    errno.EISDIR: "has a folder where a file must be",
-    errno.ENOSPC: "is full (no space left on the device)",
-    errno.EDQUOT: "is full (quota exceeded)",
-    errno.ENAMETOOLONG: "has too long a path",
-    errno.ENOENT: "cannot be created there",
+    errno.EROFS: ("is on a read-only file system", _WRITABLE),
+    errno.EACCES: ("may not be written (permission denied)", _WRITABLE),
+    errno.EPERM: ("may not be written (not permitted)", _WRITABLE),
+    errno.ENOTDIR: ("has a file where a folder must be", _WRITABLE),
+    errno.EEXIST: ("has a file where a folder must be", _WRITABLE),
+    errno.EISDIR: ("has a folder where a file must be", _WRITABLE),
+    errno.ENOSPC: ("is full (no space left on the device)", _ROOM),
+    errno.EDQUOT: ("is full (quota exceeded)", _ROOM),
+    errno.EFBIG: ("may not hold a file of this size (file too large)", "raise the limit (ulimit -f)"),
+    errno.ENAMETOOLONG: ("has too long a path", _WRITABLE),
+    errno.ENOENT: ("cannot be created there", _WRITABLE),
 }
 
 
@@ -121,5 +144,6 @@ def writing(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, f"cannot be written ({error.strerror or error})")
-        raise StoreError(f"store {store}: {reason}; make it writable, or give another folder") from error
+        unknown = f"cannot be written ({error.strerror or error})", _WRITABLE
+        reason, remedy = _REASONS.get(error.errno or 0, unknown)
+        raise StoreError(f"store {store}: {reason}; {remedy}") from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.store.fields import METRICS, RUNS_CSV
 from harness.store.files import turn, write_atomically, writing
 from harness.store.store import Store
-from harness.store.table import csv_text
+from harness.store.table import csv_text, no_formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +94,7 @@ def load_frame(store: Store | Path | str) -> pd.DataFrame:
 def write_runs_csv(store: Store | Path | str) -> tuple[str, ...]:
     """Derive STORE/runs.csv, the table of `load_frame`, from the records; the same records give the same bytes.
 
+    A text that a spreadsheet would take for a formula has an apostrophe before it there.
     Also removes what killed processes left in the store.
 
     Returns:
@@ -108,8 +109,15 @@ def write_runs_csv(store: Store | Path | str) -> tuple[str, ...]:
         store.remove_leftovers()
         with turn(store.path):  # else a slower process could put back a table without our newest record
             contents = store.records()
-            write_atomically(store.path / RUNS_CSV, csv_text(*flat_table(contents.records)).encode())
+            write_atomically(store.path / RUNS_CSV, runs_csv(contents.records))
     return contents.problems
+
+
+def runs_csv(records: Iterable[RunRecord]) -> bytes:
+    """The content of runs.csv: a text that a spreadsheet would take for a formula has an apostrophe before it."""
+    names, rows = flat_table(records)
+    shown = ([no_formula(value) if isinstance(value, str) else value for value in row] for row in rows)
+    return csv_text(names, shown).encode()
 
 
 def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]]:

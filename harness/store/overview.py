@@ -17,6 +17,7 @@ from harness import keys
 from harness.errors import RequestError
 from harness.experiment import FOLDED, expand, load_experiment
 from harness.overrides import Override
+from harness.store.claims import Claims, Holder
 from harness.store.fields import OK
 from harness.store.store import Store
 
@@ -106,6 +107,8 @@ class Survey:
     """Valid records of dataset, category, backbone and seed that none of the experiments asks for."""
     problems: tuple[str, ...]
     """A line for each file that is no valid record."""
+    claims: tuple[Holder, ...] = ()
+    """Runs that some process is at now, and which."""
 
 
 def survey(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> Survey:
@@ -134,7 +137,8 @@ def survey(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -
         overviews = _worth_showing(overviews, contents.records)
     expected = {state.run.identity for overview in overviews for state in overview.runs}
     unexpected = sum(_identity(record) not in expected for record in contents.records)
-    return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems)
+    claims = Claims(store.path).living()
+    return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems, claims)
 
 
 OPTIONAL = ("settings", "smoke")

@@ -45,6 +45,8 @@ def blocks(survey: Survey, store: str) -> Iterator[Block]:
         if any(state.state == State.DONE for state in overview.runs):
             yield _summary_table(overview)
         yield ""
+    for holder in survey.claims:
+        yield f"running now: {holder.label or holder.key} ({holder})"
     if survey.unexpected:
         yield f"{_plural(survey.unexpected, 'other record')} in {store}, expected by none of these experiments"
     for problem in survey.problems:

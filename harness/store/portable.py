@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 _START = r"(?:(?:file:)?/+|[A-Za-z]:[\\/]|\\\\)"
@@ -37,7 +38,7 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
         roots: label -> folder or file, for example {"dataset.root": Path("/data/mvtec")}.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
-    spellings = {str(spelling): label for label, root in roots.items() for spelling in (root, root.absolute())}
+    spellings = {spelling: label for label, root in roots.items() for spelling in _spellings(root)}
     for path in sorted(filter(is_absolute, spellings), key=len, reverse=True):
         if len(path) > 1:
             label = spellings[path]
@@ -46,8 +47,14 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
     return _INSIDE.sub(_last_part, text)
 
 
+def _spellings(root: Path) -> Iterator[str]:
+    yield str(root)
+    with suppress(OSError):  # a relative one is nowhere once the working folder was removed
+        yield str(root.absolute())
+
+
 def _last_part(match: re.Match[str]) -> str:
     if match["url"] is not None:
         return match[0]
     parts = [part for part in re.split(r"[/\\]+", match[0]) if part]
-    return f"<path>/{parts[-1]}"
+    return "/".join(["<path>", *parts[-1:]])  # of a root alone there is no last part

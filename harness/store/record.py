@@ -1,4 +1,4 @@
-"""The models of record.json: what a run leaves, validated when it is made and when it is read. Schema version 1."""
+"""The models of record.json: what a run leaves, validated when it is made and when it is read. Schema versions 1 and 2."""
 
 from __future__ import annotations
 
@@ -157,6 +157,22 @@ class Memory(_Model):
     """None on the CPU."""
 
 
+class PassPlan(_Model):
+    """How the backbone pass was carried out that the run was part of; new in schema version 2."""
+
+    memory_budget_gib: Amount
+    predicted_rss_bytes: Count
+    """The peak that was expected; `memory` holds the one that was measured."""
+    predicted_device_bytes: Count | None
+    runs_together: Positive
+    """Runs that shared the pass."""
+    moments: Positive
+    """Sets of sums kept: one for each run, or fewer where sharing them was cheaper."""
+    workers: Positive
+    judges: Positive
+    test_batches_at_once: Positive
+
+
 class Git(_Model):
     """The harness's own checkout."""
 
@@ -196,7 +212,7 @@ class Failure(_Model):
 class RunRecord(_Model):
     """One run. `harness.store.build` makes one, `harness.store.codec` writes and reads it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1, 2] = 2
     key: str
     status: Literal["ok", "failed"]
     synthetic: bool
@@ -217,6 +233,8 @@ class RunRecord(_Model):
     """Raw score at which a metric with a threshold took its value."""
     timing: Timing
     memory: Memory | None
+    plan: PassPlan | None = None
+    """None where the run failed, and in records of schema version 1."""
     environment: Environment
     engine_metrics: dict[str, float | None]
     """What the `reference` engine itself printed, by its names (None for a NaN); empty for any other engine."""
@@ -252,6 +270,8 @@ class RunRecord(_Model):
             return self
         if self.error is not None:
             raise ValueError("an ok record has no error")
+        if self.schema_version == 1 and self.plan:
+            raise ValueError("records of schema version 1 have no plan")
         missing = [name for name in ("metrics", "memory", "indices_sha256", "scores_sha256") if not getattr(self, name)]
         counts = self.dataset.model_dump(exclude={"licence", "limit"})
         missing += [f"dataset.{name}" for name, value in counts.items() if value is None]

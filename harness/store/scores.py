@@ -14,10 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import StoreError
+from harness.store.files import read_plain
 from harness.store.portable import is_absolute
-from harness.store.table import csv_rows, csv_text
+from harness.store.table import csv_rows, csv_text, is_formula
 
 HEADER = ("path", "label", "score")
+LARGEST = 2**28
+"""Bytes of a scores.csv, and of what an examples.npz unpacks to."""
+_HERE = "./"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +54,19 @@ class ScoreTable:
 
         A float32 score is written with all digits of its value, so that a reader needs not know what it was: read as
         float64, it is the number that the metrics were computed from. A file name that is not valid UTF-8 keeps its
-        bytes.
+        bytes. A path that a spreadsheet would take for a formula begins with `./`.
         """
-        rows = zip(self.paths, self.labels.tolist(), self.scores.tolist(), strict=True)
+        rows = zip(map(_shown, self.paths), self.labels.tolist(), self.scores.tolist(), strict=True)
         return csv_text(HEADER, rows).encode("utf-8", "surrogateescape")
 
     @property
     def sha256(self) -> str:
         """Of `to_csv()`; the record states it."""
         return hashlib.sha256(self.to_csv()).hexdigest()
+
+
+def _shown(path: str) -> str:
+    return f"{_HERE}{path}" if is_formula(path) or path.startswith(_HERE) else path
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -68,7 +76,7 @@ def read_scores(path: Path) -> ScoreTable:
         StoreError: it is missing, or not what `ScoreTable.to_csv` writes.
     """
     try:
-        rows = csv_rows(path.read_bytes().decode("utf-8", "surrogateescape"))
+        rows = csv_rows(read_plain(path, LARGEST).decode("utf-8", "surrogateescape"))
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
     except csv.Error as error:
@@ -77,8 +85,9 @@ def read_scores(path: Path) -> ScoreTable:
         if not rows or tuple(rows[0]) != HEADER:
             raise ValueError(f"its first line is not {','.join(HEADER)}")
         paths, labels, scores = zip(*rows[1:], strict=True) if len(rows) > 1 else ((), (), ())
-        return ScoreTable(tuple(paths), np.array(labels, np.int64), np.array(scores, np.float64))
-    except ValueError as error:
+        names = tuple(name.removeprefix(_HERE) for name in paths)
+        return ScoreTable(names, np.array(labels, np.int64), np.array(scores, np.float64))
+    except (ValueError, OverflowError) as error:
         raise StoreError(f"{path}: is no table of scores ({error}); restore it (git checkout), or run again") from None
 
 
@@ -89,7 +98,7 @@ def sha256_of(path: Path) -> str | None:
         OSError: it is there and cannot be read.
     """
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_plain(path, LARGEST)).hexdigest()
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -120,9 +129,14 @@ def read_examples(path: Path) -> dict[str, np.ndarray] | None:
         StoreError: it is there and damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        content = io.BytesIO(read_plain(path, LARGEST))
+        with zipfile.ZipFile(content) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                raise ValueError(f"unpacks to more than {LARGEST} bytes")
+        with np.load(content, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); delete it and run again") from None
+    except Exception as error:  # whatever a damaged or hostile file makes of the readers
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        raise StoreError(f"{path}: cannot be read ({reason}); delete it and run again") from None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.config import run_key
 from harness.errors import StoreError
+from harness.leftovers import temporary_name
 from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, RUNS, SCORES
 from harness.store.files import remove_leftovers, turn, write_atomically, writing
 from harness.store.paths import key_of_folder, run_path
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
 _ATTEMPTS = 5
-"""Another process may remove an empty folder between our making it and our writing into it."""
+"""Another process may remove an empty folder between our making it and our writing into it, or write beside us."""
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ class Store:
     ) -> RunRecord:
         """Write a run: scores and examples first, the record last, each file atomically.
 
-        Of two ok records of one key the last one stays. A failed record never replaces an ok one. An ok record also
-        removes the failed one that the same run left before its split had a fingerprint.
+        Of two ok records of one key the first stays, for a complete run never changes; a failed record never replaces
+        an ok one. An ok record also removes the failed one that the same run left before its split had a fingerprint.
 
         Returns:
-            The record that the store now holds: for a failed one possibly the ok one that was there.
+            The record that the store now holds: possibly the ok one that was there.
 
         Raises:
             StoreError: the store cannot be written, or a failed run meets a record that cannot be trusted.
@@ -137,11 +138,15 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             try:
                 with turn(folder):
-                    return _write_run(folder, record, files)
+                    kept = _write_run(folder, record, files)
             except FileNotFoundError:
                 if attempt == _ATTEMPTS - 1:
                     raise
-        raise AssertionError("unreachable")
+            else:
+                # Where there are no locks, another writer's scores may have come between our two files.
+                if kept.status != OK or _complete(folder) is not None:
+                    return kept
+        raise OSError(f"other processes keep changing {folder.name}")
 
     def _forget_unfingerprinted(self, spec: Mapping[str, Any]) -> None:
         """Remove the failure of this very run from before its split could be read; it has been put right."""
@@ -162,7 +167,7 @@ class Store:
             runs = self.path / RUNS
             runs.mkdir(parents=True, exist_ok=True)
             for folder in (self.path, runs):
-                probe = folder / f".probe.{os.getpid()}-{secrets.token_hex(4)}.tmp"  # as leftovers are called
+                probe = folder / temporary_name("probe")
                 try:
                     write_atomically(probe, bytes(8192))
                 finally:
@@ -207,12 +212,21 @@ class Store:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise StoreError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from error
     return [folder / name for name in names]
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link in a circle holds nothing
+            return False
+        raise
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -234,6 +248,15 @@ def _load(folder: Path) -> RunRecord | None:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
+def _complete(folder: Path) -> RunRecord | None:
+    """The ok record in a run's folder, if it can be trusted and the scores beside it are its own."""
+    with suppress(StoreError):
+        record = _load(folder)
+        if record is not None and record.status == OK and sha256_of(folder / SCORES) == record.scores_sha256:
+            return record
+    return None
+
+
 def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
     from harness.store.codec import dump_record
 
@@ -241,6 +264,10 @@ def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None
     if record.status == FAILED:
         existing = _load(folder)
         if existing is not None and existing.status == OK:
+            return existing
+    else:
+        existing = _complete(folder)
+        if existing is not None and existing.key == record.key:
             return existing
     for name, data in files.items():
         if data is not None:

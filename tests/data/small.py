@@ -1,15 +1,21 @@
-"""What the tests of harness.data share: one-colour images, dataset requests, protocols."""
+"""What the tests of harness.data share: one-colour images, dataset requests, protocols, a part's batches."""
 
 from __future__ import annotations
 
 import struct
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from harness.config import DatasetConfig, ProtocolConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.data.loader import Part, SplitSource
 
 HOSTILE_NAMES = ["01", "1_0", "1e3", "two words", "a,b=c", "[x]{y}", "it's", 'say "hi"', "größe", "瓶", "#&~$(z)", "-v"]
 
@@ -55,6 +61,11 @@ def protocol(**changes: object) -> ProtocolConfig:
 def as_stored(height: int, width: int) -> ProtocolConfig:
     """A protocol that changes nothing: batches are the file's pixels in [0, 1]."""
     return protocol(resize=(height, width), center_crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+
+
+def load_all(source: SplitSource, part: Part) -> list[torch.Tensor]:
+    """All batches of a part, in order."""
+    return [source.load_batch(part, number) for number in range(source.n_batches(part))]
 
 
 def grey_ramp(height: int = 6, width: int = 8) -> np.ndarray:

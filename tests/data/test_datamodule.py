@@ -8,7 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.errors import DataError
-from tests.data.small import HOSTILE_NAMES, protocol, request, save
+from tests.data.small import HOSTILE_NAMES, load_all, protocol, request, save
 from tests.drawing import draw_mvtec_category, draw_visa_category
 
 
@@ -42,7 +42,7 @@ def test_the_engines_batches_are_the_sources_bit_for_bit(tmp_path, layout):
     module, pre_processor = attached(source)
     for loader in (module.test_dataloader(), module.val_dataloader()):
         batches = processed(loader, pre_processor)
-        assert torch.equal(torch.cat([b.image for b in batches]), torch.cat(list(source.test_batches())))
+        assert torch.equal(torch.cat([b.image for b in batches]), torch.cat(load_all(source, "test")))
         masks = torch.cat([b.gt_mask for b in batches]).numpy()
         assert np.array_equal(masks.astype(np.uint8), load_masks(split, source.protocol))
         assert torch.cat([b.gt_label for b in batches]).int().tolist() == labels(split).tolist()
@@ -51,7 +51,7 @@ def test_the_engines_batches_are_the_sources_bit_for_bit(tmp_path, layout):
     train = processed(module.train_dataloader(), pre_processor)
     assert sorted(p for b in train for p in b.image_path) == [str(tmp_path / s.path) for s in split.train]
     images = {p: image for b in train for p, image in zip(b.image_path, b.image, strict=True)}
-    for sample, image in zip(split.train, torch.cat(list(source.train_batches())), strict=True):
+    for sample, image in zip(split.train, torch.cat(load_all(source, "train")), strict=True):
         assert torch.equal(images[str(tmp_path / sample.path)], image)
     assert module.num_workers == 0
     assert module.category == "c"

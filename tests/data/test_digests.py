@@ -1,6 +1,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from harness.data import digests
 from harness.data.digests import Digest, digest_files
 from harness.errors import DataError
+from harness.leftovers import temporary_name
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +78,19 @@ def test_the_cache_is_the_users_and_holds_what_was_asked_before_too(root, hashed
     digest_files(root, ["x/a.png", "x/b.png"])
     assert hashed == []
     assert {path.parts[len(cache.parts)] for path in cache_files(cache)} == {"vad-harness"}
+
+
+def test_what_killed_processes_left_in_the_cache_is_removed(root, cache):
+    digest_files(root, ["x/a.png"])
+    (kept,) = cache_files(cache)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    living = kept.with_name(temporary_name(kept.name))
+    dead = kept.with_name(living.name.replace(f"-{os.getpid()}-", f"-{gone.pid}-"))
+    for path in (living, dead):
+        path.touch()
+    digest_files(root, ["x/b.png"])
+    assert set(kept.parent.iterdir()) == {kept, living}
 
 
 def test_a_relative_root_and_an_absolute_one_share_the_cache(root, hashed, monkeypatch):

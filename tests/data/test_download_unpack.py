@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import lzma
 import os
+import resource
 import stat
 import struct
 import tarfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +238,64 @@ def test_a_name_that_comes_twice_in_a_zip(tmp_path):
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("f", b"2")
     refused(tmp_path / "x", "'f'", "twice")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("a/Scratch.png", "a/scratch.PNG"), ("A/f", "a/f"), ("stra\u00dfe", "STRASSE"), ("\u00e9", "e\u0301")],
+)
+@pytest.mark.parametrize("packer", [pack_tar, pack_zip])
+def test_names_that_are_one_name_on_another_disk(tmp_path, packer, first, second):
+    """There one image would silently replace the other, or the dataset have one more than on the next machine."""
+    archive = packer(tmp_path / "x", {first: b"1", second: b"2"})
+    refused(archive, repr(second), "twice, in another spelling")
+
+
+def test_folders_may_be_spelled_in_two_ways(tmp_path):
+    files = {"A/f": b"1", "a/g": b"2"}
+    run(pack_tar(tmp_path / "x", files), tmp_path / "into")
+    assert contents(tmp_path / "into") == files
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "é" * 128, "d/" + "n" * 300, "/".join(["d" * 200] * 6), "n" * 100_000])
+@pytest.mark.parametrize("packer", [pack_tar, pack_zip])
+def test_very_long_names(tmp_path, packer, name):
+    if packer is pack_zip and len(name.encode()) > 65_535:
+        return  # a .zip has no room for it
+    refused(packer(tmp_path / "x", {"good": b"1", name: b"2"}), repr(name)[:150], "longer than 255 bytes")
+
+
+def test_names_as_long_as_a_disk_takes(tmp_path):
+    files = {f"{'d' * 255}/{'n' * 255}": b"1"}
+    run(pack_tar(tmp_path / "x", files), tmp_path / "into")
+    assert contents(tmp_path / "into") == files
+
+
+def test_an_xz_file_that_demands_gigabytes(tmp_path):
+    """Its dictionary is declared to have 1.5 GiB; liblzma asks for them, and only what is used is ever there."""
+    data = pack_tar(tmp_path / "plain").read_bytes()
+    filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**16}]
+    content = bytearray(lzma.compress(data, filters=filters))
+    header = content[12 : 12 + 4 * (content[12] + 1)]
+    at = header.index(b"\x21\x01") + 2  # the filter's one property is the size of its dictionary
+    header[at] = 37
+    header[-4:] = zlib.crc32(header[:-4]).to_bytes(4, "little")
+    content[12 : 12 + len(header)] = header
+    (tmp_path / "x").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run(tmp_path / "x", tmp_path / "into")
+    assert contents(tmp_path / "into") == FILES
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024
+
+
+def test_memory_that_is_not_there_is_one_line(tmp_path, monkeypatch):
+    archive = pack_tar(tmp_path / "x", mode="w:xz")
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(lzma.LZMAFile, "read", no_memory)
+    refused(archive, "x: is damaged or cannot be read (MemoryError)", "")
 
 
 @pytest.mark.parametrize(

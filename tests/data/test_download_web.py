@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 
 import pytest
@@ -194,3 +195,107 @@ def test_an_unknown_host_is_not_asked_again_but_an_unreachable_name_server_is(mo
 )
 def test_content_range(value, expected):
     assert parse_content_range(value) == expected
+
+
+def raw(*parts: bytes, every: float, times: int = 10**6):
+    """Send the first part, then the others over and over."""
+
+    def behave(handler):
+        handler.connection.sendall(parts[0])
+        for _ in range(times):
+            if handler.served.release.wait(every):
+                return
+            try:
+                handler.connection.sendall(parts[1])
+            except OSError:
+                return
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    ("parts", "every"),
+    [
+        ((b"HTTP/1.1 200 OK\r\nX-Long: ", b"a"), 0.1),
+        ((b"HTTP/1.1 ", b"2"), 0.1),
+        ((b"", b"HTTP/1.1 100 Continue\r\n\r\n"), 0.01),
+        ((b"HTTP/1.1 302 Found\r\nLocation: ", b"/"), 0.1),
+        ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n5;", b"x"), 0.1),
+        ((b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Trailer: x\r\n"), 0.05),
+    ],
+    ids=["a header", "the status", "continue", "a redirect", "the size of a chunk", "trailers"],
+)
+def test_a_server_that_always_sends_a_little_and_never_the_whole_is_left(parts, every):
+    """Each byte comes in time, so that a socket's timeout never ends it."""
+    with serving(raw(*parts, every=every)) as served:
+        start = time.monotonic()
+        with pytest.raises(TransientError, match=r"not complete after 1\.5 s"):
+            fetch_all(served.url, timeout_s=0.5)
+        assert time.monotonic() - start < 15
+
+
+def test_redirects_that_each_take_their_time_end():
+    """Ten of them would be followed."""
+
+    def later(handler):
+        handler.served.release.wait(0.4)
+        fixed(302, {"Location": f"/{len(handler.served.asked)}"})(handler)
+
+    with serving(later) as served:
+        start = time.monotonic()
+        with pytest.raises(TransientError, match="not complete after"):
+            fetch_all(served.url, timeout_s=0.5)
+        assert time.monotonic() - start < 15
+
+
+def test_a_slow_body_that_does_come_is_waited_for():
+    def slow(handler):
+        handler.head(200, {"Content-Length": 8})
+        for _ in range(8):
+            handler.served.release.wait(0.3)
+            handler.body(b"x")
+
+    with serving(slow) as served:
+        assert fetch_all(served.url, timeout_s=0.5)[1] == b"x" * 8
+
+
+def test_no_thread_stays_behind():
+    before = threading.active_count()
+    for _ in range(3):
+        with serving(give(b"x" * 100)) as served:
+            fetch_all(served.url)
+    assert threading.active_count() <= before
+
+
+def test_a_handshake_that_is_drawn_out_ends():
+    """A server of TLS that announces a record of 16 KiB, and sends it byte by byte."""
+
+    def draw_out(listener):
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(4096)
+            try:
+                connection.sendall(b"\x16\x03\x03\x40\x00")
+                while not over.wait(0.1):
+                    connection.sendall(b"\x00")
+            except OSError:
+                pass
+
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=draw_out, args=(listener,))
+        thread.start()
+        start = time.monotonic()
+        try:
+            with pytest.raises(TransientError, match=r"not complete after|nothing came for"):
+                fetch_all(f"https://127.0.0.1:{listener.getsockname()[1]}/x", timeout_s=0.5)
+            assert time.monotonic() - start < 15
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307])
+def test_a_redirect_that_leads_nowhere_is_one_line(status):
+    with serving(fixed(status)) as served, pytest.raises(AddressError, match=f"answered {status}"):
+        fetch_all(served.url)

@@ -1,4 +1,7 @@
 import io
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.data.split import ANOMALOUS, NORMAL, Sample, Split
 from harness.errors import DataError
-from tests.data.small import HOSTILE_NAMES, as_stored, grey_ramp, protocol, request, save, save_header
+from tests.data.small import HOSTILE_NAMES, as_stored, grey_ramp, load_all, protocol, request, save, save_header
 from tests.drawing import draw_btad_category, draw_visa_category
 
 PROTOCOLS = {
@@ -40,9 +43,9 @@ def anomalibs(root, category, split, proto):
     return torch.cat([b.image for b in batches]), torch.cat([b.gt_mask for b in batches]).numpy()
 
 
-def ours(split, proto, workers=2):
-    source = SplitSource(split, proto, workers=workers)
-    return torch.cat(list(source.train_batches())), torch.cat(list(source.test_batches()))
+def ours(split, proto):
+    source = SplitSource(split, proto)
+    return torch.cat(load_all(source, "train")), torch.cat(load_all(source, "test"))
 
 
 @pytest.mark.parametrize("proto", PROTOCOLS.values(), ids=PROTOCOLS)
@@ -117,20 +120,17 @@ def test_other_layouts_and_images_that_are_not_square(tmp_path, layout):
         assert np.array_equal(mask, plain)
 
 
-def test_the_number_of_workers_changes_no_bit_and_passes_repeat(drawn_mvtec):
+def test_the_number_of_threads_changes_no_bit(drawn_mvtec):
     split = resolve_split(request(drawn_mvtec), "bottle")
-    first = ours(split, protocol(), workers=1)
-    for workers in (1, 2, 3, 4):
-        source = SplitSource(split, protocol(), workers=workers)
-        for _ in range(2):
-            assert torch.equal(torch.cat(list(source.train_batches())), first[0])
-            assert torch.equal(torch.cat(list(source.test_batches())), first[1])
-    threads = torch.get_num_threads()
+    before = torch.get_num_threads()
     try:
-        torch.set_num_threads(1)
-        assert torch.equal(ours(split, protocol())[1], first[1])
+        for proto in PROTOCOLS.values():
+            torch.set_num_threads(1)
+            alone = ours(split, proto)
+            torch.set_num_threads(3)
+            assert all(map(torch.equal, ours(split, proto), alone))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("proto", PROTOCOLS.values(), ids=PROTOCOLS)
@@ -141,22 +141,34 @@ def test_pixels_are_the_batches_before_normalisation(drawn_mvtec, proto):
     pixels = source.pixels(samples)
     assert (pixels.dtype, pixels.shape) == (np.uint8, (4, *proto.input_size, 3))
     std, mean = (torch.tensor(values)[:, None, None] for values in (proto.std, proto.mean))
-    plain = (torch.cat(list(source.test_batches()))[::3] * std + mean).permute(0, 2, 3, 1).numpy()
+    plain = (torch.cat(load_all(source, "test"))[::3] * std + mean).permute(0, 2, 3, 1).numpy()
     assert np.abs(pixels - plain.clip(0, 1) * 255).max() < 0.51
     assert source.pixels([]).shape == (0, *proto.input_size, 3)
 
 
 def test_batches_have_the_protocols_size_and_the_last_may_be_smaller(drawn_mvtec):
     split = resolve_split(request(drawn_mvtec), "bottle")
-    source = SplitSource(split, protocol(batch_size=5), workers=2)
+    source = SplitSource(split, protocol(batch_size=5))
     assert (source.n_train, source.n_test) == (12, 10)
-    assert [len(batch) for batch in source.train_batches()] == [5, 5, 2]
-    assert [len(batch) for batch in source.test_batches()] == [5, 5]
+    assert [len(batch) for batch in load_all(source, "train")] == [5, 5, 2]
+    assert [len(batch) for batch in load_all(source, "test")] == [5, 5]
+    assert all(batch.is_contiguous() for batch in load_all(source, "train"))
 
 
-def test_a_number_of_workers_that_is_none(drawn_mvtec):
-    with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
-        SplitSource(resolve_split(request(drawn_mvtec), "bottle"), protocol(), workers=0)
+def test_a_batch_that_is_not_there(drawn_mvtec):
+    source = SplitSource(resolve_split(request(drawn_mvtec), "bottle"), protocol(batch_size=5))
+    for part, number in (("train", -1), ("train", 3), ("test", 2)):
+        with pytest.raises(IndexError, match=rf"^{part} has {source.n_batches(part)} batches, so no batch {number}$"):
+            source.load_batch(part, number)
+
+
+def test_batches_can_be_loaded_from_several_threads_and_again(drawn_mvtec):
+    source = SplitSource(resolve_split(request(drawn_mvtec), "bottle"), protocol(batch_size=3))
+    expected = [*load_all(source, "train"), *load_all(source, "test")]
+    wanted = [(part, number) for part in ("train", "test") for number in range(source.n_batches(part))]
+    with ThreadPoolExecutor(4) as pool:
+        loaded = list(pool.map(lambda one: source.load_batch(*one), wanted))
+    assert all(torch.equal(batch, other) for batch, other in zip(loaded, expected, strict=True))
 
 
 def test_labels_are_in_the_splits_order(drawn_mvtec):
@@ -170,8 +182,7 @@ def one(tmp_path, write, proto=None):
     path = write(tmp_path / "c/train/good/odd")
     split = Split("d", "c", tmp_path, (Sample(str(path.relative_to(tmp_path)), 0, "good"),), (), has_masks=False)
     height, width = (proto or as_stored(6, 8)).input_size
-    (batch,) = SplitSource(split, proto or as_stored(height, width), workers=1).train_batches()
-    return batch[0].permute(1, 2, 0).numpy()
+    return SplitSource(split, proto or as_stored(height, width)).load_batch("train", 0)[0].permute(1, 2, 0).numpy()
 
 
 def written(image, suffix, **options):
@@ -302,25 +313,23 @@ def test_a_bad_image_is_an_error_that_names_it_relative_to_the_root(drawn_mvtec,
     name = {"train": "train/good/005.png", "test": "test/blot/003.png"}[part]
     content = (drawn_mvtec / "bottle" / name).read_bytes()
     split = bottle_with(drawn_mvtec, name, damage(content))
-    source = SplitSource(split, protocol(batch_size=2), workers=3)
-    batches = {"train": source.train_batches, "test": source.test_batches}[part]()
-    good = []
+    source = SplitSource(split, protocol(batch_size=2))
+    numbers = set(range(source.n_batches(part))) - {bad := {"train": 2, "test": 1}[part]}
+    assert all(len(source.load_batch(part, number)) == 2 for number in numbers), "only its own batch has the error"
     with pytest.raises(DataError) as caught:
-        good.extend(batches)
+        source.load_batch(part, bad)
     assert str(caught.value).startswith(f"bottle/{name}: cannot be decoded (")
     assert reason in str(caught.value)
     assert str(caught.value).endswith("; replace or remove it")
     assert str(drawn_mvtec) not in str(caught.value)
-    assert len(good) == {"train": 2, "test": 1}[part], "the error comes at the image's turn"
 
 
-def test_of_two_bad_images_the_first_is_named_whatever_the_workers(drawn_mvtec):
+def test_of_two_bad_images_the_first_is_named(drawn_mvtec):
     split = resolve_split(request(drawn_mvtec), "bottle")
-    for i in (4, 5, 6):
+    for i in (5, 6, 4):
         (drawn_mvtec / f"bottle/train/good/{i:03d}.png").write_bytes(b"")
-    for workers in (1, 2, 4):
-        with pytest.raises(DataError, match=r"^bottle/train/good/004\.png"):
-            list(SplitSource(split, protocol(), workers=workers).train_batches())
+    with pytest.raises(DataError, match=r"^bottle/train/good/004\.png"):
+        SplitSource(split, protocol()).load_batch("train", 1)
 
 
 def test_a_missing_image_and_one_that_became_a_folder(drawn_mvtec):
@@ -328,21 +337,22 @@ def test_a_missing_image_and_one_that_became_a_folder(drawn_mvtec):
     path = drawn_mvtec / "bottle/train/good/003.png"
     path.unlink()
     with pytest.raises(DataError, match=r"^bottle/train/good/003\.png: no such file"):
-        list(SplitSource(split, protocol()).train_batches())
+        SplitSource(split, protocol()).load_batch("train", 0)
     path.mkdir()
     with pytest.raises(DataError, match=r"^bottle/train/good/003\.png: cannot be decoded \(Is a directory\)"):
-        list(SplitSource(split, protocol()).train_batches())
+        SplitSource(split, protocol()).load_batch("train", 0)
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_absurdly_large_image_is_refused_before_it_is_decoded(drawn_mvtec, monkeypatch):
-    from harness.data import loader
+    from harness.data import decode
 
     split = resolve_split(request(drawn_mvtec), "bottle")
     save_header(drawn_mvtec / "bottle/train/good/000.png", 12_000, 12_000)
-    monkeypatch.setattr(loader, "read_image", lambda *_, **__: pytest.fail("decoded"))
+    monkeypatch.setattr(decode, "decode_plain", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"^bottle/train/good/000\.png: larger than 89 megapixels"):
-        list(SplitSource(split, protocol()).train_batches())
+        SplitSource(split, protocol()).load_batch("train", 0)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])
@@ -378,6 +388,29 @@ def test_any_grey_above_zero_is_defective_and_very_dark_blue_is_not(tmp_path):
         assert np.array_equal(load_masks(split, as_stored(6, 8))[0], expected)
 
 
+def test_threads_that_load_masks_compute_alone_and_the_callers_number_stays(drawn_mvtec, monkeypatch):
+    from harness.data import loader
+
+    split = resolve_split(request(drawn_mvtec), "bottle")
+    seen = []
+    shrink_mask = loader.shrink_mask
+    monkeypatch.setattr(
+        loader, "shrink_mask", lambda *given: (seen.append(torch.get_num_threads()), shrink_mask(*given))[1]
+    )
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        load_masks(split, protocol())
+        assert torch.get_num_threads() == 3
+        save(drawn_mvtec / split.test[0].mask).write_bytes(b"")
+        with pytest.raises(DataError):
+            load_masks(split, protocol())
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_masks_of_a_split_without_masks(drawn_mvtec):
     import shutil
 
@@ -388,11 +421,10 @@ def test_masks_of_a_split_without_masks(drawn_mvtec):
     assert len(ours(split, protocol())[1]) == 10
 
 
-def test_an_abandoned_pass_leaves_no_thread_behind(drawn_mvtec):
-    import threading
-
-    before = threading.active_count()
-    batches = SplitSource(resolve_split(request(drawn_mvtec), "bottle"), protocol(), workers=4).train_batches()
-    next(batches)
-    batches.close()
-    assert threading.active_count() == before
+def test_it_is_imported_without_what_takes_seconds(project):
+    code = (
+        "import sys, harness.data.loader;"
+        "print(sorted({'torchvision', 'anomalib', 'lightning', 'timm', 'pandas', 'cv2'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

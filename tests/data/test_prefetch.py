@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -75,3 +78,25 @@ def test_closing_early_leaves_no_thread_behind():
 
 def test_no_items_no_results():
     assert list(ordered_map(lambda i: i, [], workers=2, ahead=3)) == []
+
+
+def test_an_interruption_ends_it(project):
+    code = (
+        "import itertools, time; from harness.data.prefetch import ordered_map\n"
+        "for i in ordered_map(lambda i: time.sleep(0.01) or i, itertools.count(), workers=2, ahead=3):\n"
+        "    print(i, flush=True)"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert errors.endswith("KeyboardInterrupt\n")
+
+
+def test_the_interpreter_ends_with_results_not_taken(project):
+    code = (
+        "from harness.data.prefetch import ordered_map;"
+        "results = ordered_map(str, range(99), workers=2, ahead=3); next(results)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=project, timeout=30).returncode == 0

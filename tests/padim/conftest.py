@@ -20,12 +20,19 @@ def single_thread():
 @pytest.fixture
 def networks_once(monkeypatch):
     """The engines load each network once for all tests; it keeps nothing of the images that it sees."""
-    for engine in ("streaming", "reference"):
-        monkeypatch.setattr(f"harness.padim.{engine}.load_network", load_once)
+    monkeypatch.setattr("harness.padim.streaming.load_timm", timm_once)
+    monkeypatch.setattr("harness.padim.reference.load_network", load_once)
 
 
 @functools.cache
 def load_once(backbone, weights):
-    from harness.padim.backbone import load_network
+    from harness.padim.backbone import in_extractor
 
-    return load_network(backbone, weights)
+    return in_extractor(timm_once(backbone, weights), backbone)
+
+
+@functools.cache
+def timm_once(backbone, weights):
+    from harness.padim.backbone import load_timm
+
+    return load_timm(backbone, weights)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -54,20 +54,19 @@ PROTOCOL = ProtocolConfig(
 
 
 class TensorSource:
-    """Batches that are there already; it counts how often each part is read."""
+    """Batches that are there already; it counts how often each is read."""
 
     def __init__(self, train: list[torch.Tensor], test: list[torch.Tensor]) -> None:
         self.train, self.test = train, test
         self.n_train, self.n_test = sum(map(len, train)), sum(map(len, test))
-        self.passes = {"train": 0, "test": 0}
+        self.reads: Counter[tuple[str, int]] = Counter()
 
-    def train_batches(self) -> Iterator[torch.Tensor]:
-        self.passes["train"] += 1
-        return iter([batch.clone() for batch in self.train])
+    def n_batches(self, part: str) -> int:
+        return len(getattr(self, part))
 
-    def test_batches(self) -> Iterator[torch.Tensor]:
-        self.passes["test"] += 1
-        return iter([batch.clone() for batch in self.test])
+    def load_batch(self, part: str, number: int) -> torch.Tensor:
+        self.reads[part, number] += 1
+        return getattr(self, part)[number].clone()
 
 
 def random_source(n_train: int = 23, n_test: int = 7, size: tuple[int, int] = (64, 64), batch: int = 5) -> TensorSource:
@@ -96,11 +95,20 @@ class FolderSource:
         self.test_paths = sorted((root / category / "test").glob("*/*.png"), key=str)
         self.n_train, self.n_test = len(self.train_paths), len(self.test_paths)
 
-    def train_batches(self) -> Iterator[torch.Tensor]:
-        return self._batches(self.train_paths)
+    def n_batches(self, part: str) -> int:
+        return -(-len(self._paths(part)) // self.protocol.batch_size)
 
-    def test_batches(self) -> Iterator[torch.Tensor]:
-        return self._batches(self.test_paths)
+    def load_batch(self, part: str, number: int) -> torch.Tensor:
+        size = self.protocol.batch_size
+        images = []
+        for path in self._paths(part)[number * size : (number + 1) * size]:
+            with Image.open(path) as image:
+                pixels = np.array(image.convert("RGB"), np.float32) / 255
+            images.append(self.resize(torch.from_numpy(pixels).permute(2, 0, 1)))
+        return self.transform(torch.stack(images))
+
+    def _paths(self, part: str) -> list[Path]:
+        return self.train_paths if part == "train" else self.test_paths
 
     def labels(self) -> np.ndarray:
         return np.array([path.parent.name != "good" for path in self.test_paths])
@@ -134,13 +142,3 @@ class FolderSource:
             num_workers=0,
             val_split_mode="same_as_test",
         )
-
-    def _batches(self, paths: list[Path]) -> Iterator[torch.Tensor]:
-        size = self.protocol.batch_size
-        for start in range(0, len(paths), size):
-            images = []
-            for path in paths[start : start + size]:
-                with Image.open(path) as image:
-                    pixels = np.array(image.convert("RGB"), np.float32) / 255
-                images.append(self.resize(torch.from_numpy(pixels).permute(2, 0, 1)))
-            yield self.transform(torch.stack(images))

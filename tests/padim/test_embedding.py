@@ -8,7 +8,7 @@ import torch
 
 from harness.errors import DataError
 from harness.padim.backbone import load_network, resolve_weights
-from harness.padim.embedding import FeatureReader, Selection, nearest_rows
+from harness.padim.embedding import Channels, FeatureReader, Grid, nearest_rows
 from harness.padim.isolation import preserved_random_state
 from tests.padim.sources import LITE0, RESNET18
 
@@ -34,27 +34,66 @@ def anomalibs_own(network):
     return embed
 
 
+def embed(reader: FeatureReader, images: torch.Tensor) -> tuple[tuple[int, int], torch.Tensor]:
+    """The grid, and what every location reads, put side by side: (L, D, B)."""
+    layers, grids = reader(images, "test images")
+    grid = Grid.of(grids)
+    return grid.shape, torch.cat([layer[rows] for layer, rows in zip(layers, grid.rows, strict=True)], dim=1)
+
+
+def assert_anomalibs(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    # The memory format moves the rounding of a convolution.
+    assert torch.allclose(ours, theirs.flatten(2).permute(2, 1, 0), rtol=1e-4, atol=1e-5 * theirs.abs().max())
+
+
 @pytest.mark.parametrize("size", [(64, 64), (224, 224), (100, 84), (33, 250), (225, 225), (32, 32)])
 @pytest.mark.parametrize("n_features", [448, 100, 3])
 def test_embeddings_are_anomalibs(network, anomalibs_own, size, n_features):
     rng = np.random.default_rng(n_features)
     indices = rng.permutation(448)[:n_features]
     images = torch.randn(2, 3, *size)
-    reader = FeatureReader(network)
-    layers = reader.read(images, "test")
-    ours = Selection(indices, reader.channels)(layers, reader.rows)
-    expected = anomalibs_own(indices, images)
-    assert reader.grid == tuple(expected.shape[-2:])
-    assert torch.equal(ours, expected.flatten(2).permute(2, 1, 0))
+    channels = Channels.of(indices, RESNET18.channels)
+    shape, ours = embed(FeatureReader(network.feature_extractor, RESNET18.layers, channels), images)
+    expected = anomalibs_own(np.sort(indices), images)
+    assert shape == tuple(expected.shape[-2:])
+    assert channels.n_features == n_features
+    assert_anomalibs(ours, expected)
 
 
 @pytest.mark.parametrize("kept", [[5], [63, 0], [64, 191], [447, 300, 192], [10, 70, 200]])
 def test_layers_of_which_nothing_is_kept(network, anomalibs_own, kept):
     images = torch.randn(1, 3, 48, 48)
-    reader = FeatureReader(network)
-    ours = Selection(np.array(kept), reader.channels)(reader.read(images, "test"), reader.rows)
-    expected = anomalibs_own(np.array(kept), images)
-    assert torch.equal(ours, expected.flatten(2).permute(2, 1, 0))
+    channels = Channels.of(np.array(kept), RESNET18.channels)
+    _, ours = embed(FeatureReader(network.feature_extractor, RESNET18.layers, channels), images)
+    assert_anomalibs(ours, anomalibs_own(np.sort(kept), images))
+
+
+def test_channels_by_layer():
+    channels = Channels.of(np.array([9, 0, 64, 447, 3]), RESNET18.channels)
+    assert [kept.tolist() for kept in channels.by_layer] == [[0, 3, 9], [0], [255]]
+    assert channels.counts == (3, 1, 1)
+    more = Channels.of(np.array([447, 446, 64, 9, 5, 3, 0]), RESNET18.channels)
+    assert [places.tolist() for places in channels.within(more)] == [[0, 1, 3], [0], [1]]
+
+
+@pytest.mark.parametrize("grids", [[(56, 56), (28, 28), (14, 14)], [(57, 57), (29, 29), (15, 15)], [(7, 3), (4, 5)]])
+def test_pairs_of_cells_are_those_that_locations_read(grids):
+    grid = Grid.of(grids)
+    assert grid.n_locations == grids[0][0] * grids[0][1]
+    assert len(grid.pairs) == len(grids) * (len(grids) + 1) // 2
+    for pair in grid.pairs:
+        assert torch.equal(pair.first_cells[pair.rows], grid.rows[pair.first])
+        assert torch.equal(pair.second_cells[pair.rows], grid.rows[pair.second])
+        together = set(zip(pair.first_cells.tolist(), pair.second_cells.tolist(), strict=True))
+        assert len(together) == len(pair.first_cells), "no pair is there twice"
+    assert [len(pair.first_cells) for pair in Grid.of([(56, 56), (28, 28), (14, 14)]).pairs] == [
+        3136,
+        3136,
+        3136,
+        784,
+        784,
+        196,
+    ]
 
 
 @pytest.mark.parametrize("grids", [[(56, 56), (28, 28)], [(57, 57), (29, 29), (15, 15)], [(7, 30), (4, 15), (3, 1)]])
@@ -70,27 +109,25 @@ def test_the_same_for_an_efficientnet():
 
     network = load_network(LITE0, resolve_weights(LITE0))
     model = PadimModel(LITE0.architecture, list(LITE0.layers), pre_trained=False, n_features=100)
+    model.idx = model.idx.sort().values
     images = torch.randn(2, 3, 96, 96)
-    reader = FeatureReader(network)
-    ours = Selection(model.idx.numpy(), reader.channels)(reader.read(images, "test"), reader.rows)
-    assert torch.equal(ours, model.generate_embedding(network(images)).flatten(2).permute(2, 1, 0))
+    channels = Channels.of(model.idx.numpy(), LITE0.channels)
+    _, ours = embed(FeatureReader(network.feature_extractor, LITE0.layers, channels), images)
+    assert_anomalibs(ours, model.generate_embedding(network(images)))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_features_that_are_not_finite_are_located(value):
-    class Broken(torch.nn.Module):
-        out_dims = (2, 3)
+    def broken(images: torch.Tensor) -> list[torch.Tensor]:
+        layers = [torch.zeros(len(images), 2, 8, 8), torch.zeros(len(images), 3, 4, 4)]
+        if bool((images == 1).any()):
+            layers[1][1, 2, 3, 0] = value
+        return layers
 
-        def forward(self, images):
-            features = {"layer1": torch.zeros(len(images), 2, 8, 8), "layer2": torch.zeros(len(images), 3, 4, 4)}
-            if bool((images == 1).any()):
-                features["layer2"][1, 2, 3, 0] = value
-            return features
-
-    reader = FeatureReader(Broken())
-    reader.read(torch.zeros(4, 3, 32, 32), "training")
+    reader = FeatureReader(broken, ["layer1", "layer2"], Channels.of(np.arange(5), (2, 3)))
+    reader(torch.zeros(4, 3, 32, 32), "training images 1 to 4")
     with pytest.raises(DataError) as caught:
-        reader.read(torch.ones(3, 3, 32, 32), "training")
+        reader(torch.ones(3, 3, 32, 32), "training images 5 to 7")
     line = str(caught.value)
     assert f"gives {value} in layer2 of training images 5 to 7" in line
     assert "row 3, column 0, channel 2 of image 2 among them" in line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 
 from harness.errors import DataError
-from harness.padim.gaussian import Gaussian, Moments
+from harness.padim.embedding import Channels, Grid
+from harness.padim.gaussian import Fitted, Moments, Statistics, check_trust
 from harness.padim.scoring import mahalanobis
 from harness.padim.workers import Workers
 
@@ -19,20 +21,52 @@ FIRST_BATCH = 16
 L = 6
 
 
+@dataclass(frozen=True)
+class Gaussian:
+    """All locations' at once, for looking at; the engine takes a chunk at a time."""
+
+    mean: torch.Tensor
+    factor: torch.Tensor
+    fitted: Fitted
+
+
+def plain(n_features: int) -> tuple[Grid, Channels]:
+    """One layer of L locations, of which all channels are kept."""
+    return Grid.of([(2, L // 2)]), Channels.of(np.arange(n_features), [n_features])
+
+
+def moments_of(train: np.ndarray, batches: tuple[int, ...] | None = None) -> Moments:
+    n_images, n_features = train.shape[1:]
+    ends = [0, *(batches or range(FIRST_BATCH, n_images, FIRST_BATCH)), n_images]
+    moments = Moments(*plain(n_features))
+    with Workers("cpu", 2) as workers:
+        for start, end in pairwise(ends):
+            moments.update([torch.from_numpy(train[:, start:end].transpose(0, 2, 1).copy())], workers)
+    return moments
+
+
+def gaussian_of(statistics: Statistics, epsilon: float = EPSILON) -> Gaussian:
+    with Workers("cpu", 2) as workers:
+        fitted = statistics.fitted(statistics.channels, epsilon, workers)
+    everywhere = slice(0, L)
+    factor, trust = fitted.factor(everywhere)
+    check_trust(trust.numpy(), epsilon, statistics.grid.shape)
+    return Gaussian(fitted.mean(everywhere), factor, fitted)
+
+
 def fit(train: np.ndarray, *, batches: tuple[int, ...] | None = None, epsilon: float = EPSILON) -> Gaussian:
     """Fit (L, N, D), in batches that end where `batches` says, all as large as the first without it."""
-    n_locations, n_images, n_features = train.shape
-    ends = [0, *(batches or range(FIRST_BATCH, n_images, FIRST_BATCH)), n_images]
-    moments = Moments(n_locations, n_features)
-    for start, end in pairwise(ends):
-        moments.update(torch.from_numpy(train[:, start:end].transpose(0, 2, 1).copy()))
-    with Workers("cpu") as workers:
-        return moments.gaussian(epsilon, (2, n_locations // 2), workers)
+    return gaussian_of(moments_of(train, batches).statistics(), epsilon)
 
 
 def distances(gaussian: Gaussian, test: np.ndarray) -> np.ndarray:
-    with Workers("cpu") as workers:
-        return mahalanobis(torch.from_numpy(test).mT.contiguous(), gaussian, workers).T.numpy()
+    channels = gaussian.fitted.channels
+    with Workers("cpu", 2) as workers:
+        return mahalanobis([torch.from_numpy(test).mT.contiguous()], channels, gaussian.fitted, workers)[0].T.numpy()
+
+
+def inverse_of(gaussian: Gaussian) -> torch.Tensor:
+    return torch.cholesky_inverse(gaussian.factor, upper=True)
 
 
 class Oracle:
@@ -177,15 +211,16 @@ def test_the_same_batches_give_the_same_bits():
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_make_no_difference(threads):
-    train = correlated(50)(45)
-    expected = fit(train).factor
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert torch.equal(fit(train).factor, expected)
-    finally:
-        torch.set_num_threads(before)
+def test_threads_make_no_difference(threads, monkeypatch):
+    monkeypatch.setattr("harness.padim.workers.CHUNK_BYTES", 4 * 50 * 50)
+    train, (grid, channels) = correlated(50)(45), plain(50)
+    factors = []
+    for n_threads in (1, threads):
+        moments = Moments(grid, channels)
+        with Workers("cpu", n_threads) as workers:
+            moments.update([torch.from_numpy(train).mT.contiguous()], workers)
+            factors.append(moments.statistics().fitted(channels, EPSILON, workers).factor(slice(0, L))[0])
+    assert torch.equal(*factors)
 
 
 @pytest.mark.parametrize("n_features", [256, 550])
@@ -195,8 +230,7 @@ def test_sizes_at_which_anomalibs_inverse_breaks(n_features):
     test = (2 * rng.normal(size=(L, 4, n_features))).astype(np.float32)
     assert_within_bound(train, test)
     gaussian, oracle = fit(train), Oracle(train)
-    with Workers("cpu") as workers:
-        inverse = gaussian.inverse_covariance(workers).double().numpy()
+    inverse = inverse_of(gaussian).double().numpy()
     assert np.abs(inverse @ oracle.covariance - np.eye(n_features)).max() < 2e-3
     assert np.allclose(inverse, inverse.transpose(0, 2, 1), rtol=1e-4, atol=1e-4)
 
@@ -208,8 +242,7 @@ def test_anomalibs_own_gaussian():
     theirs = MultiVariateGaussian()
     theirs.fit(torch.from_numpy(train.transpose(1, 2, 0)[..., None].copy()))
     ours = fit(train)
-    with Workers("cpu") as workers:
-        inverse = ours.inverse_covariance(workers)
+    inverse = inverse_of(ours)
     assert torch.allclose(ours.mean.T, theirs.mean, atol=1e-6)
     assert torch.allclose(inverse, theirs.inv_covariance, rtol=1e-3, atol=2e-4 * theirs.inv_covariance.abs().max())
 
@@ -231,11 +264,12 @@ def test_without_epsilon_a_constant_channel_is_refused():
 
 @pytest.mark.parametrize("n_images", [0, 1])
 def test_too_few_images(n_images):
-    moments = Moments(L, 4)
+    moments = Moments(*plain(4))
     if n_images:
-        moments.update(torch.ones(L, 4, 1))
-    with Workers("cpu") as workers, pytest.raises(DataError, match=f"at least 2 training images.* here is {n_images}"):
-        moments.gaussian(EPSILON, (2, 3), workers)
+        with Workers("cpu", 1) as workers:
+            moments.update([torch.ones(L, 4, 1)], workers)
+    with pytest.raises(DataError, match=f"at least 2 training images.* here is {n_images}"):
+        moments.statistics()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
@@ -248,9 +282,51 @@ def test_what_overflows_is_refused(value):
 
 def test_a_failed_factorisation_is_not_taken_for_a_good_one():
     """A negative pivot stays on the diagonal as it is, and its square looks fine."""
-    train = np.zeros((L, 3, 2), np.float32)
-    moments = Moments(L, 2)
-    moments.update(torch.from_numpy(train).mT.contiguous())
-    moments._products[2] = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
-    with Workers("cpu") as workers, pytest.raises(DataError, match="row 0, column 2"):
-        moments.gaussian(EPSILON, (2, 3), workers)
+    statistics = moments_of(np.zeros((L, 3, 2), np.float32)).statistics()
+    products = statistics.products[0].clone()
+    products[2] = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
+    with pytest.raises(DataError, match="row 0, column 2"):
+        gaussian_of(replace(statistics, products=(products,)))
+
+
+GRIDS = ([(8, 8), (4, 4), (2, 2)], [(7, 9), (4, 5), (2, 3)], [(5, 5), (5, 5)], [(9, 3), (2, 2)])
+
+
+@pytest.mark.parametrize("grids", GRIDS, ids=str)
+@pytest.mark.parametrize("n_kept", [1, 7, 30])
+def test_layers_of_several_sizes_are_as_if_repeated(grids, n_kept):
+    """The blocks by pairs of cells hold the covariance of embeddings that nearest upsampling repeats."""
+    rng = np.random.default_rng(n_kept)
+    sizes = [10 * (number + 1) for number in range(len(grids))]
+    features = [
+        rng.normal(size=(height * width, size, 40)).astype(np.float32)
+        + rng.normal(size=(1, size, 1)).astype(np.float32)
+        for (height, width), size in zip(grids, sizes, strict=True)
+    ]
+    rows = [
+        torch.nn.functional.interpolate(
+            torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width), size=grids[0]
+        )
+        .long()
+        .flatten()
+        .numpy()
+        for height, width in grids
+    ]
+    embeddings = np.concatenate([layer[own] for layer, own in zip(features, rows, strict=True)], axis=1)
+    everything = Channels.of(np.arange(sum(sizes)), sizes)
+    kept = rng.permutation(sum(sizes))[:n_kept]
+    channels = Channels.of(kept, sizes)
+    grid = Grid.of(grids)
+    moments = Moments(grid, everything)
+    with Workers("cpu", 2) as workers:
+        for start in (0, 16, 32):
+            moments.update([torch.from_numpy(layer[:, :, start : start + 16].copy()) for layer in features], workers)
+        fitted = moments.statistics().fitted(channels, EPSILON, workers)
+        ours, trust = mahalanobis([torch.from_numpy(3 * layer) for layer in features], everything, fitted, workers)
+    own = embeddings[:, np.sort(kept)].transpose(0, 2, 1).astype(np.float64)
+    oracle = Oracle(own.astype(np.float32))
+    factor = fitted.factor(slice(0, grid.n_locations))[0].double()
+    assert np.abs((factor.mT @ factor).numpy() - oracle.covariance).max() < 1e-5
+    assert np.allclose(fitted.mean(slice(0, grid.n_locations)).numpy(), oracle.mean, atol=1e-6)
+    assert np.allclose(ours.T.numpy(), oracle.distances(3 * own.astype(np.float32)), rtol=1e-4)
+    assert trust.shape == (grid.n_locations,)

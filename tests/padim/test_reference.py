@@ -15,6 +15,7 @@ from harness.errors import RequestError
 from harness.monitor import Monitor
 from harness.padim.backbone import resolve_weights
 from harness.padim.engine import Variant
+from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
@@ -26,14 +27,18 @@ OWN_METRICS = {f"{level}_{name}" for level in ("image", "pixel") for name in ("A
 
 
 def run(engine, source, variants, *, backbone=RESNET18, protocol=PROTOCOL, monitor=None):
-    return engine(
-        source,
-        backbone=backbone,
-        weights=resolve_weights(backbone),
-        protocol=protocol,
-        variants=variants,
-        device="cpu",
-        monitor=monitor or Monitor(),
+    task = Task(backbone, protocol, source.n_train, source.n_test, None, "cpu", 2, 2)
+    return tuple(
+        engine(
+            source,
+            backbone=backbone,
+            weights=resolve_weights(backbone),
+            protocol=protocol,
+            variants=variants,
+            device="cpu",
+            monitor=monitor or Monitor(),
+            plan=plan_pass(task, [variant.n_features for variant in variants], 2**40),
+        )
     )
 
 

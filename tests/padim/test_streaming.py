@@ -11,13 +11,16 @@ import torch
 from harness.errors import DataError
 from harness.monitor import Monitor
 from harness.padim.backbone import resolve_weights
-from harness.padim.embedding import FeatureReader
+from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
+from harness.padim.fusing import quickened
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.model import to_anomalib
-from harness.padim.streaming import fit_variants, run_streaming
-from harness.padim.workers import Workers
-from tests.padim.conftest import load_once
+from harness.padim.plan import Plan, Task, plan_pass
+from harness.padim.stream import FeatureStream
+from harness.padim.streaming import fit, run_streaming
+from harness.padim.workers import Workers, one_thread_each
+from tests.padim.conftest import load_once, timm_once
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source
 
 pytestmark = pytest.mark.usefixtures("networks_once")
@@ -25,15 +28,23 @@ pytestmark = pytest.mark.usefixtures("networks_once")
 VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"), Variant(0, 100, "anomalib_v2"))
 
 
-def run(source, variants=VARIANTS[:1], *, backbone=RESNET18, protocol=PROTOCOL, monitor=None):
-    return run_streaming(
-        source,
-        backbone=backbone,
-        weights=resolve_weights(backbone),
-        protocol=protocol,
-        variants=variants,
-        device="cpu",
-        monitor=monitor or Monitor(),
+def plan_for(source, backbone=RESNET18, protocol=PROTOCOL, variants=VARIANTS, **changes) -> Plan:
+    task = Task(backbone, protocol, source.n_train, source.n_test, None, "cpu", 2, 2)
+    return replace(plan_pass(task, [variant.n_features for variant in variants], 2**40), **changes)
+
+
+def run(source, variants=VARIANTS[:1], *, backbone=RESNET18, protocol=PROTOCOL, monitor=None, **changes):
+    return tuple(
+        run_streaming(
+            source,
+            backbone=backbone,
+            weights=resolve_weights(backbone),
+            protocol=protocol,
+            variants=variants,
+            device="cpu",
+            monitor=monitor or Monitor(),
+            plan=plan_for(source, backbone, protocol, variants, **changes),
+        )
     )
 
 
@@ -90,11 +101,11 @@ def test_maps_of_another_network(source):
 def test_each_image_is_read_once_for_all_variants():
     source = random_source(n_train=6, n_test=2)
     run(source, VARIANTS)
-    assert source.passes == {"train": 1, "test": 1}
+    assert source.reads == {("train", 0): 1, ("train", 1): 1, ("test", 0): 1}
 
 
 def test_a_variant_alone_and_beside_others_gives_the_same_bits(source):
-    together = run(source, VARIANTS)
+    together = run(source, VARIANTS, groups=((0,), (1,), (2,)))
     for variant, scores in zip(VARIANTS, together, strict=True):
         (alone,) = run(source, (variant,))
         assert np.array_equal(alone.anomaly_maps, scores.anomaly_maps)
@@ -102,15 +113,23 @@ def test_a_variant_alone_and_beside_others_gives_the_same_bits(source):
         assert alone.indices_sha256 == scores.indices_sha256
 
 
-def test_threads_change_only_the_rounding(source):
-    (expected,) = run(source)
-    torch.set_num_threads(2)
+@pytest.mark.parametrize("groups", [((0, 1, 2),), ((0, 2), (1,))])
+def test_shared_moments_change_only_the_rounding(source, groups):
+    apart = run(source, VARIANTS, groups=((0,), (1,), (2,)))
+    for one, other in zip(apart, run(source, VARIANTS, groups=groups), strict=True):
+        assert np.allclose(one.anomaly_maps, other.anomaly_maps, rtol=1e-6)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_no_bit(source, threads):
+    (expected,) = run(source, workers=1)
+    torch.set_num_threads(threads)
     try:
-        (scores,) = run(source)
-        assert torch.get_num_threads() == 2
+        (scores,) = run(source, workers=threads)
+        assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(1)
-    assert np.allclose(scores.anomaly_maps, expected.anomaly_maps, rtol=1e-5)
+    assert np.array_equal(scores.anomaly_maps, expected.anomaly_maps)
 
 
 def test_batches_change_only_the_rounding(source):
@@ -118,6 +137,13 @@ def test_batches_change_only_the_rounding(source):
     other = TensorSource(list(torch.cat(source.train).split(4)), list(torch.cat(source.test).split(1)))
     (scores,) = run(other)
     assert np.allclose(scores.anomaly_maps, expected.anomaly_maps, rtol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [{"test_batches_at_once": 1}, {"images_at_once": 5}, {"decoded_ahead": 1}])
+def test_a_plan_that_saves_memory_changes_only_the_rounding(source, changes):
+    expected = run(source, VARIANTS)
+    for one, other in zip(expected, run(source, VARIANTS, **changes), strict=True):
+        assert np.allclose(one.anomaly_maps, other.anomaly_maps, rtol=1e-5)
 
 
 def test_epsilon_and_blur_are_the_protocols(source):
@@ -147,9 +173,9 @@ def test_the_stages_and_their_progress():
     watcher = Watcher()
     monitor = Monitor(watcher)
     run(random_source(n_train=6, n_test=3, batch=4), monitor=monitor)
-    assert watcher.stages == [("load", None), ("fit", 6), ("factor", None), ("score", 3)]
-    assert watcher.done == {"load": 0, "fit": 6, "factor": 0, "score": 3}
-    assert set(monitor.seconds) == {"load", "fit", "factor", "score"}
+    assert watcher.stages == [("load", None), ("fit", 6), ("test", 3), ("score", None)]
+    assert watcher.done == {"load": 0, "fit": 6, "test": 3, "score": 0}
+    assert set(monitor.seconds) == {"load", "fit", "test", "score"}
 
 
 def test_nothing_global_changes(source):
@@ -197,6 +223,17 @@ def test_a_source_that_says_another_number():
         run(source)
 
 
+def fitted_model(source, indices, backbone, epsilon, blur_sigma):
+    network = timm_once(backbone, resolve_weights(backbone))
+    channels = Channels.of(indices, backbone.channels)
+    stream = FeatureStream(source, batch_size=5, device="cpu", workers=2, decoded_ahead=2)
+    with one_thread_each(), Workers("cpu", 2) as workers, stream:
+        stream.begin(FeatureReader(quickened(network), backbone.layers, channels))
+        (statistics,) = fit(stream, channels, [channels], 64, workers=workers, device="cpu", advance=lambda _: None)
+        fitted = statistics.fitted(channels, epsilon, workers)
+        return to_anomalib(fitted, indices, network, backbone, blur_sigma=blur_sigma, workers=workers)
+
+
 @pytest.mark.parametrize("blur_sigma", [4, 2, 0])
 @pytest.mark.parametrize("backbone", [RESNET18, LITE0], ids=lambda backbone: backbone.name)
 def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
@@ -205,18 +242,7 @@ def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
     (scores,) = run(source, (variant,), backbone=backbone, protocol=protocol)
     torch.manual_seed(4)
     before = torch.get_rng_state()
-    with Workers("cpu") as workers:
-        reader = FeatureReader(load_once(backbone, resolve_weights(backbone)))
-        (fitted,) = fit_variants(
-            source,
-            reader,
-            [draw_indices(variant, backbone)],
-            epsilon=protocol.epsilon,
-            device="cpu",
-            workers=workers,
-            monitor=Monitor(),
-        )
-        model = to_anomalib(fitted, reader.network, backbone, blur_sigma=blur_sigma, workers=workers)
+    model = fitted_model(source, draw_indices(variant, backbone), backbone, protocol.epsilon, blur_sigma)
     assert torch.equal(torch.get_rng_state(), before)
     assert model.gaussian.mean.shape == (15, 256)
     assert model.gaussian.inv_covariance.shape == (256, 15, 15)
@@ -228,12 +254,7 @@ def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
 def test_the_anomalib_model_can_be_saved_and_loaded(source, tmp_path):
     from anomalib.models.image.padim.torch_model import PadimModel
 
-    with Workers("cpu") as workers:
-        reader = FeatureReader(load_once(RESNET18, resolve_weights(RESNET18)))
-        (fitted,) = fit_variants(
-            source, reader, [np.arange(12)], epsilon=0.01, device="cpu", workers=workers, monitor=Monitor()
-        )
-        model = to_anomalib(fitted, reader.network, RESNET18, blur_sigma=4, workers=workers)
+    model = fitted_model(source, np.arange(12), RESNET18, 0.01, 4)
     torch.save(model.state_dict(), tmp_path / "model.pt")
     other = PadimModel("resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=12)
     other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.padim import workers as workers_module
-from harness.padim.workers import Workers
+from harness.padim.workers import Workers, one_thread_each
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -29,7 +29,7 @@ def test_every_location_once(threads, monkeypatch, n_locations, size):
         seen[locations] += 1
         chunks.append((locations.start, locations.stop))
 
-    with Workers("cpu") as workers:
+    with Workers("cpu", threads) as workers:
         workers.for_each_chunk(visit, n_locations, 8)
     assert seen.tolist() == [1] * n_locations
     assert sorted(chunks) == [(i, min(i + size, n_locations)) for i in range(0, n_locations, size)]
@@ -37,7 +37,7 @@ def test_every_location_once(threads, monkeypatch, n_locations, size):
 
 def test_a_location_larger_than_a_chunk(threads):
     chunks = []
-    with Workers("cpu") as workers:
+    with Workers("cpu", threads) as workers:
         workers.for_each_chunk(chunks.append, 3, workers_module.CHUNK_BYTES * 10)
     assert len(chunks) == 3
 
@@ -49,10 +49,10 @@ def test_workers_have_one_thread_each_and_ours_stays(threads):
         used.add(torch.get_num_threads())
         names.add(threading.current_thread().name)
 
-    with Workers("cpu") as workers:
-        assert torch.get_num_threads() == threads
+    with one_thread_each() as had, Workers("cpu", threads) as workers:
+        assert had == threads
+        assert torch.get_num_threads() == 1
         workers.for_each_chunk(look, 40, workers_module.CHUNK_BYTES)
-        assert torch.get_num_threads() == threads
     assert used == {1}
     assert len(names) <= threads
     assert torch.get_num_threads() == threads
@@ -62,6 +62,6 @@ def test_an_error_in_a_chunk_comes_out(threads):
     def fail(locations: slice) -> None:
         raise ArithmeticError(locations.start)
 
-    with pytest.raises(ArithmeticError), Workers("cpu") as workers:
+    with pytest.raises(ArithmeticError), Workers("cpu", threads) as workers:
         workers.for_each_chunk(fail, 5, 1)
     assert torch.get_num_threads() == threads

@@ -9,6 +9,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store.codec import digest_of, dump_record, load_record
+from harness.store.fields import SCHEMA_VERSION
 from tests.store.making import make_dataset, make_failed, make_ok, make_spec
 
 FIXTURE = Path(__file__).parent / "fixtures" / "record_v1.json"
@@ -86,9 +87,19 @@ def test_a_record_of_schema_1_still_loads():
     assert record.key == FIXTURE.read_text().split('"key": "')[1][:12]
 
 
-def test_todays_bytes_are_those_of_schema_1():
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_todays_bytes_are_those_of_every_schema(version):
     """Whoever changes what a record looks like needs a new schema_version, a new fixture, and a way to read the old."""
-    assert dump_record(load_record(FIXTURE)) == FIXTURE.read_bytes()
+    fixture = FIXTURE.with_name(f"record_v{version}.json")
+    record = load_record(fixture)
+    assert record.schema_version == version
+    assert record.values["image_auroc"] == 0.996031746031746
+    assert dump_record(record) == fixture.read_bytes()
+
+
+def test_a_record_of_a_schema_that_had_no_such_field_is_refused(refused):
+    data = json.loads(FIXTURE.with_name("record_v2.json").read_text())
+    assert "records of schema version 1 have no plan" in refused(changed(data, ("schema_version",), 1))
 
 
 @pytest.mark.parametrize("path", leaves(json.loads(FIXTURE.read_text())), ids=lambda path: ".".join(map(str, path)))
@@ -118,8 +129,10 @@ def test_a_field_that_is_gone_or_new_is_noticed_even_with_a_right_digest(refused
 
 def test_a_newer_schema_says_update(refused):
     data = json.loads(FIXTURE.read_text())
-    assert refused(changed(data, ("schema_version",), 2)) == (
-        "was written by a newer harness (schema_version 2, this one reads up to 1); update the harness"
+    newer = SCHEMA_VERSION + 1
+    assert refused(changed(data, ("schema_version",), newer)) == (
+        f"was written by a newer harness (schema_version {newer}, this one reads up to {SCHEMA_VERSION}); "
+        "update the harness"
     )
 
 

@@ -45,7 +45,7 @@ def test_a_refused_write_leaves_the_old_content_and_nothing_else(tmp_path, monke
 
 
 def test_a_kill_before_the_renaming_leaves_the_old_content(tmp_path, monkeypatch):
-    """SIGKILL runs no handler: as if neither the renaming nor the tidying after it happened."""
+    """SIGKILL runs no handler: as if neither renaming nor tidying happened, and this process lives on."""
     path = tmp_path / "a.json"
     write_atomically(path, b"old")
 
@@ -103,6 +103,36 @@ def test_a_turn_that_never_comes_is_not_waited_for(tmp_path, monkeypatch):
         pass
 
 
+def test_a_network_file_system_locks_a_file_instead_of_the_folder(tmp_path, monkeypatch):
+    """NFS locks only what is open for writing, and says EBADF to the rest."""
+    real = files.fcntl.flock
+
+    def like_nfs(descriptor, how):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(descriptor, how)
+
+    monkeypatch.setattr(files.fcntl, "flock", like_nfs)
+    inside, most = 0, 0
+
+    def work():
+        nonlocal inside, most
+        with turn(tmp_path):
+            inside += 1
+            most = max(most, inside)
+            time.sleep(0.02)
+            inside -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert os.listdir(tmp_path) == [".turn"]
+    assert (tmp_path / ".turn").stat().st_size == 0
+
+
 def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
@@ -120,13 +150,15 @@ def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
         (errno.ENOSPC, "is full (no space left on the device)"),
         (errno.EDQUOT, "is full (quota exceeded)"),
         (errno.ENOTDIR, "has a file where a folder must be"),
+        (errno.EFBIG, "may not hold a file of this size (file too large)"),
         (errno.EIO, "cannot be written (Input/output error)"),
     ],
 )
 def test_one_line_for_what_a_file_system_refuses(tmp_path, number, words):
     with pytest.raises(StoreError) as caught, writing(tmp_path):
         raise OSError(number, os.strerror(number))
-    assert str(caught.value) == f"store {tmp_path}: {words}; make it writable, or give another folder"
+    remedy = "make room" if "full" in words else "raise the limit" if "size" in words else "make it writable"
+    assert str(caught.value).startswith(f"store {tmp_path}: {words}; {remedy}")
 
 
 def test_other_errors_pass(tmp_path):

@@ -57,7 +57,7 @@ def test_records_cannot_be_changed():
         ({"extra": 1}, "Extra inputs"),
         ({"status": "done"}, "status"),
         ({"synthetic": "no"}, "synthetic"),
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": 99}, "schema_version"),
         ({"metrics": VALUES | {"image_auroc": 1.0000001}}, "less than or equal to 1"),
         ({"metrics": VALUES | {"image_auroc": float("nan")}}, "finite"),
         ({"metrics": VALUES | {"image_auroc": True}}, "valid number"),

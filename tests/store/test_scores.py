@@ -52,7 +52,7 @@ def test_round_trip_of_float32(tmp_path_factory, scores):
 def test_what_the_file_looks_like():
     table = ScoreTable(("a/1.png", 'b, "c".png', "=cmd()"), np.array([0, 1, 1]), np.array([0.5, 0.1, 3], np.float32))
     assert table.to_csv().decode() == (
-        'path,label,score\na/1.png,0,0.5\n"b, ""c"".png",1,0.10000000149011612\n=cmd(),1,3.0\n'
+        'path,label,score\na/1.png,0,0.5\n"b, ""c"".png",1,0.10000000149011612\n./=cmd(),1,3.0\n'
     )
 
 

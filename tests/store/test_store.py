@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from harness.errors import StoreError
+from harness.leftovers import is_temporary, temporary_name
 from harness.store import Store, failure_of, files
 from harness.store import store as store_module
 from harness.store.codec import digest_of, dump_record
@@ -87,10 +88,21 @@ def test_hostile_categories_are_stored_and_found(store, category):
     assert os.listdir(store.path.parent) == ["results"]
 
 
-def test_the_last_ok_record_stays_whole(store):
+def test_the_first_ok_record_stays_whole(store):
     first, second = make_ok(), make_ok(scores_sha256=make_scores(1.0).sha256)
     store.write(first, make_scores(), MAPS)
-    store.write(second, make_scores(1.0))
+    before = {path.name: path.stat() for path in store.run_folder(make_spec()).iterdir()}
+    assert store.write(second, make_scores(1.0)) == first
+    assert store.done(make_spec()) == first
+    assert store.scores(first).to_csv() == make_scores().to_csv()
+    assert {path.name: path.stat() for path in store.run_folder(make_spec()).iterdir()} == before
+
+
+def test_a_run_that_does_not_count_is_replaced_whole(store):
+    store.write(make_ok(), make_scores(), MAPS)
+    (store.run_folder(make_spec()) / "scores.csv").unlink()
+    second = make_ok(scores_sha256=make_scores(1.0).sha256)
+    assert store.write(second, make_scores(1.0)) == second
     assert store.done(make_spec()) == second
     assert store.scores(second).to_csv() == make_scores(1.0).to_csv()
     assert store.examples(second) is None, "the maps of another run are no examples of this one"
@@ -235,6 +247,7 @@ def test_a_kill_between_the_files_leaves_a_run_that_does_not_count(store, monkey
 
 def test_a_kill_while_replacing_leaves_a_run_that_does_not_count(store, monkeypatch):
     write_ok(store)
+    (store.run_folder(make_spec()) / "scores.csv").unlink()
     other = make_ok(scores_sha256=make_scores(1.0).sha256)
     replace = os.replace
 
@@ -265,6 +278,22 @@ def test_old_leftovers_are_removed_and_young_ones_kept(store):
     os.utime(folder / ".record.json.2-00000000.tmp", (0, 0))
     write_ok(store)
     assert sorted(os.listdir(folder)) == ["record.json", "scores.csv"], "writing a run tidies its folder"
+
+
+def test_what_a_killed_process_of_this_machine_left_is_removed_at_once(store):
+    write_ok(store)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    places = (store.run_folder(make_spec()), store.path, store.path / "runs")
+    for place in places:
+        for name in ("record.json", "probe"):
+            dead = temporary_name(name).replace(f"-{os.getpid()}-", f"-{gone.pid}-")
+            (place / dead).touch()
+            (place / temporary_name(name)).touch()
+    store.remove_leftovers()
+    left = [name for place in places for name in os.listdir(place) if is_temporary(name)]
+    assert len(left) == 6
+    assert all(f"-{os.getpid()}-" in name for name in left), "a living process still needs its own"
 
 
 def test_check_writable_makes_the_store_and_leaves_nothing_in_it(store):
@@ -316,12 +345,15 @@ def test_a_store_that_refuses_is_one_line_and_loses_nothing(store, monkeypatch, 
     record = write_ok(store)
     before = sorted(path.read_bytes() for path in store.path.rglob("*") if path.is_file())
     refuse(monkeypatch, call, number)
-    for ask in (store.check_writable, lambda: store.write(record, make_scores())):
+    other = make_ok(make_spec(seed=43))
+    for ask in (store.check_writable, lambda: store.write(other, make_scores())):
         with pytest.raises(StoreError, match=f"^store {store.path}: {words}"):
             ask()
     monkeypatch.undo()
     assert sorted(path.read_bytes() for path in store.path.rglob("*") if path.is_file()) == before
     assert store.done(make_spec()) == record
+    assert store.done(make_spec(seed=43)) is None
+    assert store.write(other, make_scores()) == store.done(make_spec(seed=43))
 
 
 def test_a_record_that_cannot_be_read_is_no_missing_record(store, monkeypatch):
@@ -360,6 +392,36 @@ def hammer(path: str, worker: int, rounds: int) -> None:
         else:
             scores = make_scores(worker)
             store.write(make_ok(scores_sha256=scores.sha256), scores, MAPS)
+
+
+def test_two_writers_without_a_lock_leave_one_whole_run(store, monkeypatch):
+    """Where nothing can be locked, another writer's scores come between our scores and our record."""
+    ours, theirs = (make_ok(scores_sha256=make_scores(shift).sha256) for shift in (0.0, 1.0))
+    real, between = store_module.write_atomically, []
+
+    def interleaved(path, data):
+        real(path, data)
+        if path.name == "scores.csv" and not between:
+            between.append(path)
+            real(path, make_scores(1.0).to_csv())
+
+    monkeypatch.setattr(store_module, "write_atomically", interleaved)
+    assert store.write(ours, make_scores()) == store.done(make_spec()) == ours
+    assert store.write(theirs, make_scores(1.0)) == ours
+
+
+def test_a_writer_that_is_never_alone_says_so(store, monkeypatch):
+    real = store_module.write_atomically
+
+    def interleaved(path, data):
+        real(path, data)
+        if path.name == "scores.csv":
+            real(path, make_scores(1.0).to_csv())
+
+    monkeypatch.setattr(store_module, "write_atomically", interleaved)
+    with pytest.raises(StoreError, match="other processes keep changing seed42-"):
+        write_ok(store)
+    assert store.done(make_spec()) is None
 
 
 def test_many_processes_write_one_run(store):

@@ -29,6 +29,7 @@ _LONGEST_REST = 64 * 2**20
 """Of zeros after the last member; tar writes a few kilobytes of them."""
 _DAMAGE = (
     EOFError,
+    MemoryError,
     NotImplementedError,
     ValueError,
     lzma.LZMAError,
@@ -37,7 +38,8 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What the readers raise on a damaged file; NotImplementedError on a .zip of an unknown kind."""
+"""What the readers raise on a damaged file; NotImplementedError on a .zip of an unknown kind, MemoryError on an .xz
+that demands more than there is."""
 
 
 class ArchiveError(UserError):
@@ -121,7 +123,9 @@ def _damage(archive: Path) -> Iterator[None]:
     try:
         yield
     except _DAMAGE as error:
-        raise ArchiveError(f"{archive.name}: is damaged or cannot be read ({error or type(error).__name__})") from error
+        raise ArchiveError(
+            f"{archive.name}: is damaged or cannot be read ({str(error) or type(error).__name__})"
+        ) from error
 
 
 def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:

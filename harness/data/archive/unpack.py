@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,6 +12,8 @@ from harness.data.archive.view import View, megabytes
 
 _BLOCK = 2**20
 _DEEPEST = 32
+_LONGEST, _LONGEST_PART = 1024, 255
+"""Bytes of a path and of a name in it; file systems take no longer name."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Limits:
 def unpack(archive: Path, into: Path, *, strip: str = "", limits: Limits, view: View) -> None:
     """Write the archive's files and folders below `into`, an empty folder that nobody else writes to.
 
-    Only plain files and folders are accepted, under relative names without `..`, each name once; permissions, owners
-    and times of the archive are not taken over. After an exception `into` holds a part of the archive.
+    Only plain files and folders are accepted, under relative names without `..`, each name once, also on a disk that
+    takes upper and lower case for the same; permissions, owners and times of the archive are not taken over. After an
+    exception `into` holds a part of the archive.
 
     Args:
         strip: a folder of the archive whose contents are written as if they lay at its top.
@@ -55,6 +59,7 @@ class _Written:
         self._into = into
         self._limits = limits
         self._files: set[PurePosixPath] = set()
+        self._spellings: set[str] = set()
         self._folders: set[PurePosixPath] = {PurePosixPath()}
         self._members = 0
         self._bytes = 0
@@ -70,6 +75,10 @@ class _Written:
             return
         if path in self._files or path in self._folders:
             raise _refusal(member, "the archive has this name twice")
+        spelling = unicodedata.normalize("NFC", str(path)).casefold()
+        if spelling in self._spellings:
+            raise _refusal(member, "the archive has this name twice, in another spelling")
+        self._spellings.add(spelling)
         self._check_size(member)
         self._make_folder(member, path.parent)
         self._files.add(path)
@@ -122,6 +131,8 @@ def _checked_name(member: Member) -> PurePosixPath:
         raise _refusal(member, "its path leaves the folder")
     if "\\" in name or not all(letter.isprintable() for letter in name):
         raise _refusal(member, "its name has a backslash, a control character or bytes that are not UTF-8")
+    if len(os.fsencode(str(path))) > _LONGEST or any(len(os.fsencode(part)) > _LONGEST_PART for part in path.parts):
+        raise _refusal(member, f"its name is longer than {_LONGEST_PART} bytes, or its path than {_LONGEST}")
     if len(path.parts) > _DEEPEST:
         raise _refusal(member, f"its path is deeper than {_DEEPEST} folders")
     if not path.parts and member.kind == FILE:

@@ -14,15 +14,17 @@ from contextlib import contextmanager
 from email.message import Message
 from functools import cache
 from http import HTTPStatus
-from typing import IO
+from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
+from harness.data.archive.watch import Watch
 from harness.errors import RequestError, UserError
 
 SCHEMES = ("http", "https")
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _LONGEST_WAIT_S = 60.0
+_PATIENCE = 3
 _PIECE = 2**20
 _RANGE = re.compile(r"bytes (?:([0-9]{1,19})-([0-9]{1,19})|\*)/([0-9]{1,19}|\*)", re.IGNORECASE)
 
@@ -55,11 +57,12 @@ class RangeRefusedError(Exception):
 class Answer:
     """A server's answer: its status, its headers, and its body piece by piece."""
 
-    def __init__(self, response: http.client.HTTPResponse, url: str, timeout_s: float) -> None:
+    def __init__(self, response: http.client.HTTPResponse, url: str, watch: Watch, timeout_s: float) -> None:
         self.status = response.status
         self.headers: Message = response.headers
         self._response = response
         self.url = url
+        self._watch = watch
         self._timeout_s = timeout_s
 
     def read(self) -> bytes:
@@ -68,7 +71,7 @@ class Answer:
         Raises:
             TransientError: nothing came in time, or the connection failed.
         """
-        with _translated(self.url, self._timeout_s):
+        with _translated(self.url, self._timeout_s, self._watch), self._watch.step():
             return self._response.read1(_PIECE)
 
 
@@ -94,7 +97,8 @@ def get(url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[Answ
     Proxies are the environment's. No other handler is installed, so no local file and no FTP server is ever read.
 
     Args:
-        timeout_s: bounds the wait for each packet.
+        timeout_s: bounds the wait for each packet; three times that bounds the wait for the answer's beginning, after
+            all redirects, and for each piece of its body.
 
     Raises:
         DownloadError: another try cannot help; AddressError where another address may.
@@ -104,12 +108,14 @@ def get(url: str, headers: Mapping[str, str], timeout_s: float) -> Iterator[Answ
     request = urllib.request.Request(url, headers={"User-Agent": "vad-harness", "Accept-Encoding": "identity"})
     for name, value in headers.items():
         request.add_header(name, value)
-    with _translated(url, timeout_s):
-        response = _opener().open(request, timeout=timeout_s)
-    with response:
-        if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            raise DownloadError(f"{url}: answered {_status(response.status)}, where a file was expected")
-        yield Answer(response, url, timeout_s)
+    watch = Watch(_PATIENCE * timeout_s)
+    with watch.running():
+        with _translated(url, timeout_s, watch), watch.step():
+            response = _opener(watch).open(request, timeout=timeout_s)
+        with response:
+            if response.status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+                raise DownloadError(f"{url}: answered {_status(response.status)}, where a file was expected")
+            yield Answer(response, url, watch, timeout_s)
 
 
 def parse_content_range(value: str | None) -> tuple[int | None, int | None, int | None]:
@@ -140,12 +146,38 @@ def _trusted() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _opener() -> urllib.request.OpenerDirector:
+class _Watched(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Tells the watch of each connection that is made, also on the way through redirects."""
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__()
+        self._watch = watch
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection(http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection(http.client.HTTPSConnection), req, context=_trusted())
+
+    def _connection(self, kind: type[http.client.HTTPConnection]) -> type[http.client.HTTPConnection]:
+        def attended(*arguments: Any, **options: Any) -> socket.socket:
+            connection = socket.create_connection(*arguments, **options)
+            self._watch.attend(connection)
+            return connection
+
+        class Attended(kind):  # type: ignore[valid-type, misc]
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                self._create_connection = attended  # its own name for socket.create_connection
+
+        return Attended
+
+
+def _opener(watch: Watch) -> urllib.request.OpenerDirector:
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=_trusted()),
+        _Watched(watch),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.HTTPDefaultErrorHandler(),
         _Redirects(),
@@ -155,20 +187,26 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 @contextmanager
-def _translated(url: str, timeout_s: float) -> Iterator[None]:
+def _translated(url: str, timeout_s: float, watch: Watch) -> Iterator[None]:
     try:
         yield
+        if watch.expired:  # a socket that was shut down looks like the end of what was sent
+            raise TimeoutError
     except urllib.error.HTTPError as error:
-        with error:
-            raise _from_status(url, error) from error
+        error.close()  # not `with error`, which a redirect that leads nowhere has closed already
+        raise _from_status(url, error) from error
     except urllib.error.URLError as error:
-        raise _from_reason(url, error.reason, timeout_s) from error
+        raise _from_reason(url, _cause(error.reason, watch), timeout_s) from error
     except http.client.InvalidURL as error:
         raise DownloadError(f"{url}: not an address that can be asked ({error})") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _from_reason(url, error, timeout_s) from error
+        raise _from_reason(url, _cause(error, watch), timeout_s) from error
     except ValueError as error:  # an address that http.client or the codecs cannot make sense of
         raise DownloadError(f"{url}: not an address that can be asked ({error})") from error
+
+
+def _cause(reason: object, watch: Watch) -> object:
+    return TransientError(f"the answer was not complete after {watch.limit_s:g} s") if watch.expired else reason
 
 
 def _from_status(url: str, error: urllib.error.HTTPError) -> Exception:
@@ -185,6 +223,8 @@ def _from_status(url: str, error: urllib.error.HTTPError) -> Exception:
 
 
 def _from_reason(url: str, reason: object, timeout_s: float) -> Exception:
+    if isinstance(reason, TransientError):
+        return reason
     if isinstance(reason, TimeoutError):
         return TransientError(f"nothing came for {timeout_s:g} s")
     if isinstance(reason, ssl.SSLCertVerificationError):

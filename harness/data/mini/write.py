@@ -8,8 +8,6 @@ import io
 import json
 import os
 import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -22,12 +20,12 @@ from harness.data.mini.files import encode_bmp, encode_png
 from harness.data.mini.jpeg import encode_jpeg
 from harness.data.split import NORMAL
 from harness.errors import RequestError
+from harness.leftovers import is_abandoned, temporary_name
 
 MANIFEST = "mini_manifest.json"
 """In each dataset's root, written last: version, seed, and size and sha256 of every other file."""
 
 _ENCODERS = {".png": encode_png, ".bmp": encode_bmp, ".JPG": encode_jpeg}
-_ABANDONED_S = 3600.0  # a drawing takes seconds; a partial folder that old belongs to nobody
 
 
 def write_mini(root: Path, datasets: Iterable[str] = tuple(COUNTS), seed: int = 0) -> dict[str, Path]:
@@ -59,7 +57,8 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
             )
         root.parent.mkdir(parents=True, exist_ok=True)
         _sweep(root)
-        partial = Path(tempfile.mkdtemp(prefix=_prefix(root), dir=root.parent))
+        partial = root.with_name(temporary_name(root.name))
+        partial.mkdir(0o700)
         try:
             _fill(dataset, partial / "new", seed)
             _take_place(dataset, partial, root, seed)
@@ -181,14 +180,10 @@ def _take_place(dataset: str, partial: Path, root: Path, seed: int) -> None:
             raise
 
 
-def _prefix(root: Path) -> str:
-    return f".{root.name}.partial-"
-
-
 def _sweep(root: Path) -> None:
     """Remove what killed drawings left beside `root`."""
     for folder in root.parent.iterdir():
-        if folder.name.startswith(_prefix(root)):
+        if folder.name.startswith(f".{root.name}."):
             with suppress(FileNotFoundError):  # its owner has just finished
-                if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+                if is_abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,49 @@
+"""A job in a process that a launcher made: told to stop, it gives its claims back and goes without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Stop(BaseException):
+    """A signal that ends the process; no handler for errors catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def as_worker() -> Iterator[None]:
+    """End the process on SIGINT and SIGTERM once the work inside has been left by its own way out.
+
+    Launchers answer these signals with tracebacks (joblib), not at all (submitit), or by killing what still works.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+    try:
+        yield
+    except _Stop as stop:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(128 + stop.number)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _stop(number: int, _frame: FrameType | None) -> NoReturn:
+    raise _Stop(number)

@@ -1,0 +1,200 @@
+"""How a sweep's runs of one category are carried out within a memory budget, and what that is expected to take.
+
+Nothing here moves a number by more than rounding. Sizes follow from the shapes; the few constants were measured on
+whole processes (docs/benchmarks.md compares predicted with measured peaks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.config import BackboneConfig, ProtocolConfig
+
+_FLOAT = 4
+GIB = 2**30
+LIBRARY_BYTES = 760 * 10**6
+"""A process with torch, timm and the harness in it, before anything is loaded."""
+_NETWORK_COPIES = 3
+"""Of the weights while the network is made ready: the file's, the network's, the folded ones."""
+_UNKNOWN_NETWORK_BYTES = 100 * 2**20
+"""Of weights that are in no file."""
+_STEM_CHANNELS = 96
+"""Of the widest layer at half the input's resolution, before the first that is read: 64 in ResNets, 96 in Lites."""
+_ACTIVATION_COPIES = 1.3
+"""Of the network's largest layer, by image and worker."""
+_METRIC_BYTES = 11
+"""By pixel of all anomaly maps, while their metrics are computed."""
+_DECODED_BYTES = 160 * 2**20
+"""Of decoded images that may wait for the network: what two cores decode while the libraries are imported."""
+_IMAGES_AT_ONCE = 64
+"""Images whose products are summed together."""
+_CHUNK_BYTES = 3 * 8 * 2**20
+"""By worker, while it factors."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One pass over the images, for some variants."""
+
+    groups: tuple[tuple[int, ...], ...]
+    """Variants (by their place) whose moments are kept together; a group's channels are the union of its variants'."""
+    workers: int
+    """Threads that take batches through decoding and, on the CPU, the network."""
+    decoded_ahead: int
+    """Batches that may be decoded and wait for the network."""
+    images_at_once: int
+    """Training images whose products are summed together."""
+    test_batches_at_once: int
+    """Test batches whose features are held together; each variant is factored once for every so many."""
+    judges: int
+    """Runs whose metrics are computed beside one another."""
+    host_bytes: int
+    """Predicted peak of resident memory."""
+    device_bytes: int | None
+    """Predicted peak of a GPU's memory; None on the CPU."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a pass has to do, as far as its memory depends on it."""
+
+    backbone: BackboneConfig
+    protocol: ProtocolConfig
+    n_train: int
+    n_test: int
+    weights_bytes: int | None
+    """Of the weights' file; None where there is none."""
+    device: str
+    threads: int
+    decoders: int
+    """Threads that decode for a GPU."""
+
+
+def plan_passes(task: Task, n_features: Sequence[int], budget: int) -> list[tuple[slice, Plan]]:
+    """Part variants, in their order, into as few passes as the budget allows, and plan each.
+
+    A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget.
+
+    Args:
+        n_features: of each variant.
+        budget: bytes.
+    """
+    passes: list[tuple[slice, Plan]] = []
+    start = 0
+    while start < len(n_features):
+        end = start + 1
+        plan = plan_pass(task, n_features[start:end], budget)
+        while end < len(n_features):
+            larger = plan_pass(task, n_features[start : end + 1], budget)
+            if larger.host_bytes > budget or larger.test_batches_at_once < plan.test_batches_at_once:
+                break
+            plan, end = larger, end + 1
+        passes.append((slice(start, end), plan))
+        start = end
+    return passes
+
+
+def plan_pass(task: Task, n_features: Sequence[int], budget: int) -> Plan:
+    """Plan one pass for all these variants: the quickest that fits into the budget, else the smallest."""
+    own = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
+    shared = _moment_floats(task, _union(task.backbone, n_features))
+    everyone = tuple(range(len(n_features)))
+    groups = (everyone,) if shared < own else tuple((number,) for number in everyone)
+    batch = task.protocol.batch_size
+    batch_bytes = batch * 3 * _pixels(task) * _FLOAT
+    n_batches = max(1, -(-task.n_test // batch))
+    plan = Plan(
+        groups=groups,
+        workers=task.threads if task.device == "cpu" else task.decoders,
+        decoded_ahead=max(2, _DECODED_BYTES // batch_bytes),
+        images_at_once=_IMAGES_AT_ONCE,
+        test_batches_at_once=n_batches,
+        judges=min(task.threads, len(n_features)),
+        host_bytes=0,
+        device_bytes=None,
+    )
+    while True:
+        plan = _predicted(task, n_features, plan)
+        if plan.host_bytes <= budget:
+            return plan
+        smaller = _smaller(plan)
+        if smaller == plan:
+            return plan
+        plan = smaller
+
+
+def _smaller(plan: Plan) -> Plan:
+    """Save memory where it costs the least time, one step; the same plan where nothing is left to save."""
+    if plan.judges > 1:
+        return replace(plan, judges=plan.judges - 1)
+    if plan.decoded_ahead > 2:
+        return replace(plan, decoded_ahead=max(2, plan.decoded_ahead // 2))
+    if plan.workers > 2:
+        return replace(plan, workers=plan.workers - 1)
+    if plan.test_batches_at_once > 4:
+        return replace(plan, test_batches_at_once=max(4, plan.test_batches_at_once // 2))
+    if plan.workers > 1:
+        return replace(plan, workers=1)
+    return plan
+
+
+def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
+    kept = _union(task.backbone, n_features)
+    per_image = sum(count * cells for count, cells in zip(kept, _cells(task), strict=True)) * _FLOAT
+    batch = task.protocol.batch_size
+    moments = _FLOAT * (
+        _moment_floats(task, kept)
+        if len(plan.groups) < len(n_features)
+        else sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
+    )
+    largest = max(_moment_floats(task, _union(task.backbone, [one])) for one in n_features) * _FLOAT
+    weights = task.weights_bytes if task.weights_bytes is not None else _UNKNOWN_NETWORK_BYTES
+    n_held = min(task.n_test, plan.test_batches_at_once * batch)
+    decoded = (plan.decoded_ahead + plan.workers) * batch * 3 * _pixels(task) * _FLOAT
+    activations = int(_ACTIVATION_COPIES * batch * _largest_layer(task) * _FLOAT)
+    summing = (3 * plan.images_at_once + 2 * batch) * per_image
+    maps = task.n_test * _pixels(task) * _FLOAT
+    judging = plan.judges * (maps + task.n_test * _pixels(task) * _METRIC_BYTES) + task.n_test * _pixels(task)
+    scoring = 2 * n_held * per_image + largest + task.threads * _CHUNK_BYTES + maps
+    network = _NETWORK_COPIES * weights
+    if task.device == "cpu":
+        # Part of what the workers used is not given back to the system when they have done.
+        running = decoded + plan.workers * activations
+        host = LIBRARY_BYTES + network + moments + max(running + summing, running / 2 + scoring + judging)
+        return replace(plan, host_bytes=int(host))
+    device = network + activations + moments + max(summing, scoring)
+    return replace(plan, host_bytes=int(LIBRARY_BYTES + network + decoded + maps + judging), device_bytes=int(device))
+
+
+def _union(backbone: BackboneConfig, n_features: Sequence[int]) -> list[float]:
+    """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
+    missed = 1.0
+    for one in n_features:
+        missed *= 1 - one / backbone.n_channels
+    return [count * (1 - missed) for count in backbone.channels]
+
+
+def _moment_floats(task: Task, kept: Sequence[float]) -> float:
+    """Floats of the sums of products of these channels: each pair of layers on the finer one's grid."""
+    cells = _cells(task)
+    return sum(
+        cells[first] * kept[first] * kept[second] for first in range(len(kept)) for second in range(first, len(kept))
+    )
+
+
+def _cells(task: Task) -> list[int]:
+    height, width = task.protocol.input_size
+    return [-(-height // stride) * -(-width // stride) for stride in task.backbone.reductions]
+
+
+def _largest_layer(task: Task) -> int:
+    """Floats of one image in the network's largest layer."""
+    height, width = task.protocol.input_size
+    stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
+    return max(stem, *(count * cells for count, cells in zip(task.backbone.channels, _cells(task), strict=True)))
+
+
+def _pixels(task: Task) -> int:
+    height, width = task.protocol.input_size
+    return height * width

@@ -1,0 +1,240 @@
+"""One backbone pass for several runs of a category: planned, scored, judged and stored."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.config import Execution, RunConfig
+from harness.errors import RequestError
+from harness.examples import Examples, gather_examples
+from harness.monitor import Monitor
+from harness.padim.plan import GIB, Plan, Task, plan_passes
+from harness.recording import Costs, ok_record
+from harness.resources import available_memory, free_disk
+from harness.store import ScoreTable, Store
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from harness.data.loader import SplitSource
+    from harness.data.split import Split
+    from harness.metrics import MetricReport
+    from harness.padim.backbone import Weights
+    from harness.padim.engine import Engine, Scores
+    from harness.store import RunRecord
+
+ENGINE_STAGES = ("fit", "test", "score")
+"""Where an engine spends its time; images a second are counted over these."""
+_RECORD_BYTES = 64 * 1024
+"""Of a record and its scores, without the examples' arrays."""
+_EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
+"""Four images with their masks and maps."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Runs that share one backbone pass, and how it is carried out."""
+
+    runs: tuple[RunConfig, ...]
+    plan: Plan
+
+
+def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, execution: Execution) -> list[Pass]:
+    """Part a job's runs, in their order, into passes that keep within the memory budget.
+
+    Raises:
+        RequestError: a run would take more memory than the budget or the machine has, or more room than the disk has.
+    """
+    if not runs:
+        return []
+    first = runs[0]
+    task = Task(
+        backbone=first.backbone,
+        protocol=first.protocol,
+        n_train=len(split.train),
+        n_test=len(split.test),
+        weights_bytes=weights.path.stat().st_size if weights.path else None,
+        device=first.device,
+        threads=execution.threads or cores(),
+        decoders=execution.workers or cores(),
+    )
+    budget = int(execution.memory_budget * GIB)
+    planned = plan_passes(task, [run.n_features for run in runs], budget)
+    if first.engine == "streaming":
+        for _, plan in planned:
+            _check_memory(plan, execution.memory_budget)
+    height, width = first.protocol.input_size
+    _check_disk(execution.store, len(runs) * (_RECORD_BYTES + height * width * _EXAMPLE_BYTES_PER_PIXEL))
+    return [Pass(tuple(runs[place]), plan) for place, plan in planned]
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def carry_out(
+    planned: Pass,
+    specs: Sequence[dict[str, Any]],
+    *,
+    split: Split,
+    weights: Weights,
+    execution: Execution,
+    monitor: Monitor,
+    started: datetime,
+) -> Iterator[tuple[RunConfig, RunRecord]]:
+    """Score all runs in one pass; judge and store each as soon as its maps are there, and yield it with its record.
+
+    Metrics are computed in threads, beside the scoring of the runs that follow.
+
+    Args:
+        specs: of the runs, in their order.
+    """
+    # Libraries tell their own authors about deprecations; a user of this harness can do nothing with them.
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    with monitor.stage("import"):
+        import torch
+
+        from harness.data.loader import SplitSource, labels, load_masks
+        from harness.metrics import evaluate
+
+        engine = _engine(planned.runs[0].engine)
+    if execution.threads:
+        torch.set_num_threads(execution.threads)
+    first, threads = planned.runs[0], torch.get_num_threads()
+    source = SplitSource(split, first.protocol)
+    truth = labels(split)
+    store = Store(execution.store)
+    gathered: list[tuple[np.ndarray | None, Examples]] = []
+
+    def truth_and_examples() -> tuple[np.ndarray | None, Examples]:
+        # Only once the engine is under way: it uses the time before, and cannot use this.
+        if not gathered:
+            masks = None
+            if split.has_masks:
+                with monitor.stage("masks"):
+                    masks = load_masks(split, first.protocol)
+            with monitor.stage("examples"):
+                gathered.append((masks, gather_examples(source, truth, masks)))
+        return gathered[0]
+
+    def judge(run: RunConfig, scored: Scores, masks: np.ndarray | None) -> tuple[MetricReport, float]:
+        own = Monitor()
+        with own.stage("metrics"):
+            report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
+        return report, own.seconds["metrics"]
+
+    def keep(judged: _Judged) -> tuple[RunConfig, RunRecord]:
+        report, seconds = judged.report.result()
+        with monitor.stage("write"):
+            table = ScoreTable(tuple(sample.path for sample in split.test), truth, judged.scored.image_scores)
+            record = ok_record(
+                judged.run,
+                judged.spec,
+                weights=weights,
+                split=split,
+                scored=judged.scored,
+                report=report,
+                costs=judged.costs.with_seconds("metrics", seconds),
+                plan=planned.plan,
+                memory_budget=execution.memory_budget,
+                scores_sha256=table.sha256,
+                threads=threads,
+                started=started,
+            )
+            store.write(record, table, judged.examples.arrays(judged.scored.anomaly_maps))
+        return judged.run, record
+
+    with (
+        ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
+        closing(_scores(engine, source, planned, weights, monitor)) as scores,
+    ):
+        waiting: deque[_Judged] = deque()
+        before = 0.0
+        for run, spec, scored in zip(planned.runs, specs, scores, strict=False):
+            masks, examples = truth_and_examples()
+            # The stages that all runs share, and of `score` its own part.
+            total = monitor.seconds.get("score", 0.0)
+            costs = Costs.so_far(monitor, n_images=source.n_train + source.n_test, engine_stages=ENGINE_STAGES)
+            costs, before = costs.with_seconds("score", total - before), total
+            waiting.append(_Judged(run, spec, scored, examples, costs, pool.submit(judge, run, scored, masks)))
+            if len(waiting) > planned.plan.judges:
+                yield keep(waiting.popleft())
+        while waiting:
+            with monitor.stage("metrics"):
+                waiting[0].report.exception()
+            yield keep(waiting.popleft())
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A run whose metrics are being computed."""
+
+    run: RunConfig
+    spec: dict[str, Any]
+    scored: Scores
+    examples: Examples
+    costs: Costs
+    report: Future[tuple[MetricReport, float]]
+
+
+def _scores(
+    engine: Engine, source: SplitSource, planned: Pass, weights: Weights, monitor: Monitor
+) -> Generator[Scores]:
+    from harness.padim.engine import Variant
+
+    first = planned.runs[0]
+    return engine(
+        source,
+        backbone=first.backbone,
+        weights=weights,
+        protocol=first.protocol,
+        variants=tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs),
+        device=first.device,
+        monitor=monitor,
+        plan=planned.plan,
+    )
+
+
+def _engine(name: str) -> Engine:
+    if name == "reference":
+        from harness.padim.reference import run_reference
+
+        return run_reference
+    from harness.padim.streaming import run_streaming
+
+    return run_streaming
+
+
+def _check_memory(plan: Plan, budget: float) -> None:
+    needed = plan.host_bytes / GIB
+    remedy = "lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
+    if needed > budget:
+        raise RequestError(
+            f"memory_budget={budget:g}: this run needs about {needed:.1f} GiB; give memory_budget={needed + 0.1:.1f}, "
+            f"or {remedy}"
+        )
+    available = available_memory()
+    if available is not None and plan.host_bytes > available:
+        raise RequestError(
+            f"memory: this run needs about {needed:.1f} GiB and {available / GIB:.1f} GiB are free: end other "
+            f"programs, lower jobs, or {remedy}"
+        )
+
+
+def _check_disk(store: Path, needed: int) -> None:
+    free = free_disk(store)
+    if free is not None and needed > free:
+        raise RequestError(
+            f"store={store}: these runs need about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free on "
+            "that disk: make room, or give another store"
+        )

@@ -1,0 +1,244 @@
+"""Claims: one holder at a time, whoever races for it; over as soon as the holder is gone, or has long been silent."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoreError
+from harness.store import claims as module
+from harness.store.claims import CLAIMS, Claims, Holder
+
+KEY = "0123456789ab"
+ELSEWHERE = "00000000"
+"""The name of a machine that this is not."""
+
+
+def files(store: Path) -> list[str]:
+    folder = store / CLAIMS
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def plant(store: Path, key: str = KEY, *, age_s: float = 0.0, **changes: object) -> Path:
+    """A claim as another process left it, last touched so long ago."""
+    holder = replace(module._new_holder(key, "mvtec/bottle"), **changes)
+    path = store / CLAIMS / f"{key}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(holder)))
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+@pytest.fixture(scope="module")
+def dead() -> dict[str, object]:
+    """What tells a process of this machine that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    started = module._start_of(process.pid)
+    process.communicate()
+    return {"pid": process.pid, "started": started}
+
+
+def test_a_claim_is_held_until_it_is_released_and_leaves_nothing(tmp_path):
+    with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
+        assert ours.take(KEY, "mvtec/bottle") is None
+        assert ours.take(KEY) is None  # still ours
+        holder = theirs.take(KEY)
+        assert isinstance(holder, Holder)
+        assert (holder.key, holder.label, holder.pid) == (KEY, "mvtec/bottle", os.getpid())
+        assert str(os.getpid()) in str(holder)
+        assert theirs.living() == (holder,)
+        theirs.release(KEY)  # not theirs
+        assert theirs.holder(KEY) == holder
+        ours.release(KEY)
+        assert theirs.take(KEY) is None
+    assert not (tmp_path / CLAIMS).exists()
+
+
+@pytest.mark.parametrize("ending", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_every_way_out_releases(tmp_path, ending):
+    def work() -> None:
+        with Claims(tmp_path) as claims:
+            claims.take(KEY)
+            claims.take("another")
+            raise ending
+
+    with pytest.raises(ending):
+        work()
+    assert not (tmp_path / CLAIMS).exists()
+
+
+def test_asking_makes_no_folder(tmp_path):
+    claims = Claims(tmp_path / "store")
+    assert claims.holder(KEY) is None
+    assert claims.living() == ()
+    claims.tidy()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_of_a_process_that_is_gone_is_taken_over_at_once(tmp_path, dead):
+    plant(tmp_path, **dead)
+    with Claims(tmp_path) as claims:
+        assert claims.holder(KEY) is None
+        assert claims.take(KEY) is None
+        assert [holder.pid for holder in claims.living()] == [os.getpid()]
+
+
+def test_a_process_with_the_number_of_one_that_is_gone_holds_nothing(tmp_path):
+    plant(tmp_path, pid=os.getpid(), started="1")
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is None
+
+
+def test_a_living_process_of_this_machine_holds_however_long_it_is_silent(tmp_path):
+    plant(tmp_path, age_s=1e6)
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is not None
+
+
+@pytest.mark.parametrize("change", [{"machine": ELSEWHERE}, {"started": ""}])
+def test_where_nothing_is_known_of_the_process_silence_ends_a_claim(tmp_path, dead, change):
+    path = plant(tmp_path, age_s=100, **{**dead, **change})
+    with Claims(tmp_path, expiry_s=120) as claims:
+        assert claims.take(KEY) is not None
+        os.utime(path, (time.time() - 140,) * 2)
+        assert claims.take(KEY) is None
+
+
+def test_age_is_by_the_clock_of_the_file_system(tmp_path, monkeypatch):
+    plant(tmp_path, age_s=60, machine=ELSEWHERE)
+    monkeypatch.setattr(time, "time", lambda: 0.0)  # this machine's clock is decades behind
+    assert Claims(tmp_path, expiry_s=120).holder(KEY) is not None
+    assert Claims(tmp_path, expiry_s=30).holder(KEY) is None
+
+
+def test_the_holder_touches_its_claims(tmp_path):
+    with Claims(tmp_path, beat_s=0.02) as claims:
+        claims.take(KEY)
+        path = tmp_path / CLAIMS / f"{KEY}.json"
+        os.utime(path, (0, 0))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1
+
+
+def test_who_was_taken_over_neither_touches_nor_ends_the_other_claim(tmp_path):
+    with Claims(tmp_path, beat_s=0.02) as ours:
+        ours.take(KEY)
+        path = plant(tmp_path, machine=ELSEWHERE, age_s=10)  # another took over, since we were stopped for long
+        before = path.stat().st_mtime
+        time.sleep(0.2)
+        ours.release(KEY)
+        assert path.stat().st_mtime == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"key": "0123456789ab"}', b"\xff" * 9000])
+def test_a_damaged_claim_counts_until_it_is_old(tmp_path, content):
+    path = plant(tmp_path)
+    path.write_bytes(content)
+    with Claims(tmp_path) as claims:
+        holder = claims.take(KEY)
+        assert holder is not None
+        assert "unknown" in str(holder)
+        os.utime(path, (0, 0))
+        assert claims.take(KEY) is None
+
+
+def test_a_takeover_that_was_cut_off_is_finished_by_the_next(tmp_path, dead):
+    path = plant(tmp_path, **dead)
+    mark = path.with_name(f"{KEY}.{json.loads(path.read_text())['token']}.end")
+    mark.touch()
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is not None  # somebody is about to take it
+        os.utime(mark, (0, 0))
+        assert claims.take(KEY) is None
+    assert not (tmp_path / CLAIMS).exists()
+
+
+def test_tidying_removes_what_the_dead_left_and_nothing_else(tmp_path, dead):
+    plant(tmp_path, "dead00000000", **dead)
+    plant(tmp_path, "old000000000", machine=ELSEWHERE, age_s=1e4)
+    plant(tmp_path, "live00000000")
+    abandoned = module.temporary_name("x.json").replace(f"-{os.getpid()}-", f"-{dead['pid']}-")
+    (tmp_path / CLAIMS / abandoned).touch()
+    (tmp_path / CLAIMS / "gone.0123.end").touch()
+    os.utime(tmp_path / CLAIMS / "gone.0123.end", (0, 0))
+    Claims(tmp_path).tidy()
+    assert files(tmp_path) == ["live00000000.json"]
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch, refusal, dead):
+    def link(*_: object) -> None:
+        raise OSError(refusal, "no links here")
+
+    monkeypatch.setattr(os, "link", link)
+    plant(tmp_path, "dead00000000", **dead)
+    with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
+        assert ours.take(KEY) is None
+        assert theirs.take(KEY) is not None
+        assert theirs.take("dead00000000") is None
+    assert not (tmp_path / CLAIMS).exists()
+
+
+def test_a_link_whose_answer_was_lost_on_the_way_is_ours(tmp_path, monkeypatch):
+    real = os.link
+
+    def link(source: Path, target: Path) -> None:
+        real(source, target)
+        raise FileExistsError(errno.EEXIST, "asked twice")
+
+    with Claims(tmp_path) as claims:
+        monkeypatch.setattr(os, "link", link)
+        assert claims.take(KEY) is None
+        monkeypatch.setattr(os, "link", real)
+
+
+def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(StoreError, match="folder"), Claims(tmp_path / "store") as claims:
+        claims.take(KEY)
+
+
+def race(store: Path, rounds: int, dead: dict[str, object], barrier, log: Path) -> None:
+    """One of the racers: in each round all try for one claim at the same moment, in odd rounds for a dead one's."""
+    leader = barrier.wait() == 0
+    for number in range(rounds):
+        key = f"{number:012x}"
+        barrier.wait()  # an empty folder is removed by whoever leaves last
+        if leader and number % 2:
+            plant(store, key, **dead)
+        barrier.wait()
+        with Claims(store) as claims:
+            won = claims.take(key) is None
+            if won:
+                with open(log, "a") as file:
+                    file.write(f"{number}\n")
+            barrier.wait()  # nobody releases before all have tried
+
+
+def test_of_eight_processes_exactly_one_wins_each_round(tmp_path, dead):
+    rounds, racers = 300, 8
+    context = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
+    barrier = context.Barrier(racers, timeout=20)
+    log = tmp_path / "log"
+    processes = [context.Process(target=race, args=(tmp_path, rounds, dead, barrier, log)) for _ in range(racers)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * racers
+    wins = Counter(int(line) for line in log.read_text().split())
+    assert wins == dict.fromkeys(range(rounds), 1)
+    assert not (tmp_path / CLAIMS).exists()
