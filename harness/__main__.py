@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
@@ -167,13 +169,18 @@ def leave(status: int) -> NoReturn:
 
     After a Ctrl-C that came inside an `exec` (libraries do that while they are imported) Python ends by killing itself
     with SIGINT, even where the KeyboardInterrupt was caught; so an interrupted process leaves without Python's own end.
+    So does one that has torch in it, once exit handlers have run: taking it apart takes Python a second.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if status in (INTERRUPTED, TERMINATED):
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    interrupted = status in (INTERRUPTED, TERMINATED)
+    if not interrupted and "torch" not in sys.modules:
+        sys.exit(status)
+    if not interrupted:
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

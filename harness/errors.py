@@ -1,6 +1,5 @@
 """Errors that a user can cause: one line that names the thing, what is wrong and what to do."""
 
-
 LONGEST_LINE = 4000
 """Characters of an error, and so of what a hostile file can make of a terminal or a record."""
 

@@ -22,6 +22,18 @@ FOLDED = ("seeds", "n_features", "protocol.index_sampler")
 """Values of these share one backbone pass, so they are folded into one job."""
 
 
+_NO_EXPERIMENT = (
+    OSError,
+    OmegaConfBaseException,
+    YAMLError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,
+)
+
+
 @dataclass(frozen=True)
 class Experiment:
     """A named list of grids; each grid maps keys to the values that its product runs over."""
@@ -47,7 +59,7 @@ def load_experiment(name: str) -> Experiment:
         seeds = _checked("seeds", list(node["seeds"]), where)
         grids = tuple(_grid(grid, where) for grid in node["grids"])
         return Experiment(name=str(node["name"]), title=str(node["title"]), seeds=tuple(seeds), grids=grids)
-    except (OSError, OmegaConfBaseException, YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except _NO_EXPERIMENT as error:
         raise RequestError(f"{where}: is not an experiment ({error}); see CONTRIBUTING.md") from None
 
 
@@ -56,6 +68,9 @@ def _grid(grid: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
         if key not in grid:
             raise RequestError(f"{where}: a grid has no {key}")
     values = {key: value if isinstance(value, list) else [value] for key, value in grid.items()}
+    for key, each in values.items():
+        if not each:  # no runs at all, and in silence
+            raise RequestError(f"{where}: {key} has no values; give one, or leave the key out")
     return {key: tuple(_checked(key, value, where) for value in each) for key, each in values.items()}
 
 

@@ -110,6 +110,8 @@ def carry_out(
         engine = _engine(planned.runs[0].engine)
     if execution.threads:
         torch.set_num_threads(execution.threads)
+    if planned.runs[0].device == "cuda":
+        check_device_memory(planned.plan, torch.cuda.mem_get_info()[0])
     first, threads = planned.runs[0], torch.get_num_threads()
     source = SplitSource(split, first.protocol)
     truth = labels(split)
@@ -159,7 +161,7 @@ def carry_out(
         closing(_scores(engine, source, planned, weights, monitor)) as scores,
     ):
         waiting: deque[_Judged] = deque()
-        before = 0.0
+        before = monitor.seconds.get("score", 0.0)
         for run, spec, scored in zip(planned.runs, specs, scores, strict=False):
             masks, examples = truth_and_examples()
             # The stages that all runs share, and of `score` its own part.
@@ -228,6 +230,22 @@ def _check_memory(plan: Plan, budget: float) -> None:
         raise RequestError(
             f"memory: this run needs about {needed:.1f} GiB and {available / GIB:.1f} GiB are free: end other "
             f"programs, lower jobs, or {remedy}"
+        )
+
+
+def check_device_memory(plan: Plan, free: int) -> None:
+    """Refuse a pass that a GPU has no room for.
+
+    Args:
+        free: bytes of the GPU's memory.
+
+    Raises:
+        RequestError: one line that says what to lower.
+    """
+    if plan.device_bytes is not None and plan.device_bytes > free:
+        raise RequestError(
+            f"device=cuda: this run needs about {plan.device_bytes / GIB:.1f} GiB of the GPU's memory and "
+            f"{free / GIB:.1f} GiB are free: lower n_features or protocol.batch_size, give fewer seeds, or device=cpu"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,13 @@ def mini_root(dataset: str) -> Path:
     return user_cache_path("vad-harness", appauthor=False) / f"mini-v{MINI_VERSION}" / dataset
 
 
+@cache
 def read_backbone(name: str) -> BackboneConfig:
     """configs/backbone/NAME.yaml as it stands, for who has no request."""
     return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
 
 
+@cache
 def default_memory_budget() -> float:
     """GiB that a process may take where a request does not say it."""
     return float(_read(CONFIGS / "config.yaml")["memory_budget"])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Job, RunConfig, run_key, run_spec
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
-from harness.errors import DataError, StoreError, UserError
+from harness.errors import DataError, StoreError, UserError, printable
 from harness.metrics import VERSION as METRICS_VERSION
 from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
@@ -95,6 +95,7 @@ def _run_unclaimed(job: Job, display: Display | None, claims: Claims) -> Iterato
     try:
         prepared = prepare(job, monitor)
         specs = dict(zip(job.runs, prepared.specs, strict=True))
+        preparing = dict(monitor.seconds)
         for run in job.runs:
             try:
                 record = store.done(specs[run])
@@ -114,6 +115,7 @@ def _run_unclaimed(job: Job, display: Display | None, claims: Claims) -> Iterato
                 else:
                     ours.append(run)
             for planned in plan_runs(ours, prepared.split, prepared.weights, job.execution):
+                monitor.seconds = dict(preparing)  # Another pass's seconds are not this one's.
                 for run, record in carry_out(
                     planned,
                     [specs[run] for run in planned.runs],
@@ -167,7 +169,9 @@ def _failures(
         yield from (outcome_of(run, status=status, error=str(error)) for run in runs)
         return
     if not isinstance(error, UserError):
-        traceback.print_exception(error, file=sys.stderr)
+        # Names from data stand in it, too.
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            print(printable(line), file=sys.stderr)
     text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
     message = f"{monitor.current or 'start'}: {' '.join(text.split())}"
     split = prepared.split if prepared else None

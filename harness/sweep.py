@@ -197,7 +197,7 @@ def draw_where_missing(dataset: DatasetConfig) -> None:
 
     if not is_complete(dataset.name, dataset.root):
         print_status(f"drawing {dataset.name} (once)")
-        write_dataset(dataset.name, dataset.root)
+    write_dataset(dataset.name, dataset.root)
 
 
 def _plan(job: Job) -> tuple[Outcome, ...]:

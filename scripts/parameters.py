@@ -12,17 +12,11 @@ from importlib.metadata import version
 
 from harness.config import BackboneConfig
 from harness.errors import UserError
-from harness.keys import CONFIGS, group_options
+from harness.keys import group_options
 from harness.report.output import write_output
 from harness.report.parameters import FILE
+from harness.resolve import read_backbone
 from harness.store.table import csv_text
-
-
-def _backbone(name: str) -> BackboneConfig:
-    import yaml
-
-    values = yaml.safe_load((CONFIGS / "backbone" / f"{name}.yaml").read_text(encoding="utf-8"))
-    return BackboneConfig(**{**values, **{key: tuple(values[key]) for key in ("layers", "channels", "reductions")}})
 
 
 def _count(backbone: BackboneConfig) -> int:
@@ -38,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     how = f"numel of all parameters of the network that the harness runs, timm {version('timm')}"
     rows = []
     for name in group_options("backbone"):
-        backbone = _backbone(name)
+        backbone = read_backbone(name)
         rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
     try:
         header = ("backbone", "architecture", "layers", "parameters", "how")

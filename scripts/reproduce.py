@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
-from harness.keys import KEYS, PROJECT
+from harness.keys import KEYS, LAUNCHERS, PROJECT
 from harness.terminal import printable
 
 if TYPE_CHECKING:
@@ -44,7 +44,12 @@ def _parser() -> Parser:
     parser.add_argument("--download", action="store_true", help="first fetch the datasets that are not there")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--seeds", type=_seeds, default=(42,), metavar="N,N,...", help="default: 42")
-    parser.add_argument("--launcher", default="basic", help="one of Hydra's, such as basic (the default) or joblib")
+    parser.add_argument(
+        "--launcher",
+        choices=LAUNCHERS,
+        default="basic",
+        help="how its jobs are run: basic, one after the other (default)",
+    )
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="default: results")
     parser.add_argument(
         "--weights", type=_weights, action="append", default=[], metavar="BACKBONE=PATH",
@@ -91,9 +96,11 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.data_root is None:
         raise RequestError("no DATA_ROOT: give --data-root PATH, or set the environment variable DATA_ROOT")
+    from harness.launch.spread import require
     from harness.reproduce.plan import Request
     from harness.reproduce.whole import reproduce
 
+    require(arguments.launcher)
     request = Request(
         data_root=arguments.data_root,
         store=arguments.store,

@@ -164,4 +164,15 @@ def test_an_unknown_flag_is_refused(flag):
 
 
 def test_hydras_own_overrides_pass():
-    assert parse(["hydra/launcher=basic", "hydra.sweep.dir=x"]) == ([], ["hydra/launcher=basic", "hydra.sweep.dir=x"])
+    assert parse(["hydra.sweep.dir=x", "hydra/job_logging=none"]) == (
+        [],
+        ["hydra.sweep.dir=x", "hydra/job_logging=none"],
+    )
+
+
+def test_hydras_way_to_name_a_launcher_is_ours():
+    assert parse(["hydra/launcher=joblib"]) == ([Override("launcher", ("joblib",))], [])
+    with pytest.raises(RequestError, match="given twice"):
+        parse(["hydra/launcher=joblib", "launcher=ray"])
+    with pytest.raises(RequestError, match="did you mean joblib"):
+        parse(["hydra/launcher=jobli"])

@@ -11,7 +11,8 @@ from harness import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError
 from harness.padim.backbone import Weights
-from harness.passes import plan_runs
+from harness.padim.plan import GIB
+from harness.passes import check_device_memory, plan_runs
 from tests.test_config import job
 
 WEIGHTS = Weights("random", "0" * 64, None, "random")
@@ -64,3 +65,12 @@ def test_a_full_disk_is_known_before(monkeypatch):
 
 def test_anomalibs_own_engine_is_not_held_to_our_prediction():
     assert len(plan("seed=0", "engine=reference", memory_budget=0.5)) == 1
+
+
+def test_a_gpu_that_is_too_small_is_refused():
+    (one,) = plan("seed=0")
+    check_device_memory(one.plan, 0)  # the processor's plan takes none
+    on_gpu = replace(one.plan, device_bytes=3 * GIB)
+    check_device_memory(on_gpu, 3 * GIB)
+    with pytest.raises(RequestError, match=r"^device=cuda: this run needs about 3\.0 GiB .* and 2\.0 GiB are free"):
+        check_device_memory(on_gpu, 2 * GIB)

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,11 +88,18 @@ def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
     tensors = _read_tensors(weights.path, weights.label) if weights.path else None
     with preserved_random_state(), silence():  # Importing timm warns of what is old in it.
         torch.manual_seed(_RANDOM_SEED)
-        network = _build(backbone)
+        # Numbers that a file replaces are not drawn.
+        network = _build(backbone, "cpu" if tensors is None else "meta")
     if tensors is not None:
         if weights.source == "package":
             tensors = timm_names(tensors, PACKAGES[str(backbone.package)])
-        network.load_state_dict(_fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}"))
+        state = _fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}")
+        if {name for name, _ in network.named_buffers()} <= set(state):
+            network = network.to_empty(device="cpu")
+        else:  # Buffers that no file holds are computed when the network is made.
+            with preserved_random_state(), silence():
+                network = _build(backbone, "cpu")
+        network.load_state_dict(state)
     return network.eval().requires_grad_(False)
 
 
@@ -116,7 +124,7 @@ def in_extractor(network: FeatureListNet, backbone: BackboneConfig) -> TimmFeatu
     return extractor.eval().requires_grad_(False)
 
 
-def _build(backbone: BackboneConfig) -> FeatureListNet:
+def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
     import timm
     import torch
 
@@ -133,12 +141,13 @@ def _build(backbone: BackboneConfig) -> FeatureListNet:
         raise RequestError(
             f"backbone.layers: {backbone.architecture} has no {', '.join(unknown)}; it has {', '.join(available)}"
         )
-    network: Any = timm.create_model(
-        backbone.architecture,
-        features_only=True,
-        exportable=True,
-        out_indices=[available.index(layer) for layer in backbone.layers],
-    )
+    with torch.device(device):
+        network: Any = timm.create_model(
+            backbone.architecture,
+            features_only=True,
+            exportable=True,
+            out_indices=[available.index(layer) for layer in backbone.layers],
+        )
     channels, reductions = tuple(network.feature_info.channels()), tuple(network.feature_info.reduction())
     if (channels, reductions) != (backbone.channels, backbone.reductions):
         raise RequestError(
@@ -170,6 +179,7 @@ def _read_tensors(path: Path, label: str) -> dict[str, Tensor]:
 
     from harness.padim.isolation import silence
 
+    _refuse_packed(path, label)
     try:
         with silence():
             content = (
@@ -195,6 +205,20 @@ def _read_tensors(path: Path, label: str) -> dict[str, Tensor]:
     return tensors
 
 
+def _refuse_packed(path: Path, label: str) -> None:
+    """Refuse a checkpoint whose tensors are compressed: torch never does so, and a small file could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            packed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise RequestError(f"backbone.weights: {label} is damaged ({error}); download the file again") from error
+    if packed or unpacked > path.stat().st_size:
+        raise RequestError(f"backbone.weights: {label} is compressed; save it again by torch.save or as .safetensors")
+
+
 def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     """Return a value for each tensor of the network; what the file holds besides is left out."""
     state, missing, misshapen, not_finite = {}, [], [], []
@@ -204,7 +228,7 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
         if tensor is None:
             # Counts training steps; nothing reads it in eval mode, and many files leave it out.
             if name.endswith("num_batches_tracked"):
-                state[name] = current
+                state[name] = current.new_zeros((), device="cpu")
             else:
                 missing.append(name)
         elif tensor.shape != current.shape:

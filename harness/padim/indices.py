@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,16 +56,24 @@ def index_versions(index_sampler: str) -> Mapping[str, str] | None:
 @functools.lru_cache(maxsize=64)
 def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
     """Return all channels in the order of which `Padim` keeps the first n_features."""
+    import timm
     import torch
 
     from harness.padim.isolation import preserved_random_state, silence
 
     with preserved_random_state(), silence():
-        from anomalib.models.components import TimmFeatureExtractor
-        from lightning.pytorch import seed_everything
-
-        seed_everything(seed, workers=True, verbose=False)
-        # PadimModel builds this first. Initialising its weights moves the generator on, by an amount that depends on
-        # the architecture, twice: once to look up the layers, once to keep.
-        extractor = TimmFeatureExtractor(architecture, layers=list(layers), pre_trained=False)
-        return torch.randperm(sum(extractor.out_dims)).numpy()
+        torch.manual_seed(seed)
+        # Initialising weights moves the generator on, by an amount that depends on the architecture. PadimModel's
+        # feature extractor does it twice before anything is drawn: once to look up the layers, once to keep. The same
+        # by timm alone spares the seconds that importing anomalib takes.
+        outline: Any = timm.create_model(architecture, pretrained=False, features_only=True, exportable=True)
+        names = [info["module"] for info in outline.feature_info.info]
+        network: Any = timm.create_model(
+            architecture,
+            pretrained=False,
+            pretrained_cfg=None,
+            features_only=True,
+            exportable=True,
+            out_indices=[names.index(layer) for layer in layers],
+        )
+        return torch.randperm(sum(network.feature_info.channels())).numpy()

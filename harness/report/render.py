@@ -13,6 +13,7 @@ from harness.paper.model import PAPER, SMOKE, Edition, Judgement
 from harness.paper.published import Published, load_published
 from harness.paper.selection import measure
 from harness.paper.verdict import judge_all, judge_rows
+from harness.report.checkup import check_store
 from harness.report.tables import build_tables, write_tables
 from harness.store import Store
 
@@ -89,9 +90,9 @@ def render(
 
 def _judge(store: Store, edition: Edition) -> _Judged:
     published = load_published()
-    contents = store.records()
-    judgements = judge_all(published, measure(contents.records, edition, published=published), edition)
-    return _Judged(published, contents.records, contents.problems, judgements)
+    checkup = check_store(store)
+    judgements = judge_all(published, measure(checkup.records, edition, published=published), edition)
+    return _Judged(published, checkup.records, (*checkup.faults, *checkup.astray), judgements)
 
 
 def _draw(judged: _Judged, edition: Edition, store: Store, folder: Path) -> list[Path]:

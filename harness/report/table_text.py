@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.store.table import csv_text
+from harness.store.table import csv_text, no_formula
 
 if TYPE_CHECKING:
     from harness.report.tables import Table
@@ -52,16 +52,11 @@ def csv_document(table: Table) -> str:
     rows = [
         (*row, runs, table.protocol, _truth(table.synthetic)) for row, runs in zip(table.rows, table.runs, strict=True)
     ]
-    return csv_text([_no_formula(cell) for cell in header], [[_no_formula(cell) for cell in row] for row in rows])
+    return csv_text([no_formula(cell) for cell in header], [[no_formula(cell) for cell in row] for row in rows])
 
 
 def _truth(value: bool) -> str:
     return "yes" if value else "no"
-
-
-def _no_formula(cell: str) -> str:
-    """https://owasp.org/www-community/attacks/CSV_Injection: what a cell must not begin with."""
-    return f"'{cell}" if cell[:1] in "=+-@\t\r\n" and cell and not _NUMBER.fullmatch(cell) else cell
 
 
 def markdown_document(table: Table) -> str:
@@ -79,8 +74,8 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def markdown_text(text: str) -> str:
     """Text on one line in which nothing is markup."""
-    escaped = re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", _one_line(text))
-    return re.sub(r"^([#+-]|\d+[.)])(?= |$)", r"\\\1", escaped)
+    escaped = re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", _one_line(text))
+    return re.sub(r"^(\d*)([#+.)-])(?=[#-]*(?: |$))", r"\1\\\2", escaped)
 
 
 def latex_document(table: Table) -> str:

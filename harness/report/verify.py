@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import RequestError, StoreError
+from harness.errors import RequestError
 from harness.paper.model import Edition
+from harness.report.checkup import check_store
 from harness.report.figures import LOCAL
 from harness.report.render import render
-from harness.store.fields import OK, RUNS, RUNS_CSV
-from harness.store.frame import flat_table
+from harness.store.fields import RUNS, RUNS_CSV
+from harness.store.files import read_plain
+from harness.store.frame import runs_csv
+from harness.store.scores import LARGEST
 from harness.store.store import Store
-from harness.store.table import csv_text
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -26,6 +28,7 @@ class Verification:
     """What was looked at, and what is not as it must be."""
 
     n_records: int
+    """That can be trusted."""
     n_files: int
     """Of tables and figures that were made again."""
     faults: tuple[str, ...]
@@ -44,16 +47,16 @@ def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Ver
     for folder, what in ((store / RUNS, "runs of a store"), (tables, "tables"), (figures, "figures")):
         if not folder.is_dir():
             raise RequestError(f"{folder}: no such folder; give the one that holds the {what}")
-    contents = Store(store).records()
-    faults = [*contents.problems, *_score_faults(Store(store), contents.records)]
-    faults += _runs_csv_faults(store, contents.records)
+    checkup = check_store(Store(store))
+    faults = [*checkup.faults, *checkup.astray]
+    faults += _runs_csv_faults(store, Store(store).records().records)
     with tempfile.TemporaryDirectory(prefix="verify-") as fresh:
         again = {tables: Path(fresh, "tables"), figures: Path(fresh, "figures")}
         render(store, edition, tables=again[tables], figures=again[figures])
         for kept, made in again.items():
             faults += compare_folders(kept, made)
         n_files = sum(len(_files(made)) for made in again.values())
-    return Verification(len(contents.records), n_files, tuple(faults))
+    return Verification(len(checkup.records), n_files, tuple(faults))
 
 
 def compare_folders(kept: Path, made: Path) -> list[str]:
@@ -85,21 +88,11 @@ def _files(folder: Path) -> set[str]:
     }
 
 
-def _score_faults(store: Store, records: Iterable[RunRecord]) -> Iterator[str]:
-    """Runs whose scores are missing, damaged or another run's."""
-    for record in records:
-        if record.status == OK:
-            try:
-                store.scores(record)
-            except StoreError as error:
-                yield str(error)
-
-
 def _runs_csv_faults(store: Path, records: Iterable[RunRecord]) -> list[str]:
     path = store / RUNS_CSV
-    expected = csv_text(*flat_table(records)).encode()
+    expected = runs_csv(records)
     try:
-        found = path.read_bytes()
+        found = read_plain(path, LARGEST)
     except OSError as error:
         return [f"{path}: cannot be read ({error.strerror or error}); the next sweep writes it"]
     if found == expected:

@@ -1,26 +1,28 @@
-"""What runs will cost in time and memory: from measured costs kept as data, scaled by what this machine has shown."""
+"""What runs will cost in time: from measured costs kept as data, scaled by what this machine has shown."""
 
 from __future__ import annotations
 
 import math
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from harness.errors import RequestError
 from harness.reproduce.presence import ImageKind
 from harness.store.fields import OK
 
 if TYPE_CHECKING:
-    from harness.store.record import RunRecord
+    from harness.store.record import PassPlan, RunRecord
 
 FILE = Path(__file__).with_name("costs.toml")
 
 SCALING_CORES = 4
-"""More cores than these are not counted on: decoding has two threads, and a batch of 16 no more work to share."""
+"""More cores than these are not counted on: decoding and the network use all there are, but that was not measured."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,6 @@ class BackboneCosts:
     """For each image that is decoded and passed, whatever the seeds."""
     seed_seconds: float
     """For each image and seed."""
-    base_bytes: int
-    seed_bytes: int
-    """For each seed whose Gaussians are in memory together."""
     weights_bytes: int
     """Of timm's file."""
 
@@ -46,9 +45,6 @@ class Costs:
     start_seconds: float
     megapixels: float
     store_bytes: int
-    library_bytes: int
-    test_image_bytes: int
-    map_bytes: int
     decode_seconds: Mapping[str, float]
     unpacked_ratio: Mapping[str, float]
     backbone: Mapping[str, BackboneCosts]
@@ -62,8 +58,8 @@ class Work:
     n_train: int
     n_test: int
     n_seeds: int
-    seeds_at_once: int
-    """How many seeds share one pass through the backbone."""
+    n_passes: int
+    """Through the backbone; the seeds are parted among them."""
     kind: ImageKind | None = None
     """Of its images; None takes the measured ones'."""
 
@@ -79,19 +75,39 @@ class Pace:
 
 
 def load_costs(path: Path = FILE) -> Costs:
-    """Read costs.toml."""
-    data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    backbones = {name: BackboneCosts(**fields) for name, fields in data.pop("backbone").items()}
-    return Costs(**data, backbone=backbones)
+    """Read costs.toml.
+
+    Raises:
+        RequestError: it cannot be read, or does not hold what `Costs` says, each number above 0.
+    """
+    from pydantic import TypeAdapter
+
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        costs = TypeAdapter(Costs).validate_python(data, strict=False)
+        if not all(math.isfinite(number) and number > 0 for number in _numbers(asdict(costs))):
+            raise ValueError("a cost is not a number above 0")
+    except OSError as error:
+        raise RequestError(f"{path}: cannot be read ({error.strerror}); restore it (git checkout)") from error
+    except (ValueError, RecursionError) as error:  # TOML's, pydantic's and UTF-8's errors are ValueErrors too
+        raise RequestError(f"{path}: is no table of costs ({error}); restore it (git checkout)") from error
+    return costs
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _numbers(item)
+    elif not isinstance(value, str):
+        yield value
 
 
 def processor_seconds(work: Work, costs: Costs) -> float:
     """The processor's seconds that a job takes."""
     backbone = costs.backbone[work.backbone]
     n_images = work.n_train + work.n_test
-    n_passes = math.ceil(work.n_seeds / work.seeds_at_once)
     each = backbone.pass_seconds + _decoding(work.kind, costs)
-    return costs.start_seconds + n_images * (each * n_passes + backbone.seed_seconds * work.n_seeds)
+    return costs.start_seconds + n_images * (each * work.n_passes + backbone.seed_seconds * work.n_seeds)
 
 
 def _decoding(kind: ImageKind | None, costs: Costs) -> float:
@@ -100,15 +116,6 @@ def _decoding(kind: ImageKind | None, costs: Costs) -> float:
         return 0.0
     rate = costs.decode_seconds.get(kind.suffix, costs.decode_seconds[".png"])
     return kind.megapixels * rate - costs.megapixels * costs.decode_seconds[".png"]
-
-
-def peak_bytes(work: Work, costs: Costs) -> int:
-    """The most memory that a job's process holds: at the fit, or later with all maps of its seeds and the metrics."""
-    backbone = costs.backbone[work.backbone]
-    n_seeds = min(work.n_seeds, work.seeds_at_once)
-    fit = backbone.base_bytes + n_seeds * backbone.seed_bytes
-    scoring = costs.library_bytes + work.n_test * (costs.test_image_bytes + n_seeds * costs.map_bytes)
-    return max(fit, scoring)
 
 
 def find_pace(records: Iterable[RunRecord], costs: Costs, *, device: str, cpu: str, n_cores: int) -> Pace:
@@ -130,25 +137,29 @@ def find_pace(records: Iterable[RunRecord], costs: Costs, *, device: str, cpu: s
 
 def _jobs(records: Iterable[RunRecord], costs: Costs, device: str, cpu: str) -> list[tuple[Work, float]]:
     """Whole jobs with their wall-clock seconds: runs that began together are one job."""
-    groups: dict[tuple[str, ...], list[RunRecord]] = defaultdict(list)
+    groups: dict[tuple[str, ...], list[tuple[RunRecord, PassPlan]]] = defaultdict(list)
     for record in records:
         spec = record.spec
         fits = record.status == OK and record.dataset.limit is None and spec.engine == "streaming"
         here = spec.device == device and record.environment.cpu == cpu
-        if fits and here and spec.backbone.name in costs.backbone:
-            groups[spec.dataset, spec.category, spec.backbone.name, record.started].append(record)
+        # A record without a plan is of an earlier engine, whose pace says nothing of this one's.
+        if fits and here and record.plan is not None and spec.backbone.name in costs.backbone:
+            groups[spec.dataset, spec.category, spec.backbone.name, record.started].append((record, record.plan))
     return [(_work(group), _seconds(group)) for group in groups.values()]
 
 
-def _work(group: Sequence[RunRecord]) -> Work:
-    dataset = group[0].dataset
+def _work(group: Sequence[tuple[RunRecord, PassPlan]]) -> Work:
+    record, _ = group[0]
+    dataset = record.dataset
     n_test = (dataset.n_test_normal or 0) + (dataset.n_test_anomalous or 0)
-    return Work(group[0].spec.backbone.name, dataset.n_train or 0, n_test, len(group), seeds_at_once=len(group))
+    n_passes = max(1, round(sum(1 / plan.runs_together for _, plan in group)))
+    return Work(record.spec.backbone.name, dataset.n_train or 0, n_test, len(group), n_passes)
 
 
-def _seconds(group: Sequence[RunRecord]) -> float:
-    """Of one job: what its runs share, once, and the metrics of each."""
-    shared = max(
-        sum(seconds for stage, seconds in record.timing.seconds.items() if stage != "metrics") for record in group
+def _seconds(group: Sequence[tuple[RunRecord, PassPlan]]) -> float:
+    """Of one job, from its start to its last run's end: stages of several runs overlap, so they do not add up to it."""
+    started, *ends = (
+        datetime.fromisoformat(time) for time in (group[0][0].started, *(run.finished for run, _ in group))
     )
-    return shared + sum(record.timing.seconds.get("metrics", 0.0) for record in group)
+    # Records hold whole seconds.
+    return max(1.0, (max(ends) - started).total_seconds())

@@ -8,23 +8,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from harness.data.catalog import CATALOG
 from harness.experiment import expand
 from harness.overrides import Override
 from harness.report.page_commands import EXPERIMENTS
-from harness.reproduce.costs import Costs, Pace, Work, peak_bytes, processor_seconds
+from harness.reproduce.costs import Costs, Pace, Work, processor_seconds
+from harness.reproduce.jobs import job_passes
 from harness.reproduce.presence import Category, Presence
-from harness.run import COVARIANCE_BUDGET
 from harness.store.overview import ExpectedRun, RunState, State, compare, expected_runs
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
-
-LOCATIONS = 56 * 56
-"""Of the grid that the paper's protocol gives, one Gaussian each."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Estimate:
 
     seconds: float
     peak_bytes: int
-    """Of the largest job's process; a launcher that runs several at once needs it several times."""
+    """Of the largest job's process, as it will plan it; a launcher that runs several at once needs it several times."""
     store_bytes: int
     weights_bytes: int
     """To download, where timm's weights are not in its cache yet."""
@@ -107,11 +104,25 @@ def needed_categories() -> tuple[Category, ...]:
     return tuple(dict.fromkeys((run.dataset, run.category) for run in needed_runs([0])))
 
 
-def make_plan(request: Request, presence: Presence, records: Iterable[RunRecord], costs: Costs, pace: Pace) -> Plan:
-    """Put together what is needed, what is there and what is done. Pure."""
+def make_plan(
+    request: Request,
+    presence: Presence,
+    records: Iterable[RunRecord],
+    costs: Costs,
+    pace: Pace,
+    *,
+    device: str,
+    n_cores: int,
+) -> Plan:
+    """Put together what is needed, what is there and what is done.
+
+    Args:
+        device: that the request's means here, `cpu` or `cuda`.
+        n_cores: that a job may use.
+    """
     states = compare(needed_runs(request.seeds), records)
     plan = Plan(states, presence, _calls(request, presence, states), Estimate(0, 0, 0, 0, pace.source))
-    return replace(plan, estimate=_estimate(plan.to_do, request, presence, costs, pace))
+    return replace(plan, estimate=_estimate(plan, request, costs, pace, device=device, n_cores=n_cores))
 
 
 _runs_of = cache(expected_runs)
@@ -167,37 +178,33 @@ def _call(request: Request, places: set[tuple[str, str, str]], weights: str | No
     return Call(tuple(arguments), len(places) * len(request.seeds))
 
 
-def _estimate(to_do: Sequence[RunState], request: Request, presence: Presence, costs: Costs, pace: Pace) -> Estimate:
+def _estimate(plan: Plan, request: Request, costs: Costs, pace: Pace, *, device: str, n_cores: int) -> Estimate:
     jobs: dict[tuple[str, str, str], list[ExpectedRun]] = defaultdict(list)
-    for state in to_do:
+    for state in plan.to_do:
         jobs[state.run.dataset, state.run.category, state.run.backbone].append(state.run)
-    works = [_work(runs, presence) for runs in jobs.values()]
-    by_hand = set(request.weights or {})
+    processor, peak = 0.0, 0
+    for (dataset, category, backbone), runs in jobs.items():
+        weights_bytes = costs.backbone[backbone].weights_bytes
+        passes = job_passes(runs, device=device, n_cores=n_cores, weights_bytes=weights_bytes)
+        counts = CATALOG[dataset].categories[category]
+        work = Work(
+            backbone=backbone,
+            n_train=counts.train,
+            n_test=counts.test_normal + counts.test_anomalous,
+            n_seeds=len(runs),
+            n_passes=len(passes),
+            kind=plan.presence.there[dataset, category],
+        )
+        processor += processor_seconds(work, costs)
+        peak = max(peak, *(one.host_bytes for one in passes))
+    from_timm = {backbone for _, _, backbone in jobs} - set(request.weights or {})
     return Estimate(
-        seconds=pace.factor * sum(processor_seconds(work, costs) for work in works),
-        peak_bytes=max((peak_bytes(work, costs) for work in works), default=0),
-        store_bytes=len(to_do) * costs.store_bytes,
-        weights_bytes=sum(costs.backbone[name].weights_bytes for name in {work.backbone for work in works} - by_hand),
+        seconds=pace.factor * processor,
+        peak_bytes=peak,
+        store_bytes=len(plan.to_do) * costs.store_bytes,
+        weights_bytes=sum(costs.backbone[name].weights_bytes for name in from_timm),
         source=pace.source,
     )
-
-
-def _work(runs: Sequence[ExpectedRun], presence: Presence) -> Work:
-    run = runs[0]
-    counts = CATALOG[run.dataset].categories[run.category]
-    return Work(
-        backbone=run.backbone,
-        n_train=counts.train,
-        n_test=counts.test_normal + counts.test_anomalous,
-        n_seeds=len(runs),
-        seeds_at_once=_seeds_at_once(run.demands),
-        kind=presence.there[run.dataset, run.category],
-    )
-
-
-def _seeds_at_once(demands: Mapping[str, Any]) -> int:
-    """How many runs' covariances fit into `harness.run`'s budget for one pass."""
-    return max(1, COVARIANCE_BUDGET // (LOCATIONS * demands["n_features"] ** 2 * 4))
 
 
 @dataclass(frozen=True)

@@ -76,4 +76,4 @@ def _plan(request: Request, presence: Presence, machine: Machine) -> Plan:
     costs = load_costs()
     device = resolve_device(request.device)
     pace = find_pace(records, costs, device=device, cpu=machine.cpu, n_cores=machine.n_cores)
-    return make_plan(request, presence, records, costs, pace)
+    return make_plan(request, presence, records, costs, pace, device=device, n_cores=machine.n_cores)

@@ -29,7 +29,17 @@ _HOMES = {
     "fields": ("METRICS",),
     "frame": ("load_frame", "write_runs_csv"),
     "provenance": ("environment", "peak_rss_bytes"),
-    "record": ("DatasetInfo", "Environment", "Failure", "Interval", "Memory", "Metrics", "PassPlan", "RunRecord", "Timing"),
+    "record": (
+        "DatasetInfo",
+        "Environment",
+        "Failure",
+        "Interval",
+        "Memory",
+        "Metrics",
+        "PassPlan",
+        "RunRecord",
+        "Timing",
+    ),
     "scores": ("ScoreTable",),
     "store": ("Contents", "Store"),
 }

@@ -226,11 +226,11 @@ class Claims:
         """A file in the claims' folder with some content; gone afterwards, unless it was moved."""
         draft = path.with_name(temporary_name(path.name))
         for attempt in range(_ATTEMPTS):
-            self._folder.mkdir(parents=True, exist_ok=True)
             try:
+                self._folder.mkdir(parents=True, exist_ok=True)
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
                 break
-            except FileNotFoundError:  # another process removed the empty folder meanwhile
+            except (FileNotFoundError, FileExistsError):  # another process removed the empty folder between two looks
                 if attempt == _ATTEMPTS - 1:
                     raise
         try:

@@ -217,6 +217,9 @@ def test_a_killed_drawing_does_not_count_and_is_swept_away_later(tmp_path, small
     shutil.copytree(partial, elsewhere)
     write_dataset("mini_btad", root)
     assert set(tmp_path.iterdir()) == {root, elsewhere}
+    shutil.copytree(elsewhere, partial)  # as if killed only now
+    write_dataset("mini_btad", root)
+    assert set(tmp_path.iterdir()) == {root, elsewhere}
     os.utime(elsewhere, (time.time() - 7 * 3600,) * 2)
     shutil.rmtree(root)
     write_dataset("mini_btad", root)

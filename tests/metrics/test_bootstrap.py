@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.metrics.bootstrap import draw, resampled
-from harness.metrics.histograms import image_histograms, pixel_histograms
+from harness.metrics.histograms import ImageHistograms, image_histograms, pixel_histograms
 from harness.metrics.ranking import auroc, f1, rank
 from harness.metrics.region import rank_pixels
 from tests.metrics.drawn import draw_maps
@@ -44,6 +44,7 @@ def test_one_class_alone_is_resampled_too(labels):
     np.testing.assert_array_equal(draw(labels, 10, 0).sum(axis=1), 4)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from([None, 1, 5]), st.integers(1, 25), st.integers(1, 25))
 def test_image_metrics_of_a_resample_are_exactly_those_of_the_resampled_images(seed, decimals, n_normal, n_anomalous):
     rng = np.random.default_rng(seed)
@@ -92,9 +93,21 @@ def test_the_order_of_the_images_moves_no_bit(pixels):
 def test_a_resample_without_a_defective_pixel_has_no_value(pixels):
     drawn, histograms = pixels
     draws = np.stack([np.ones(20), 1.0 - drawn.labels])
-    for values in resampled(histograms, draws, fpr_limit=0.3).values():
+    with np.errstate(divide="raise", invalid="raise"):  # nor a warning
+        results = resampled(histograms, draws, fpr_limit=0.3)
+    for values in results.values():
         assert np.isfinite(values[0])
         assert np.isnan(values[1])
+
+
+def test_a_threshold_amid_a_bin_takes_one_positive_along():
+    """Of five positives and two negatives in the upper bin the strict rule loses one positive, in the lower one all."""
+    counts = {"positives": np.array([[1.0, 5.0]]), "negatives": np.array([[10.0, 2.0]])}
+    mixed = resampled(ImageHistograms(**counts, atoms=np.array([True, False])), np.ones((1, 1)))
+    assert mixed["f1_max"] == 10 / (5 + 2 + 6)
+    assert mixed["f1_adaptive"] == 8 / (4 + 2 + 6)
+    alone = resampled(ImageHistograms(**counts, atoms=np.array([True, True])), np.ones((1, 1)))
+    assert alone["f1_adaptive"] == 0
 
 
 def test_aupro_needs_a_limit(pixels):

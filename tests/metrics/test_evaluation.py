@@ -14,6 +14,7 @@ from harness.metrics.region import aupro, rank_pixels
 from tests.metrics.drawn import Drawn, draw_maps
 
 CONFIG = MetricsConfig(bootstrap_samples=50)
+UNDEFINED = "no metric is defined; check that image and the backbone's weights$"
 
 
 @pytest.fixture(scope="module")
@@ -247,22 +248,27 @@ def test_metrics_depend_on_the_order_of_scores_alone(drawn, scale):
 def test_a_score_that_is_not_finite_is_named(drawn, bad):
     scores = drawn.scores.copy()
     scores[16] = bad
-    with pytest.raises(DataError, match=rf"the score of test image 17 of 25 is {bad}, so"):
+    with pytest.raises(DataError, match=rf"the score of test image 17 of 25 is {bad}, so {UNDEFINED}"):
         run(drawn, scores=scores)
     maps = drawn.maps.copy()
     maps[3, 40, 7] = bad
-    with pytest.raises(DataError, match=rf"the anomaly map of test image 4 of 25 is {bad} at row 40, column 7, so"):
+    with pytest.raises(
+        DataError, match=rf"the anomaly map of test image 4 of 25 is {bad} at row 40, column 7, so {UNDEFINED}"
+    ):
         run(drawn, maps=maps)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scores": np.zeros(24, np.float32)}, r"scores \(24,\), labels \(25,\) and maps \(25, 48, 48\)"),
+        (
+            {"scores": np.zeros(24, np.float32)},
+            r"scores \(24,\), labels \(25,\) and maps \(25, 48, 48\) are not \(N,\), \(N,\) and \(N, H, W\)$",
+        ),
         ({"labels": np.zeros(3, int)}, r"labels \(3,\)"),
         ({"maps": np.zeros((25, 48), np.float32)}, r"maps \(25, 48\)"),
         ({"masks": np.zeros((25, 1, 48, 48), bool)}, r"masks \(25, 1, 48, 48\) do not match maps"),
-        ({"labels": np.arange(25)}, "labels must be 0 or 1"),
+        ({"labels": np.arange(25) % 3}, r"labels must be 0 or 1, not \[0, 1, 2\]$"),
     ],
 )
 def test_arrays_that_do_not_belong_together(drawn, changes, message):

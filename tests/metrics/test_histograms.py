@@ -86,6 +86,52 @@ def test_a_pile_of_defect_free_pixels_amid_the_defects_keeps_its_place():
         assert values[0] == pytest.approx(truth[metric], abs=1e-3 if metric.startswith("f1") else 2e-5), metric
 
 
+def test_image_scores_have_a_bin_each():
+    histograms = image_histograms(np.array([3.0, 1.0, 3.0]), np.array([1, 0, 0]))
+    np.testing.assert_array_equal(histograms.positives, [[0, 1], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(histograms.negatives, [[0, 0], [1, 0], [0, 1]])
+    assert histograms.atoms.dtype == bool
+    assert histograms.atoms.tolist() == [True, True]
+
+
+def test_a_pile_of_defect_free_pixels_fills_a_bin_alone_wherever_it_lies():
+    drawn = draw_maps(3, size=96, radius=(4, 12), lift=0.2)
+    low, high = np.quantile(drawn.maps, [0.4, 0.7])
+    maps = np.where(~drawn.masks & (drawn.maps >= low) & (drawn.maps < high), low, drawn.maps)
+    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks, bins_per_class=256)
+    pile = histograms.negatives.sum(axis=0).argmax()
+    assert histograms.negatives[:, pile].sum() == ((maps == low) & ~drawn.masks).sum()
+    assert histograms.atoms[pile]
+    assert not histograms.atoms.all()
+
+
+def test_the_highest_defective_pixel_has_a_bin_of_its_own():
+    """Bins are evenly spread to the very last score, also where there are more scores than bins."""
+    drawn = draw_maps(3, size=96, lift=20)
+    histograms = pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks, bins_per_class=64)
+    assert drawn.maps[drawn.masks].max() > np.sort(drawn.maps, axis=None)[-2]
+    held = (histograms.positives + histograms.negatives).sum(axis=0)
+    assert held[-2:].tolist() == [1, 0]  # the last bin lies above
+
+
+def test_bins_of_scores_that_all_differ():
+    """64 quantiles of each class, and what begins right above each of the positives; a bin of one score is alone."""
+    drawn = draw_maps(3, size=96, lift=20)
+    maps = np.argsort(np.argsort(drawn.maps, axis=None)).reshape(drawn.maps.shape).astype(np.float64)
+    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks, bins_per_class=64)
+    assert histograms.atoms.size == 3 * 64
+    held = (histograms.positives + histograms.negatives).sum(axis=0)
+    np.testing.assert_array_equal(histograms.atoms, held <= 1)
+    assert (histograms.positives.sum(axis=0)[histograms.negatives.sum(axis=0) == 0] > 1).any()
+
+
+def test_as_many_scores_as_bins_lose_nothing():
+    drawn = draw_maps(3, size=96, lift=2)
+    ranks = np.searchsorted(np.quantile(drawn.maps, [0.5, 0.6, 0.9, 0.95]), drawn.maps).astype(np.float32)
+    histograms = pixel_histograms(rank_pixels(ranks, drawn.masks), ranks, drawn.masks, bins_per_class=5)
+    assert histograms.atoms.all()
+
+
 def test_few_pixels_are_binned_without_loss():
     drawn = draw_maps(3, size=10, n_normal=4, n_anomalous=5, radius=(1, 3), lift=2)
     assert drawn.masks.size <= BINS_PER_CLASS

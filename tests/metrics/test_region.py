@@ -172,6 +172,12 @@ def test_ramp_area_is_the_area_under_the_ramp(limit):
         assert area == pytest.approx(np.trapezoid(ramp, x), abs=1e-5)
 
 
+def test_a_step_divides_by_nought_and_says_nothing_of_it():
+    steps = np.array([0.0, 0.2, 0.4, 0.6])  # below the limit, at it and above: 1/0 and 0/0 on the way
+    with np.errstate(divide="raise", invalid="raise"):
+        np.testing.assert_allclose(ramp_area(steps, steps, 0.4), [0.4, 0.2, 0, 0], atol=1e-15)
+
+
 @pytest.mark.parametrize("limit", [0, -0.1, 1.01, float("nan")])
 def test_a_limit_outside_its_range_is_refused(limit):
     with pytest.raises(ValueError, match=r"must be in \(0, 1\]"):

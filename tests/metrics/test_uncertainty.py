@@ -54,6 +54,12 @@ def test_delong_equals_its_definition(ties):
         assert ours.high == pytest.approx(expit(logit(area) + reach), abs=1e-12)
 
 
+def test_delong_needs_no_more_than_two_of_each_class():
+    ours = delong_interval(rank(np.array([1.0, 3.0]), np.array([0.0, 2.0])), 0.95)
+    reach = Z * np.sqrt(0.125 / 2 + 0.125 / 2) / (0.75 * 0.25)  # components 1/2 and 1 on either side
+    assert (ours.low, ours.high) == pytest.approx((expit(logit(0.75) - reach), expit(logit(0.75) + reach)), abs=1e-12)
+
+
 def test_delong_is_none_where_its_variance_is_nought_or_unknown():
     many = np.arange(5.0)
     assert delong_interval(rank(many + 10, many), 0.95) is None
@@ -103,6 +109,24 @@ def test_more_confidence_is_a_wider_interval(area):
     assert wide.high - wide.low > narrow.high - narrow.low
 
 
+@pytest.mark.parametrize(("n_positives", "n_negatives"), [(63, 20), (1, 1), (200, 5)])
+def test_separation_interval_equals_its_definition(n_positives, n_negatives):
+    found = np.exp(np.log(0.025) / n_positives)  # the share whose n-th power is half of what is left to chance
+    quiet = np.exp(np.log(0.025) / n_negatives)
+    precision = n_positives * found / (n_positives * found + n_negatives * (1 - quiet))
+    ours = separation_interval(n_positives, n_negatives, 0.95)
+    assert ours.low == pytest.approx(2 * precision * found / (precision + found), abs=1e-12)
+    assert ours.high == 1
+
+
+def test_every_interval_says_how_it_was_made():
+    ranked = rank(np.array([1.0, 3.0, 5.0]), np.array([0.0, 2.0, 4.0]))
+    assert delong_interval(ranked, 0.95).method == "DeLong, logit scale"
+    newcombes = "Newcombe's method 5, a score interval with Hanley and McNeil's variance"
+    assert newcombe_interval(0.9, 5, 5, 0.95).method == newcombes
+    assert separation_interval(5, 5, 0.95).method == "tolerance limits of both classes (Wilks)"
+
+
 def test_separation_interval_keeps_its_promise():
     """Uniform scores stand for any continuous ones: shares on the right side of the worst sample of each class."""
     rng = np.random.default_rng(0)
@@ -134,6 +158,9 @@ def test_bootstrap_leaves_out_undefined_resamples_and_then_the_interval():
     one_class = np.tile(1.0 - labels, (100, 1))
     few = bootstrap_intervals(histograms, np.concatenate([draws, one_class[:5]]), 0.95)
     assert {name: (x.low, x.high) for name, x in few.items()} == {name: (x.low, x.high) for name, x in whole.items()}
+    at_the_limit = np.concatenate([draws[:95], one_class[:5]])
+    assert set(bootstrap_intervals(histograms, at_the_limit, 0.95)) == set(whole)
+    assert bootstrap_intervals(histograms, np.concatenate([draws[:94], one_class[:6]]), 0.95) == {}
     assert bootstrap_intervals(histograms, np.concatenate([draws, one_class[:20]]), 0.95) == {}
     assert bootstrap_intervals(histograms, one_class, 0.95) == {}
 
@@ -183,6 +210,13 @@ def test_one_image_of_a_class_has_only_newcombes():
     assert set(images([5.0], np.arange(10.0))) == {"image_auroc"}
     assert set(images(np.arange(10.0), [5.0])) == {"image_auroc"}
     assert set(images([5.0], [1.0])) == {"image_auroc", "image_f1_max"}
+
+
+@pytest.mark.parametrize(("n_positives", "n_negatives"), [(2, 10), (10, 2)])
+def test_two_images_of_a_class_have_a_bootstrap(n_positives, n_negatives):
+    """Its interval may touch 0 or 1, and DeLong's stand for it; those of F1 do not."""
+    intervals = images(np.linspace(2, 4, n_positives), np.linspace(1, 3, n_negatives))
+    assert intervals["image_f1_max"].method.startswith("bootstrap")
 
 
 def test_constant_scores_have_an_interval_around_one_half():

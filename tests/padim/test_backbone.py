@@ -298,3 +298,18 @@ def test_the_real_weights_have_their_fingerprint(real_weights):
     moments = [(layer.mean().item(), layer.std().item()) for layer in features.values()]
     expected = [(0.444479, 0.370464), (0.113933, 0.190505), (0.099800, 0.214855)]
     assert np.allclose(moments, expected, atol=1e-5)
+
+
+def test_a_packed_checkpoint_is_refused_before_it_is_read(tmp_path):
+    """A megabyte of it could become a thousand in memory."""
+    import zipfile
+
+    stored, packed = tmp_path / "stored.pth", tmp_path / "packed.pth"
+    torch.save({"x": torch.zeros(1 << 20)}, stored)
+    with zipfile.ZipFile(stored) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for member in source.infolist():
+            target.writestr(member.filename, source.read(member))
+    config = replace(RESNET18, weights=str(packed))
+    assert packed.stat().st_size < stored.stat().st_size / 100
+    with pytest.raises(RequestError, match=r"packed\.pth is compressed; save it again"):
+        load_network(config, resolve_weights(config))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.paper.digits import exact, places, prints_as, rounded, unit
+from harness.paper.digits import TIE, exact, places, prints_as, rounded, unit
 from tests.store.making import patient
 
 
@@ -57,6 +57,12 @@ def test_halfway_counts_for_both_neighbours(value):
 def test_just_beside_halfway_counts_for_one():
     assert not prints_as(0.82505 - 1e-9, "0.8251")
     assert not prints_as(0.82505 + 1e-9, "0.8250")
+
+
+def test_the_tolerance_for_halfway_includes_its_end():
+    halfway = Fraction(82505, 100000)
+    assert prints_as(halfway - TIE, "0.8251")
+    assert not prints_as(halfway - TIE - Fraction(1, 10**20), "0.8251")
 
 
 def test_rounded_keeps_its_zeros_and_has_no_exponent():

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from harness.paper.model import PAPER, SMOKE, Place
+from harness.config import run_key
+from harness.paper.model import PAPER, SMOKE, Measured, Place
 from harness.paper.selection import LONGEST_MESSAGE, load_requirement, measure
 from harness.store import Failure, Interval
 from tests.paper.making import BOTTLE, failed, run
@@ -24,10 +26,18 @@ def test_every_cell_gets_a_measured_and_an_empty_store_says_not_run(published):
     measured = measure([], PAPER, published=published)
     assert set(measured) == set(published.cells)
     for cell, each in measured.items():
-        assert not each.by_seed
-        assert not each.keys
+        assert each == Measured({}, None, (), missing=each.missing)
         assert len(each.missing) == (len(cell.places) if cell.metric else 0)
         assert all(text.endswith(": not run") for text in each.missing)
+
+
+def test_only_the_cells_asked_for_are_measured(published):
+    cell = published.cell(1, "Bottle", "Img AUROC")
+    assert set(measure([], PAPER, published=replace(published, cells=(cell,)))) == {cell}
+
+
+def test_no_seed_has_no_range():
+    assert Measured({}, None, ()).seed_range is None
 
 
 def test_a_run_fills_its_place_with_values_interval_and_key(published):
@@ -60,14 +70,16 @@ def test_the_interval_is_the_declared_seeds(published):
     assert _bottle(published, [other, run()]).interval == (run().intervals["image_auroc"].low, 1.0)
 
 
-def test_an_interval_at_another_level_is_not_used(published):
-    record = run()
+def _other_spec(record, **changes):
+    """The same run with other fields of its spec, and the key that follows."""
     spec = record.spec.model_dump()
-    spec["metrics"]["confidence"] = 0.9
-    from harness.config import run_key
+    for field, value in changes.items():
+        spec[field] = spec[field] | value if isinstance(value, dict) else value
+    return record.model_copy(update={"spec": type(record.spec).model_validate(spec), "key": run_key(spec)})
 
-    other = record.model_copy(update={"spec": type(record.spec).model_validate(spec), "key": run_key(spec)})
-    measured = _bottle(published, [other])
+
+def test_an_interval_at_another_level_is_not_used(published):
+    measured = _bottle(published, [_other_spec(run(), metrics={"confidence": 0.9})])
     assert measured.declared is not None
     assert measured.interval is None
     assert measured.half_width is None
@@ -89,17 +101,17 @@ def test_an_interval_at_another_level_is_not_used(published):
         ({"n_features": 256}, "n_features=256, the protocol says 100"),
         ({"engine": "reference"}, "engine=reference"),
         ({"counts": {"limit": 8}}, "dataset.limit=8"),
-        ({"counts": {"n_train": 208}}, "208/20/63 train/normal/defective images, officially 209/20/63"),
+        ({"counts": {"n_train": 208}}, "count (208/20/63 train/normal/defective images, officially 209/20/63)"),
         ({"counts": {"n_test_anomalous": 62}}, "209/20/62 train/normal/defective images"),
-        ({"record": {"weights": "random: seed 0"}}, "random weights"),
-        ({"record": {"weights": "random"}}, "random weights"),
+        ({"record": {"weights": "random: seed 0"}}, "count (random weights)"),
+        ({"record": {"weights": "random"}}, "count (random weights)"),
         ({"record": {"synthetic": True}}, "drawn images"),
     ],
 )
 def test_a_run_of_other_settings_does_not_count_and_says_why(published, changes, reason):
     measured = _bottle(published, [run(**changes)])
-    assert not measured.by_seed
     (text,) = measured.missing
+    assert measured == Measured({}, None, (), missing=(text,))
     assert text.startswith("mvtec/bottle/resnet18: seed 42 does not count (")
     assert reason in text
 
@@ -112,9 +124,26 @@ def test_every_field_of_the_protocol_is_required(project):
 
 def test_an_inexact_run_does_not_count(published):
     record = run()
-    spec = record.spec.model_copy(update={"inexact": ["tf32"]})
+    spec = record.spec.model_copy(update={"inexact": ["tf32", "bf16"]})
     measured = _bottle(published, [record.model_copy(update={"spec": spec})])
-    assert "does not count (inexact: tf32)" in measured.missing[0]
+    assert "does not count (inexact: tf32, bf16)" in measured.missing[0]
+
+
+def test_a_run_on_photographs_does_not_count_among_drawn_ones(published):
+    measured = _bottle(published, [run(edition=SMOKE, record={"synthetic": False})], SMOKE)
+    assert "does not count (real images)" in measured.missing[0]
+
+
+def test_a_category_without_official_counts_needs_none(published):
+    """Of a dataset that the catalogue does not know, and of one that it knows without that category."""
+    record = run()
+    own = replace(PAPER, datasets={"mvtec": "own"})
+    unknown = record.model_copy(update={"spec": record.spec.model_copy(update={"dataset": "own"})})
+    assert _bottle(published, [unknown], own).declared is not None
+    widget = replace(published.cell(1, "Bottle", "Img AUROC"), places=(Place("mvtec", "widget", "resnet18"),))
+    unknown = record.model_copy(update={"spec": record.spec.model_copy(update={"category": "widget"})})
+    measured = measure([unknown], PAPER, published=replace(published, cells=(widget,)))
+    assert measured[widget].declared is not None
 
 
 def test_runs_that_do_not_count_leave_those_that_do(published):
@@ -153,6 +182,20 @@ def test_reasons_are_told_once_with_their_seeds_failures_first(published):
     assert text.index("seed 2 failed") < text.index("seed 0, 1 does not count")
 
 
+def test_the_reasons_of_one_seed_are_in_the_order_of_their_words(published):
+    records = [run(blur_sigma=sigma) for sigma in (0, 1, 2, 3, 5, 6)]
+    reasons = [
+        f"seed 42 does not count (protocol.blur_sigma={sigma}, the protocol says 4)" for sigma in (0, 1, 2, 3, 5, 6)
+    ]
+    assert _bottle(published, records).missing == ("mvtec/bottle/resnet18: " + "; ".join(reasons),)
+
+
+def test_a_failure_outside_any_stage_names_none(published):
+    error = Failure(type="DataError", message="x" * LONGEST_MESSAGE, stage=None)
+    (text,) = _bottle(published, [failed().model_copy(update={"error": error})]).missing
+    assert text == f"mvtec/bottle/resnet18: seed 42 failed (DataError: {'x' * LONGEST_MESSAGE})"
+
+
 def test_a_long_error_is_cut(published):
     record = failed()
     error = Failure(type="DataError", message="x" * 1000, stage=None)
@@ -171,33 +214,30 @@ def test_a_long_error_is_cut(published):
 )
 def test_runs_that_contradict_one_another_are_refused_together(published, other, reason):
     measured = _bottle(published, [run(), run(**other)])
-    assert not measured.by_seed
-    assert not measured.missing
     (text,) = measured.refused
+    assert measured == Measured({}, None, (), refused=(text,))
     assert text.startswith("mvtec/bottle/resnet18: ")
     assert reason in text
 
 
 def test_two_keys_of_one_seed_are_refused_and_the_difference_named(published):
     on_cpu = run(values={"image_auroc": 0.9})
-    spec = on_cpu.spec.model_dump() | {"device": "cuda"}
-    from harness.config import run_key
-
-    on_gpu = on_cpu.model_copy(update={"spec": type(on_cpu.spec).model_validate(spec), "key": run_key(spec)})
+    on_gpu = _other_spec(on_cpu, device="cuda", metrics={"confidence": 0.9})
     measured = _bottle(published, [on_cpu, on_gpu, run(seed=1)])
     assert not measured.by_seed
-    (text,) = measured.refused
-    assert "2 runs of seed 42" in text
-    assert "that differ in device: keep one" in text
-    assert on_cpu.key in text
-    assert on_gpu.key in text
+    keys = ", ".join(sorted((on_cpu.key, on_gpu.key)))
+    differences = ("device, metrics.confidence", "metrics.confidence, device")  # whatever the spec's order
+    told = [
+        f"mvtec/bottle/resnet18: 2 runs of seed 42 ({keys}) that differ in {both}: keep one" for both in differences
+    ]
+    assert measured.refused[0] in told
 
 
 def test_two_versions_of_the_metrics_are_refused(published):
     record = run(seed=1)
     spec = record.spec.model_copy(update={"metrics": record.spec.metrics.model_copy(update={"version": 2})})
     measured = _bottle(published, [run(), record.model_copy(update={"spec": spec})])
-    assert "different versions of the metrics (1, 2)" in measured.refused[0]
+    assert "different versions of the metrics (0, 2)" in measured.refused[0]
 
 
 def test_a_metric_without_a_value_says_why(published):
@@ -209,8 +249,8 @@ def test_a_metric_without_a_value_says_why(published):
     )
     measured = measure([record], PAPER, published=published)
     assert measured[published.cell(1, "Bottle", "Img AUROC")].declared is not None
-    assert measured[published.cell(1, "Bottle", "Pix AUROC")].missing == (
-        "mvtec/bottle/resnet18: pixel_auroc is absent (no masks)",
+    assert measured[published.cell(1, "Bottle", "Pix AUROC")] == Measured(
+        {}, None, (), missing=("mvtec/bottle/resnet18: pixel_auroc is absent (no masks)",)
     )
 
 
@@ -233,6 +273,18 @@ def test_a_mean_is_over_all_its_categories_at_common_seeds(published):
     widths = [(interval.high - interval.low) / 2 for interval in intervals]
     assert mean.half_width == pytest.approx(math.sqrt(sum(width**2 for width in widths)) / 3)
     assert len(mean.keys) == 6
+    assert mean.notes == ()
+
+
+def test_a_mean_without_every_interval_has_no_width_and_keeps_its_parts_notes(published):
+    records = [*_table1()[:2], run(HAZELNUT, record={"intervals": {}}), failed(seed=1), failed(CABLE, seed=2)]
+    mean = measure(records, PAPER, published=published)[published.cell(1, "Mean", "Img AUROC")]
+    assert mean.declared is not None
+    assert mean.half_width is None
+    assert [note.partition(" failed")[0] for note in mean.notes] == [
+        "mvtec/bottle/resnet18: seed 1",
+        "mvtec/cable/resnet18: seed 2",
+    ]
 
 
 def test_tables_5_and_6_repeat_that_mean(published):
@@ -245,16 +297,13 @@ def test_tables_5_and_6_repeat_that_mean(published):
 def test_a_mean_without_one_category_is_none_and_names_it(published):
     records = _table1()[:2]
     mean = measure(records, PAPER, published=published)[published.cell(5, "MVTec AD", "Img AUROC")]
-    assert not mean.by_seed
-    assert mean.missing == ("mvtec/hazelnut/resnet18: not run",)
-    assert mean.half_width is None
+    assert mean == Measured({}, None, (), missing=("mvtec/hazelnut/resnet18: not run",))
 
 
 def test_a_mean_without_a_common_seed_is_none(published):
     records = [run(BOTTLE, seed=0), run(CABLE, seed=1), run(HAZELNUT, seed=2)]
     mean = measure(records, PAPER, published=published)[published.cell(1, "Mean", "Img AUROC")]
-    assert not mean.by_seed
-    assert mean.missing == ("no seed that every category of the mean has",)
+    assert mean == Measured({}, None, (), missing=("no seed that every category of the mean has",))
 
 
 def test_a_mean_over_different_weights_is_refused_its_categories_are_not(published):

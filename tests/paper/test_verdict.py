@@ -55,8 +55,7 @@ def test_another_seed_that_gives_it_is_within_seeds():
 def test_between_two_seeds_is_within_seeds_even_where_none_gives_it():
     judgement = judge(cell("0.9955"), measured({0: 0.9952, 42: 0.9960}), PAPER)
     assert judgement.verdict is Verdict.WITHIN_SEEDS
-    assert "0 of 2 seeds give exactly this" in judgement.reason
-    assert "2 seeds from 0.9952 to 0.9960" in judgement.reason
+    assert judgement.reason == ("seed 42 gives 0.9960; 2 seeds from 0.9952 to 0.9960; 0 of 2 seeds give exactly this")
 
 
 @pytest.mark.parametrize(
@@ -116,12 +115,25 @@ def test_the_reason_gives_distance_and_half_width():
     assert reason == f"{told}; 0.0456 away, half-width of the 95 % interval 0.0500"
 
 
+def test_without_an_interval_the_reason_says_so():
+    reason = judge(cell("0.6944"), measured({42: 0.74}), PAPER).reason
+    assert reason == "seed 42 gives 0.7400; outside 1 seed from 0.7400 to 0.7400; no 95 % interval"
+
+
 def test_no_run_is_not_run_with_the_reasons():
     nothing = Measured({}, None, (), missing=("mvtec/bottle/resnet18: seed 42 failed at features (DataError: x)",))
     judgement = judge(cell("0.9952"), nothing, PAPER)
     assert judgement.verdict is Verdict.NOT_RUN
     assert "failed at features" in judgement.reason
     assert judgement.difference is None
+    assert judgement.measured is nothing
+
+
+def test_several_reasons_are_one_line_and_none_is_not_run():
+    two = ("no run of mvtec/bottle/resnet18", "no run of mvtec/cable/resnet18")
+    assert judge(cell("0.9952"), Measured({}, None, (), missing=two), PAPER).reason == "; ".join(two)
+    assert judge(cell("0.9952"), Measured({}, None, (), refused=two), PAPER).reason == "; ".join(two)
+    assert judge(cell("0.9952"), Measured({}, None, ()), PAPER).reason == "not run"
 
 
 def test_refused_runs_are_not_comparable_with_the_reason():
@@ -131,21 +143,27 @@ def test_refused_runs_are_not_comparable_with_the_reason():
     judgement = judge(cell("0.9952"), refused, PAPER)
     assert judgement.verdict is Verdict.NOT_COMPARABLE
     assert "different weights" in judgement.reason
+    assert judgement.measured is refused
 
 
 @pytest.mark.parametrize("by_seed", [{42: 0.9952}, {}])
 def test_drawn_images_are_never_compared(by_seed):
     judgement = judge(cell("0.9952"), measured(by_seed), SMOKE)
     assert judgement.verdict is Verdict.NOT_COMPARABLE
-    assert "drawn" in judgement.reason
+    assert judgement.reason == "SYNTHETIC: the images are drawn, the paper's are photographs"
     assert judgement.difference is None
 
 
 def test_what_no_run_gives_is_not_comparable():
-    for column, word in ((PARAMS, "parameters"), (N_CATEGORIES, "categories"), ("Img AUROC", "literature")):
+    reasons = {
+        PARAMS: "a count of parameters, which no run gives: see the audit",
+        N_CATEGORIES: "a count of categories, not a result",
+        "Img AUROC": "a literature value: its method is not run here",
+    }
+    for column, reason in reasons.items():
         judgement = judge(cell("0.9952", None, column=column), measured({}), PAPER)
         assert judgement.verdict is Verdict.NOT_COMPARABLE
-        assert word in judgement.reason
+        assert judgement.reason == reason
 
 
 def test_all_cells_are_judged_and_what_was_not_measured_is_not_run(published):
@@ -165,16 +183,21 @@ def _row(*numbers: tuple[str, dict[int, float], float | None]) -> list[Judgement
 
 
 def test_a_row_matches_when_the_declared_seed_gives_all_of_it():
-    (row,) = judge_rows(_row(("0.9952", {0: 0.9, 42: 0.9952}, None), ("0.9764", {0: 0.9, 42: 0.9764}, None)))
+    judgements = _row(("0.9952", {0: 0.9, 42: 0.9952}, None), ("0.9764", {0: 0.9, 42: 0.9764}, None))
+    (row,) = judge_rows(judgements)
+    assert (row.table, row.row, row.judgements) == (1, "Bottle", tuple(judgements))
     assert row.verdict is Verdict.MATCH
     assert row.seeds_exact == (42,)
     assert row.reason == "1 of 2 seeds give all 2 numbers"
 
 
 def test_a_row_is_within_seeds_when_one_other_seed_gives_all_of_it():
-    (row,) = judge_rows(_row(("0.9952", {7: 0.9952, 42: 0.9}, None), ("0.9764", {7: 0.9764, 42: 0.9764}, None)))
+    judgements = _row(("0.9952", {7: 0.9952, 42: 0.9}, None), ("0.9764", {7: 0.9764, 42: 0.9764}, None))
+    (row,) = judge_rows(judgements)
+    assert (row.table, row.row, row.judgements) == (1, "Bottle", tuple(judgements))
     assert row.verdict is Verdict.WITHIN_SEEDS
     assert row.seeds_exact == (7,)
+    assert row.reason == "1 of 2 seeds give all 2 numbers"
 
 
 def test_numbers_from_different_seeds_do_not_make_a_row():
@@ -195,9 +218,39 @@ def test_a_row_is_below_sampling_error_when_each_number_is_at_the_declared_seed(
     assert row.verdict is Verdict.DIFFERS
 
 
+def test_a_row_whose_number_is_exactly_half_its_interval_away_differs():
+    (row,) = judge_rows(_row(("0.2500", {42: 0.5}, 0.25)))
+    assert row.verdict is Verdict.DIFFERS
+
+
+def _best_of(*exact_seeds: tuple[int, ...]) -> str:
+    """The end of the reason for a row whose numbers are given by these of the seeds 1, 2, 3, 42 each."""
+    numbers = [
+        ("0.5000", {seed: 0.5 if seed in exact else 0.9 for seed in (1, 2, 3, 42)}, None) for exact in exact_seeds
+    ]
+    (row,) = judge_rows(_row(*numbers))
+    return row.reason.partition("; ")[2]
+
+
+def test_a_row_that_differs_names_the_seed_that_gives_most_of_it():
+    assert _best_of((2, 3), (2,), (1, 42)) == "at best 2, at seed 2 (Img AUROC, Img F1)"
+    assert _best_of((2, 42), (1, 3)) == "at best 1, at seed 42 (Img AUROC)"  # the declared one among equals
+    assert _best_of((2, 3), (1,), (3, 2)) == "at best 2, at seed 2 (Img AUROC, Pix AUROC)"  # else the smallest
+    assert _best_of((), ()) == "none gives any of them"
+
+
 def test_a_row_with_a_number_that_was_not_run_is_not_run():
     (row,) = judge_rows(_row(("0.9952", {42: 0.9952}, None), ("0.9764", {}, None)))
     assert row.verdict is Verdict.NOT_RUN
+    assert row.reason == "not run"
+
+
+def test_a_row_gives_each_reason_once():
+    lacking = [Measured({}, None, (), missing=(text,)) for text in ("no run", "failed", "no run")]
+    columns = ("Img AUROC", "Img F1", "Pix AUROC")
+    judgements = [judge(cell("0.9", column=column), one, PAPER) for column, one in zip(columns, lacking, strict=True)]
+    (row,) = judge_rows(judgements)
+    assert row.reason == "no run; failed"
 
 
 def test_rows_of_the_paper(published):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.experiment import expand
 from harness.overrides import parse, quote
+from harness.padim.plan import GIB
 from harness.reproduce.costs import Pace, load_costs
 from harness.reproduce.plan import (
     Request,
@@ -20,8 +20,7 @@ from harness.reproduce.plan import (
     needed_runs,
 )
 from harness.reproduce.presence import Presence
-from harness.run import passes
-from harness.store.overview import expected_runs
+from harness.resolve import default_memory_budget
 from tests.paper.making import failed, run
 from tests.report.stores import PLACES
 from tests.store.making import patient
@@ -37,7 +36,7 @@ def present(*categories):
 
 def plan_of(presence, records=(), **changes):
     request = Request(**({"data_root": Path("data"), "store": Path("out"), "seeds": (42,)} | changes))
-    return make_plan(request, presence, records, COSTS, Pace(0.5, "a test"))
+    return make_plan(request, presence, records, COSTS, Pace(0.5, "a test"), device="cpu", n_cores=2)
 
 
 def meant(calls):
@@ -117,26 +116,12 @@ def test_the_estimate_is_of_what_is_left():
     assert by_hand.weights_bytes == 0
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "wide_resnet50_2"])
-def test_seeds_share_a_pass_as_the_run_itself_groups_them(backbone):
-    from harness.config import BackboneConfig, DatasetConfig, RunConfig
-    from harness.reproduce.plan import _seeds_at_once
-    from tests.store.making import PROTOCOL
-
-    demands = next(one.demands for one in expected_runs("table2_backbone") if one.backbone == backbone)
-    runs = [
-        RunConfig(
-            dataset=DatasetConfig("mvtec", "mvtec", Path("x")),
-            category="bottle",
-            backbone=BackboneConfig(backbone, backbone, "tag", ("a",), (448,), (4,)),
-            protocol=PROTOCOL,
-            protocol_name="paper",
-            n_features=demands["n_features"],
-            seed=seed,
-        )
-        for seed in range(60)
-    ]
-    assert len(passes(runs)[0]) == _seeds_at_once(demands)
+def test_more_seeds_take_more_memory_only_up_to_the_budget():
+    peaks = [plan_of(present(*ALL), seeds=tuple(range(n))).estimate.peak_bytes for n in (1, 3, 10, 60)]
+    assert peaks == sorted(peaks)
+    assert peaks[0] < peaks[1]
+    assert peaks[-1] <= default_memory_budget() * GIB
+    assert plan_of(present(*ALL), [run(place) for place in PLACES]).estimate.peak_bytes == 0
 
 
 def test_a_dataset_is_offered_for_download_only_as_a_whole():

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -211,34 +208,40 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
         claims.take(KEY)
 
 
-def race(store: Path, rounds: int, dead: dict[str, object], barrier, log: Path) -> None:
-    """One of the racers: in each round all try for one claim at the same moment, in odd rounds for a dead one's."""
-    leader = barrier.wait() == 0
-    for number in range(rounds):
-        key = f"{number:012x}"
-        barrier.wait()  # an empty folder is removed by whoever leaves last
-        if leader and number % 2:
-            plant(store, key, **dead)
-        barrier.wait()
-        with Claims(store) as claims:
-            won = claims.take(key) is None
-            if won:
-                with open(log, "a") as file:
-                    file.write(f"{number}\n")
-            barrier.wait()  # nobody releases before all have tried
+RACER = """
+import sys, time
+from pathlib import Path
+from harness.store.claims import Claims
+for line in sys.stdin:
+    key, start = line.split()
+    while time.monotonic() < float(start):  # all start at the same moment, by the clock that they share
+        pass
+    with Claims(Path(sys.argv[1])) as claims:
+        print("lost" if claims.take(key) else "won", flush=True)
+        sys.stdin.readline()  # nobody releases before all have tried
+    print("out", flush=True)
+"""
 
 
 def test_of_eight_processes_exactly_one_wins_each_round(tmp_path, dead):
-    rounds, racers = 300, 8
-    context = multiprocessing.get_context("fork" if threading.active_count() == 1 else "spawn")
-    barrier = context.Barrier(racers, timeout=20)
-    log = tmp_path / "log"
-    processes = [context.Process(target=race, args=(tmp_path, rounds, dead, barrier, log)) for _ in range(racers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * racers
-    wins = Counter(int(line) for line in log.read_text().split())
-    assert wins == dict.fromkeys(range(rounds), 1)
+    """In odd rounds they race for the claim of a process that is gone."""
+    command = [sys.executable, "-c", RACER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    racers = [subprocess.Popen(command, text=True, **pipes) for _ in range(8)]
+
+    def tell(line: str) -> list[str]:
+        for racer in racers:
+            racer.stdin.write(line)
+            racer.stdin.flush()
+        return [racer.stdout.readline().strip() for racer in racers]
+
+    for number in range(20000):
+        if number % 2:
+            plant(tmp_path, f"{number:012x}", **dead)
+        answers = tell(f"{number:012x} {time.monotonic() + 0.002}\n")
+        assert sorted(answers) == ["lost"] * 7 + ["won"], f"round {number}"
+        assert tell("\n") == ["out"] * 8
+    for racer in racers:
+        racer.communicate()
+    assert [racer.returncode for racer in racers] == [0] * 8
     assert not (tmp_path / CLAIMS).exists()

@@ -109,7 +109,8 @@ def test_a_run_that_failed_and_then_went_well_is_done(configs, store):
 def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said):
     configs()
     spec = as_configured(**spec)
-    write_ok(store, spec, dataset=make_dataset(spec, limit=record.pop("limit", None)), **record)
+    record = {"limit": None} | record
+    write_ok(store, spec, dataset=make_dataset(spec, limit=record.pop("limit")), **record)
     assert states(store)[0] == (State.OTHER, f"the store has it with {said}")
     assert "2 runs expected: 1 other protocol, 1 missing" in text(store)
     if store.run_folder(spec) == store.run_folder(as_configured()):

@@ -38,7 +38,7 @@ def write_mini(root: Path, datasets: Iterable[str] = tuple(COUNTS), seed: int = 
 
 
 def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
-    """Make `root` the root of one drawn dataset, in its official layout; does nothing where it is complete.
+    """Make `root` the root of one drawn dataset, in its official layout; where it is complete, it only tidies up.
 
     The images are drawn into a hidden folder beside `root` that takes its place in one step, so an interrupted drawing
     never counts. A drawing of another version or seed, or with files missing, is replaced. Any number of processes may
@@ -49,6 +49,8 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     """
     root = Path(root)
     if is_complete(dataset, root, seed):
+        with suppress(OSError):
+            _sweep(root)  # another process may have been killed at the same drawing, whose place ours took
         return root
     try:
         if root.exists() and not (root / MANIFEST).is_file() and (not root.is_dir() or any(root.iterdir())):

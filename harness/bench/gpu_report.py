@@ -1,0 +1,37 @@
+"""What scripts/gpu.py measured, as Markdown."""
+
+from __future__ import annotations
+
+import re
+
+from harness.bench.results import Results
+
+
+def gpu_markdown(results: Results) -> str:
+    """The checks in words, and a table each of latency and of whole runs."""
+    numbers = results.settings["checks"]
+    lines = [
+        f"- Largest relative difference of maps and scores from the CPU's: {numbers['parity']:.1e}.",
+        f"- The same run again: {'the same bits' if numbers['identical'] else 'OTHER bits'}; `device=auto` took "
+        f"{results.settings['device'] if numbers['auto_took_it'] else 'another'}.",
+        f"- Copies of images from pinned memory: {numbers['pinned_copies']:.0f} for {numbers['batches']:.0f} batches "
+        f"({100 * numbers['hidden_share']:.0f} % of their time behind computation); from pageable memory: "
+        f"{numbers['pageable_copies']:.0f} copies, {1000 * numbers['pageable_seconds']:.1f} ms in all.",
+        f"- Peak device memory of a run: {numbers['peak_device_bytes'] / 2**20:.0f} MiB, predicted "
+        f"{numbers['predicted_device_bytes'] / 2**20:.0f} MiB.",
+        "",
+        "| batch | p50, ms | p95, ms | p99, ms | images a second |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for name in results.names:
+        if match := re.fullmatch(r"latency-(\d+)", name):
+            cells = [f"{results.median(name, f'p{percent}_ms'):.2f}" for percent in (50, 95, 99)]
+            rate = results.median(name, "images_per_second")
+            lines.append(f"| {match[1]} | {' | '.join(cells)} | {rate:.1f} |")
+    lines += ["", "| whole runs | images a second | whole process, s |", "| --- | ---: | ---: |"]
+    for name in results.names:
+        if match := re.fullmatch(r"run-(batch|workers)-(\d+)", name):
+            what = f"batches of {match[2]}" if match[1] == "batch" else f"{match[2]} decoding threads"
+            rate, seconds = results.median(name, "images_per_second"), results.median(name)
+            lines.append(f"| {what} | {rate:.1f} | {seconds:.1f} |")
+    return "\n".join(lines)

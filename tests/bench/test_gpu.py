@@ -1,0 +1,129 @@
+"""What is measured on a GPU, as far as it can be tried without one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from harness.bench.children import copies, latency
+from harness.bench.gpu import Outcome, checks, difference, failures, identical
+from harness.bench.gpu_report import gpu_markdown
+from harness.bench.percentiles import latency as summarise
+from harness.bench.percentiles import percentile
+from tests.bench.made import one, section
+
+RECORD = {
+    "spec": {"device": "cuda", "protocol": {"batch_size": 16}},
+    "dataset": {"n_train": 20, "n_test_normal": 5, "n_test_anomalous": 8},
+    "memory": {"peak_device_bytes": 1000},
+    "plan": {"predicted_device_bytes": 1100},
+}
+COPIES = {
+    "pinned_copies": 3.0, "pageable_copies": 1.0, "pinned_seconds": 0.1, "pageable_seconds": 0.01, "hidden_share": 0.5
+}  # fmt: skip
+
+
+def outcome(shift: float = 0.0, **record: object) -> Outcome:
+    rng = np.random.default_rng(0)
+    maps = rng.uniform(1, 2, (2, 4, 4)).astype(np.float32)
+    return Outcome(maps.max(axis=(1, 2)).astype(float), maps * np.float32(1 + shift), {**RECORD, **record})
+
+
+def test_percentiles_are_numpys():
+    values = np.random.default_rng(0).exponential(size=37).tolist()
+    for percent in (0, 50, 95, 99, 100):
+        assert percentile(values, percent) == pytest.approx(np.percentile(values, percent))
+    assert percentile([3.0], 99) == 3.0
+    with pytest.raises(ValueError, match="no percentile 50 of 0 values"):
+        percentile([], 50)
+
+
+def test_throughput_counts_images():
+    said = summarise([0.1, 0.3], 16)
+    assert said["images_per_second"] == pytest.approx(80)
+    assert (said["p50_ms"], said["batches"]) == (pytest.approx(200), 2)
+
+
+def test_copies_are_told_apart_and_what_hides_them():
+    events = [
+        ("Memcpy HtoD (Pinned -> Device)", (0.0, 10.0)),
+        ("Memcpy HtoD (Pageable -> Device)", (10.0, 12.0)),
+        ("Memcpy DtoH (Device -> Pinned)", (12.0, 20.0)),
+        ("Memset (Device)", (0.0, 10.0)),
+        ("conv_kernel", (5.0, 8.0)),
+        ("other_kernel", (7.0, 9.0)),
+    ]
+    said = copies.count(events)
+    assert (said["pinned_copies"], said["pageable_copies"]) == (1, 1)
+    assert said["pinned_seconds"] == pytest.approx(1e-5)
+    assert said["hidden_share"] == pytest.approx(0.4)
+    assert copies.count([])["hidden_share"] == 0
+
+
+def test_difference_is_relative_and_bits_are_bits():
+    assert difference(outcome(), outcome()) == 0
+    assert difference(outcome(1e-3), outcome()) == pytest.approx(1e-3, rel=1e-2)
+    assert identical(outcome(), outcome())
+    assert not identical(outcome(1e-6), outcome())
+    other = Outcome(np.ones(3), np.ones((3, 4, 4), np.float32), RECORD)
+    assert difference(other, outcome()) == np.inf
+    assert not identical(other, outcome())
+
+
+def test_each_check_fails_by_itself():
+    def judged(counted=COPIES, **changed: Outcome) -> list[str]:
+        outcomes = {name: outcome() for name in ("cpu", "device", "again", "auto")} | changed
+        return failures(checks(outcomes, counted, device="cuda"), device="cuda")
+
+    assert judged() == []
+    assert judged(cpu=outcome(5e-5)) == []
+    assert "maps differ from the CPU's by 0.001" in judged(cpu=outcome(1e-3))[0]
+    assert judged(again=outcome(1e-6)) == ["the same run again gives other bits"]
+    assert judged(auto=outcome(spec={**RECORD["spec"], "device": "cpu"})) == ["device=auto did not take cuda"]
+    assert judged({**COPIES, "pinned_copies": 2.0}) == ["only 2 copies from pinned memory, for 3 batches"]
+    without = outcome(memory={"peak_device_bytes": None})
+    assert judged(device=without) == ["the record has no peak of device memory"]
+
+
+def test_the_report():
+    numbers = checks({name: outcome() for name in ("cpu", "device", "again", "auto")}, COPIES, device="cuda")
+    measured = [
+        one("latency-1", numbers=summarise([0.01, 0.02], 1)),
+        one("run-workers-4", 5.0, numbers={"images_per_second": 80.0}),
+    ]
+    text = gpu_markdown(section("gpu", *measured, checks=numbers, device="cuda"))
+    assert "- Largest relative difference of maps and scores from the CPU's: 0.0e+00." in text
+    assert "the same bits; `device=auto` took cuda." in text
+    assert "3 for 3 batches (50 % of their time behind computation); from pageable memory: 1 copies, 10.0 ms" in text
+    assert "| 1 | 15.00 | 19.50 | 19.90 | 66.7 |" in text
+    assert "| 4 decoding threads | 80.0 | 5.0 |" in text
+
+
+@pytest.mark.slow
+def test_latency_on_the_processor(tmp_path):
+    request = [
+        "dataset=mvtec", f"dataset.root={tmp_path}", "category=bottle", "backbone=resnet18", "backbone.weights=random",
+        "protocol.resize=64", "protocol.center_crop=null", "n_features=8",
+    ]  # fmt: skip
+    (tmp_path / "bottle").mkdir()
+    latency.main(str(tmp_path / "out.json"), "cpu", "2", "3", *request)
+    said = json.loads((tmp_path / "out.json").read_text())
+    assert (said["batch_size"], said["batches"]) == (2, 3)
+    assert 0 < said["p50_ms"] <= said["p95_ms"] <= said["p99_ms"]
+    assert "peak_device_bytes" not in said
+
+
+def test_without_a_gpu_it_says_so_in_one_line(project):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    ended = subprocess.run([sys.executable, project / "scripts/gpu.py"], capture_output=True, text=True)
+    assert ended.returncode == 3
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("gpu: not run: this machine has no CUDA device")
+    assert ended.stdout.count("\n") == 1

@@ -1,0 +1,55 @@
+"""What a person sees of runs that another process is at: in a plan, in the status, and on the run's own line."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.__main__ import main
+from harness.outcome import CLAIMED, Outcome
+from harness.store.claims import Claims
+from harness.terminal import print_outcome, print_summary
+from scripts import status
+
+
+@pytest.fixture
+def planned(drawn_mvtec, tmp_path, capsys):
+    """The lines of a dry run of two seeds on the drawn bottle."""
+
+    def lines() -> list[str]:
+        capsys.readouterr()
+        request = ["dataset=mvtec", f"dataset.root={drawn_mvtec}", "category=bottle", "backbone.weights=random"]
+        assert main([*request, "seeds=[1,2]", "device=cpu", f"store={tmp_path / 'store'}", "dry_run=true"]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def test_a_plan_tells_what_is_claimed_and_by_whom(planned, tmp_path):
+    first, _, total = planned()
+    assert total.startswith("2 runs, 0 done, 2 to do")
+    with Claims(tmp_path / "store") as others:
+        others.take(first.split()[0])
+        first, second, total = planned()
+        assert first.split()[1] == "claimed"
+        assert "another sweep is at it" in first
+        assert second.split()[1:3] == ["to", "do"]
+        assert total.startswith("2 runs, 0 done, 1 claimed, 1 to do")
+    assert planned()[2].startswith("2 runs, 0 done, 2 to do")
+
+
+def test_the_status_tells_what_is_running(tmp_path, capsys):
+    with Claims(tmp_path) as claims:
+        claims.take("0123456789ab", "mvtec/bottle resnet18 seed 42")
+        assert status.main(["--store", str(tmp_path)]) == 0
+        assert "running now: mvtec/bottle resnet18 seed 42 (" in capsys.readouterr().out
+    status.main(["--store", str(tmp_path)])
+    assert "running now" not in capsys.readouterr().out
+
+
+def test_a_claimed_run_has_a_line_that_says_what_becomes_of_it(capsys):
+    claimed = Outcome("mvtec", "bottle", "resnet18", 1, 100, key="k", status=CLAIMED, holder="host, process 1")
+    print_outcome(claimed)
+    line = capsys.readouterr().out
+    assert line.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep is at it (host, process 1)")
+    print_summary([claimed])
+    assert "failed" not in capsys.readouterr().out

@@ -1,0 +1,166 @@
+"""Sweeps past one process, from end to end on drawn images: every run is done exactly once, whoever does it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+SWEEP = (
+    "experiment=smoke", "dataset=mini_mvtec", "backbone.weights=random", "dataset.limit=4", "protocol.resize=64",
+    "protocol.center_crop=null", "n_features=20", "metrics.bootstrap_samples=20",
+)  # fmt: skip
+"""The smoke experiment on three drawn categories with small maps: what is tested here is the way, not the numbers."""
+
+RUNS = Counter(
+    [
+        "bottle efficientnet_lite0",
+        "cable efficientnet_lite0",
+        "hazelnut efficientnet_lite0",
+        "bottle efficientnet_lite2",
+    ]
+)
+"""Each once."""
+
+ONE = ("category=bottle", "backbone=efficientnet_lite0")
+"""What makes one run of it."""
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start a sweep into the test's own store, from an empty working folder, in a session of its own."""
+    started = []
+    (tmp_path / "cwd").mkdir()
+
+    def begin(*arguments: str) -> subprocess.Popen:
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        environment.pop("OMP_NUM_THREADS", None)  # the suite's own workers have it
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness", *SWEEP, f"store={tmp_path / 'store'}", *arguments],
+            cwd=tmp_path / "cwd", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert list((tmp_path / "cwd").iterdir()) == [], "something was written into the working folder"
+
+
+def ended(process: subprocess.Popen) -> list[tuple[str, str]]:
+    """How each run ended, from the lines that the sweep printed: (state, run)."""
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, out + err
+    assert "Traceback" not in err
+    return re.findall(r"^(\w+) +SYNTHETIC mini_mvtec/(\w+ \w+) seed", out, re.MULTILINE)
+
+
+def ran(*sweeps: list[tuple[str, str]]) -> Counter:
+    return Counter(run for sweep in sweeps for state, run in sweep if state == "ok")
+
+
+def contents(store: Path) -> list[str]:
+    return sorted(path.name for path in store.iterdir())
+
+
+def wait_for_claims(store: Path, n_claims: int = 1) -> list[dict]:
+    """The claims on a store, as soon as there are so many."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        paths = list(store.glob(".claims/*.json"))
+        if len(paths) >= n_claims:
+            return [json.loads(path.read_text()) for path in paths]
+        time.sleep(0.02)
+    raise AssertionError("nothing was claimed in two minutes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_two_processes_complete_a_sweep_with_every_run_done_once(start, tmp_path, launcher):
+    lines = ended(start(f"launcher={launcher}", "jobs=2"))
+    assert ran(lines) == RUNS
+    assert len(lines) == len(RUNS)
+    assert contents(tmp_path / "store") == ["runs", "runs.csv"]
+    records = [json.loads(path.read_text()) for path in (tmp_path / "store").glob("runs/**/record.json")]
+    assert {record["environment"]["threads"] for record in records} == {max(1, CORES // 2)}
+
+
+@pytest.mark.slow
+def test_two_sweeps_side_by_side_share_the_runs(start, tmp_path):
+    sweeps = [ended(process) for process in [start(), start()]]
+    assert ran(*sweeps) == RUNS
+    for lines in sweeps:
+        assert {run for state, run in lines if state in ("ok", "done")} == set(RUNS), "a sweep ended before it was done"
+    assert contents(tmp_path / "store") == ["runs", "runs.csv"]
+
+
+@pytest.mark.slow
+def test_a_killed_sweeps_claims_are_taken_over_at_once(start, tmp_path):
+    store = tmp_path / "store"
+    killed = start(*ONE)
+    (claim,) = wait_for_claims(store)
+    killed.kill()
+    killed.wait()
+    assert claim["pid"] == killed.pid
+    assert (store / ".claims" / f"{claim['key']}.json").exists(), "it had no time to release its claim"
+    started = time.monotonic()
+    assert ended(start(*ONE)) == [("ok", "bottle efficientnet_lite0")]
+    assert time.monotonic() - started < 110, "it waited for the claim to expire"
+    assert contents(store) == ["runs", "runs.csv"]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_sweep_ends_with_its_processes_and_its_claims(start, tmp_path, launcher, number, status):
+    process = start(f"launcher={launcher}", "jobs=2")
+    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
+    assert process.pid not in workers
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == status
+    (line,) = err.strip().splitlines()
+    assert "finished runs are kept" in line
+    assert not [pid for pid in workers if is_alive(pid)]
+    assert contents(tmp_path / "store") == ["runs"]
+
+
+def is_alive(pid: int) -> bool:
+    from harness.leftovers import is_alive as alive
+
+    deadline = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < deadline:  # it may be on its way out
+        time.sleep(0.1)
+    return alive(pid)
+
+
+def test_a_worker_that_is_killed_takes_no_other_run_with_it(start, tmp_path):
+    process = start("launcher=joblib", "jobs=2", "category=bottle")
+    claims = wait_for_claims(tmp_path / "store", 2)
+    os.kill(claims[0]["pid"], signal.SIGKILL)
+    assert ran(ended(process)) == Counter(run for run in RUNS if run.startswith("bottle"))
+
+
+def test_ray_completes_a_sweep_on_a_local_cluster(start, tmp_path):
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: it cannot share this environment's lock (make setup-ray makes one for it)")
+    lines = ended(start("launcher=ray", "jobs=2"))
+    assert ran(lines) == RUNS
+    assert len(lines) == len(RUNS)
+    assert contents(tmp_path / "store") == ["runs", "runs.csv"]

@@ -1,0 +1,36 @@
+"""A sweep's files: gone when all went well, kept for a while when not, never growing."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from harness.launch.scratch import FOLDER, KEPT_S, discard, scratch_folder
+
+
+def test_a_folder_that_nobody_needed_leaves_nothing(tmp_path):
+    with scratch_folder(tmp_path) as one, scratch_folder(tmp_path) as two:
+        assert one != two
+        one.mkdir(parents=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_stay_unless_they_are_discarded(tmp_path):
+    with scratch_folder(tmp_path) as scratch:
+        scratch.mkdir(parents=True)
+        (scratch / "log").touch()
+    assert (scratch / "log").exists()
+    discard(scratch)
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize(("age_s", "kept"), [(KEPT_S - 60, True), (KEPT_S + 60, False)])
+def test_old_files_go_with_the_next_sweep(tmp_path, age_s, kept):
+    old = tmp_path / FOLDER / "old"
+    old.mkdir(parents=True)
+    (old / "log").touch()
+    os.utime(old, (time.time() - age_s,) * 2)
+    with scratch_folder(tmp_path):
+        assert old.exists() == kept

@@ -1,0 +1,259 @@
+"""A store that went bad: every damage is named with what to do, fills no table, and takes nothing else with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoreError
+from harness.metrics import VERSION
+from harness.metrics.ranking import auroc, f1, rank
+from harness.paper.model import PAPER
+from harness.report.checkup import check_store
+from harness.report.render import render
+from harness.store import Metrics, Store, write_runs_csv
+from harness.store.codec import digest_of
+from scripts.verify import main as verify
+from tests.report.stores import whole, write_store
+from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """A store with a run for every place of the paper's tables."""
+    path = tmp_path_factory.mktemp("sound") / "store"
+    write_store(path, whole(PAPER))
+    return path
+
+
+@pytest.fixture
+def store(sound, tmp_path):
+    return Path(shutil.copytree(sound, tmp_path / "store"))
+
+
+def folder_of(store):
+    """The run that is damaged."""
+    (path,) = store.glob("runs/mvtec/cable/*/*")
+    return path
+
+
+def edit(folder, *, digest=False, **changes):
+    path = folder / "record.json"
+    data = json.loads(path.read_text())
+    for name, value in changes.items():
+        where, _, last = name.rpartition("__")
+        (data[where] if where else data)[last] = value
+    if digest:
+        data["digest"] = digest_of(data)
+    path.write_text(json.dumps(data))
+
+
+def cut(folder):
+    path = folder / "record.json"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def rename(folder):
+    folder.rename(folder.with_name("seed7-0123456789ab"))
+
+
+def rename_category(folder):
+    folder.parents[1].rename(folder.parents[2] / "bobbin")
+
+
+def move_up(folder):
+    folder.rename(folder.parents[1] / folder.name)
+
+
+def hide(folder):
+    folder.rename(folder.with_name(f".{folder.name}"))
+
+
+def record_a_folder(folder):
+    (folder / "record.json").unlink()
+    (folder / "record.json").mkdir()
+
+
+def record_a_pipe(folder):
+    (folder / "record.json").unlink()
+    os.mkfifo(folder / "record.json")
+
+
+def record_of_another(folder):
+    other = next((folder.parents[2] / "bottle").rglob("record.json"))
+    (folder / "record.json").unlink()
+    (folder / "record.json").symlink_to(other)
+
+
+def link_in_a_circle(folder):
+    (folder / "record.json").unlink()
+    (folder / "record.json").symlink_to("record.json")
+
+
+def link_to_nowhere(folder):
+    (folder / "record.json").unlink()
+    (folder / "record.json").symlink_to("nowhere")
+
+
+def other_scores(folder):
+    (folder / "scores.csv").write_bytes(make_scores(1.0).to_csv())
+
+
+def one_score(folder):
+    path = folder / "scores.csv"
+    path.write_bytes(path.read_bytes().replace(b",0,", b",1,", 1))
+
+
+def no_scores(folder):
+    (folder / "scores.csv").unlink()
+
+
+def no_record(folder):
+    (folder / "record.json").unlink()
+
+
+NEITHER = "restore it (git checkout), or delete its folder and run again"
+
+DAMAGES = {
+    "cut": (cut, "is not the JSON of a record", NEITHER),
+    "empty": (lambda f: (f / "record.json").write_text(""), "is not the JSON of a record", NEITHER),
+    "metric": (lambda f: edit(f, metrics__image_auroc=0.123), "was edited or damaged", NEITHER),
+    "NaN": (lambda f: edit(f, metrics__image_auroc=float("nan")), "NaN is not a number", NEITHER),
+    "type": (
+        lambda f: edit(f, digest=True, metrics__image_auroc="0.123"),
+        "image_auroc: Input should",
+        NEITHER,
+    ),
+    "range": (lambda f: edit(f, digest=True, metrics__image_auroc=1.23), "image_auroc: Input should", NEITHER),
+    "seed": (lambda f: edit(f, digest=True, spec__seed=43), "does not belong to the spec", NEITHER),
+    "extra": (lambda f: edit(f, digest=True, note="x"), "note: Extra inputs", NEITHER),
+    "newer": (
+        lambda f: edit(f, digest=True, schema_version=99),
+        "was written by a newer harness",
+        "update the harness",
+    ),
+    "no version": (lambda f: edit(f, digest=True, schema_version=None), "is no record of this harness", NEITHER),
+    "renamed": (rename, "lies in the wrong folder", "move it back or delete it"),
+    "category": (rename_category, "lies in the wrong folder", "move it back or delete it"),
+    "moved": (move_up, "lies where no run's folder can be", "move it back or delete it"),
+    "hidden": (hide, "lies where no run's folder can be", "move it back or delete it"),
+    "folder": (record_a_folder, "cannot be read (Is a directory)", "check"),
+    "pipe": (record_a_pipe, "cannot be read (it is no plain file)", "check"),
+    "link": (record_of_another, "lies in the wrong folder", "move it back or delete it"),
+    "circle": (link_in_a_circle, "cannot be read (Too many levels of symbolic links)", "check"),
+    "nowhere": (link_to_nowhere, "has no record.json", "restore it (git checkout) or run it again"),
+    "scores": (other_scores, "is not what its record was made from", "restore it (git checkout), or run again"),
+    "label": (one_score, "is not what its record was made from", "restore it (git checkout), or run again"),
+    "no scores": (no_scores, "cannot be read (No such file or directory)", "run again to have it"),
+    "no record": (no_record, "has no record.json", "restore it (git checkout) or run it again"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damage_is_named_and_fills_nothing(store, sound, tmp_path, damage):
+    do, what, remedy = DAMAGES[damage]
+    before = check_store(Store(sound))
+    assert (len(before.records), before.faults, before.astray) == (10, (), ())
+    do(folder_of(store))
+    after = check_store(Store(store))
+    assert {record.spec.category for record in after.records} == {r.spec.category for r in before.records} - {"cable"}
+    (line,) = after.faults + after.astray
+    assert line.startswith(str(store / "runs" / "mvtec"))
+    assert what in line
+    assert remedy in line
+    rendered = render(store, PAPER, tables=tmp_path / "t")
+    assert rendered.warnings == (f"warning: {line}",)
+    text = (tmp_path / "t" / "table1.md").read_text()
+    assert "| Cable | not run |" in text
+    assert "not run (2 of 3)" in text, "no mean over fewer categories than it says"
+
+
+@pytest.mark.parametrize("damage", ["metric", "scores", "no record"])
+def test_verify_names_the_file_and_what_no_longer_follows(store, monkeypatch, capsys, damage):
+    def tables_only(store, edition, *, tables, figures):
+        render(store, edition, tables=tables)
+        figures.mkdir(exist_ok=True)
+
+    write_runs_csv(store)
+    tables_only(store, PAPER, tables=store / "tables", figures=store / "figures")
+    monkeypatch.setattr("harness.report.verify.render", tables_only)
+    assert verify(["--store", str(store)]) == 0
+    DAMAGES[damage][0](folder_of(store))
+    capsys.readouterr()
+    assert verify(["--store", str(store)]) == 1
+    printed = capsys.readouterr()
+    assert DAMAGES[damage][1] in printed.err.splitlines()[0]
+    assert "table1.md: is not what the store gives" in printed.err
+    assert printed.out.startswith("not verified: ")
+
+
+def test_links_in_the_tree_that_lead_nowhere_are_passed_over(store):
+    runs = store / "runs"
+    (runs / "loop").symlink_to(runs / "loop")
+    (runs / "mvtec" / "gone").symlink_to(runs / "nowhere")
+    checkup = check_store(Store(store))
+    assert (len(checkup.records), checkup.faults) == (10, ())
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(store, monkeypatch):
+    """As root nothing is denied, so the system's answer stands in for itself."""
+    real = os.scandir
+
+    def deny(path):
+        if str(path).endswith("cable"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr("harness.store.store.os.scandir", deny)
+    with pytest.raises(StoreError, match=r"cable: cannot be listed \(Permission denied\); check its permissions"):
+        check_store(Store(store))
+
+
+def consistent(**changes):
+    """An ok record whose image metrics follow from its scores, as of today's metrics."""
+    spec = make_spec()
+    spec["metrics"]["version"] = VERSION
+    scores = make_scores()
+    ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
+    best = f1(ranked)
+    values = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_adaptive": best.adaptive}
+    dataset = make_dataset(spec, n_test_normal=3, n_test_anomalous=3)
+    return make_ok(spec, metrics=Metrics(**(VALUES | values | changes)), dataset=dataset, intervals={})
+
+
+def test_numbers_that_follow_from_their_scores_are_trusted(tmp_path):
+    Store(tmp_path).write(consistent(), make_scores())
+    checkup = check_store(Store(tmp_path))
+    assert (len(checkup.records), checkup.faults) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"image_auroc": 0.5}, "gives image_auroc 1.0, and its record says 0.5"),
+        ({"image_f1_adaptive": 0.9}, "gives image_f1_adaptive 0.8, and its record says 0.9"),
+        ({"image_f1_max": 1.0 - 2**-53}, "gives image_f1_max 1.0, and its record says 0.9999999999999999"),
+        ({"dataset": {"n_test_normal": 4}}, "has 3 normal and 3 defective images, and its record says 4 and 3"),
+    ],
+)
+def test_a_number_forged_with_its_digest_is_denied_by_its_scores(tmp_path, changes, what):
+    """The digest guards against accidents; whoever computes a new one still has the scores against them."""
+    if "dataset" in changes:
+        record = consistent()
+        record = make_ok(
+            record.spec.model_dump(),
+            metrics=record.metrics,
+            intervals={},
+            dataset=record.dataset.model_copy(update=changes["dataset"]),
+        )
+    else:
+        record = consistent(**changes)
+    Store(tmp_path).write(record, make_scores())
+    checkup = check_store(Store(tmp_path))
+    assert checkup.records == ()
+    (line,) = checkup.faults
+    assert f"scores.csv: {what}; restore both (git checkout), or delete the folder and run again" in line

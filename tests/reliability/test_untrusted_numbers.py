@@ -1,0 +1,123 @@
+"""Numbers that cannot be trusted end as a failed run that says which category and where, never as a record's NaN."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.__main__ import main
+from harness.store import Store, load_frame
+from tests.drawing import draw_mvtec_category
+from tests.padim.sources import RESNET18
+
+REQUEST = (
+    "dataset=mvtec", "n_features=3", "device=cpu", "threads=1", "protocol.resize=64", "protocol.center_crop=null",
+    "metrics.bootstrap_samples=20",
+)  # fmt: skip
+LITE0 = ("backbone=efficientnet_lite0", "backbone.weights=package")  # no feature of it is dead, as random ones are
+RANDOM = ("backbone=resnet18", "backbone.weights=random")
+CORRUPT = {"conv1.weight": float("nan"), "layer2.0.conv1.weight": float("inf")}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Bottle is drawn; cable is two grey images again and again, but for its defects."""
+    draw_mvtec_category(tmp_path / "mvtec/bottle", n_train=20)
+    draw_mvtec_category(tmp_path / "mvtec/cable")
+    for folder in ("train/good", "test/good"):
+        for number, path in enumerate(sorted((tmp_path / "mvtec/cable" / folder).iterdir())):
+            Image.fromarray(np.full((96, 96, 3), (90, 110)[number % 2], np.uint8)).save(path)
+    return tmp_path / "mvtec"
+
+
+@pytest.fixture
+def sweep(root, tmp_path, capfd):
+    """Runs what it is told; returns the exit status, the records by category, and the lines on both streams."""
+
+    def call(*overrides: str):
+        store = Store(tmp_path / "store")
+        status = main([*REQUEST, f"dataset.root={root}", f"store={store.path}", *overrides])
+        contents = store.records()
+        assert contents.problems == ()
+        for path in store.path.rglob("record.json"):
+            json.loads(path.read_text(), parse_constant=refused)
+        streams = capfd.readouterr()
+        return status, {record.spec.category: record for record in contents.records}, streams.out + streams.err
+
+    return call
+
+
+def refused(name):
+    raise AssertionError(f"a record holds {name}")
+
+
+def weights_with(path, changes):
+    """ResNet-18's random weights, some of them replaced."""
+    from dataclasses import replace
+
+    from safetensors.torch import save_file
+
+    from harness.padim.backbone import load_timm, resolve_weights
+
+    random = replace(RESNET18, weights="random")
+    tensors = {name: tensor.clone() for name, tensor in load_timm(random, resolve_weights(random)).state_dict().items()}
+    for name, value in changes.items():
+        tensors[name].view(-1)[0] = value
+    save_file(tensors, path)
+    return "backbone=resnet18", f"backbone.weights={path}"
+
+
+def test_images_too_alike_are_refused_by_category_and_place_and_the_sweep_goes_on(sweep, tmp_path):
+    status, records, said = sweep("-m", "category=bottle,cable", *LITE0, "protocol.epsilon=1e-9")
+    assert status == 1
+    failed = records["cable"]
+    assert failed.status == "failed"
+    assert failed.metrics is None
+    assert failed.error.type == "DataError"
+    assert failed.error.stage == "score"
+    assert "row 0, column 0 of the 16x16 grid, and at 255 more places" in failed.error.message
+    assert any("mvtec/cable" in line and "row 0, column 0 of the 16x16 grid" in line for line in said.splitlines())
+    assert records["bottle"].status == "ok"
+    frame = load_frame(Store(tmp_path / "store"))
+    assert frame.loc[frame["category"] == "cable", "status"].tolist() == ["failed"]
+
+
+def test_with_epsilon_images_that_never_vary_have_a_number(sweep, root):
+    """Their covariance is epsilon alone, and normal test images lie on the mean."""
+    for path in (root / "cable").glob("*/good/*"):
+        Image.fromarray(np.full((96, 96, 3), 90, np.uint8)).save(path)
+    status, records, _ = sweep("category=cable", *RANDOM)
+    assert status == 0
+    assert records["cable"].metrics.image_auroc == 1.0
+
+
+def test_features_that_overflow_name_layer_images_and_place(sweep, tmp_path):
+    weights = weights_with(tmp_path / "huge.safetensors", {"layer2.0.conv1.weight": 3e38, "layer2.0.bn1.weight": 3e38})
+    status, records, said = sweep("category=bottle", *weights)
+    assert status == 1
+    assert records["bottle"].status == "failed"
+    assert records["bottle"].error.stage == "fit"
+    (line,) = [
+        line for line in said.splitlines() if "mvtec/bottle" in line and "layer2 of training images 1 to " in line
+    ]
+    assert "(row " in line
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+def test_weights_that_are_no_numbers_are_a_wrong_request(sweep, tmp_path, name):
+    status, records, said = sweep("category=bottle", *weights_with(tmp_path / "nan.safetensors", {name: CORRUPT[name]}))
+    assert status == 2
+    assert records == {}
+    assert any("mvtec/bottle" in line and name in line for line in said.splitlines()), said
+
+
+def test_one_training_image_is_too_few(sweep, root):
+    for path in sorted((root / "bottle/train/good").iterdir())[1:]:
+        path.unlink()
+    status, records, said = sweep("category=bottle", *RANDOM)
+    assert status == 1
+    assert records["bottle"].status == "failed"
+    assert any("mvtec/bottle" in line and "at least 2" in line for line in said.splitlines()), said
