@@ -116,18 +116,10 @@ def carry_out(
     source = SplitSource(split, first.protocol)
     truth = labels(split)
     store = Store(execution.store)
-    gathered: list[tuple[np.ndarray | None, Examples]] = []
 
-    def truth_and_examples() -> tuple[np.ndarray | None, Examples]:
-        # Only once the engine is under way: it uses the time before, and cannot use this.
-        if not gathered:
-            masks = None
-            if split.has_masks:
-                with monitor.stage("masks"):
-                    masks = load_masks(split, first.protocol)
-            with monitor.stage("examples"):
-                gathered.append((masks, gather_examples(source, truth, masks)))
-        return gathered[0]
+    def gather() -> tuple[np.ndarray | None, Examples]:
+        masks = load_masks(split, first.protocol) if split.has_masks else None
+        return masks, gather_examples(source, truth, masks)
 
     def judge(run: RunConfig, scored: Scores, masks: np.ndarray | None) -> tuple[MetricReport, float]:
         own = Monitor()
@@ -160,10 +152,12 @@ def carry_out(
         ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
         closing(_scores(engine, source, planned, weights, monitor)) as scores,
     ):
+        gathered = pool.submit(gather)  # beside the engine, which is not there yet
         waiting: deque[_Judged] = deque()
         before = monitor.seconds.get("score", 0.0)
         for run, spec, scored in zip(planned.runs, specs, scores, strict=False):
-            masks, examples = truth_and_examples()
+            with monitor.stage("masks"):
+                masks, examples = gathered.result()
             # The stages that all runs share, and of `score` its own part.
             total = monitor.seconds.get("score", 0.0)
             costs = Costs.so_far(monitor, n_images=source.n_train + source.n_test, engine_stages=ENGINE_STAGES)

@@ -32,7 +32,7 @@ STAGES = {
     "factor": "Gaussians factored",
     "test": "test images decoded and passed",
     "score": "test images scored",
-    "masks": "masks read",
+    "masks": "masks and examples read, or waited for",
     "examples": "examples read",
     "metrics": "metrics and intervals",
     "write": "record written",
