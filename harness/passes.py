@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config import Execution, RunConfig
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
 from harness.padim.plan import GIB, Plan, Task, plan_passes
@@ -52,7 +52,8 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
     """Part a job's runs, in their order, into passes that keep within the memory budget.
 
     Raises:
-        RequestError: a run would take more memory than the budget or the machine has, or more room than the disk has.
+        RequestError: a run would take more memory than the budget or the machine has.
+        StoreError: the runs would take more room than the store's disk has.
     """
     if not runs:
         return []
@@ -246,7 +247,7 @@ def check_device_memory(plan: Plan, free: int) -> None:
 def _check_disk(store: Path, needed: int) -> None:
     free = free_disk(store)
     if free is not None and needed > free:
-        raise RequestError(
-            f"store={store}: these runs need about {needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free on "
+        raise StoreError(
+            f"store={store}: these runs need about {needed / 2**20:.1f} MiB and {free / 2**20:.1f} MiB are free on "
             "that disk: make room, or give another store"
         )

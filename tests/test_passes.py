@@ -9,7 +9,7 @@ import pytest
 
 from harness import passes
 from harness.data.split import Sample, Split
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.padim.backbone import Weights
 from harness.padim.plan import GIB
 from harness.passes import check_device_memory, plan_runs
@@ -57,7 +57,7 @@ def test_a_run_beyond_the_machine_is_refused(monkeypatch):
 
 def test_a_full_disk_is_known_before(monkeypatch):
     monkeypatch.setattr(passes, "free_disk", lambda _: 10_000)
-    with pytest.raises(RequestError, match=r"^store=.*: these runs need about \d+ MiB and 0 MiB are free"):
+    with pytest.raises(StoreError, match=r"^store=.*: these runs need about \d+\.\d MiB and 0\.0 MiB are free"):
         plan("seed=0")
     monkeypatch.setattr(passes, "free_disk", lambda _: None)
     assert len(plan("seed=0")) == 1

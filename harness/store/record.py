@@ -1,4 +1,4 @@
-"""The models of record.json: what a run leaves, validated when it is made and when it is read. Schema versions 1 and 2."""
+"""The models of record.json: what a run leaves, validated when made and when read. Schema versions 1 and 2."""
 
 from __future__ import annotations
 

@@ -185,7 +185,8 @@ def play(scenario: Scenario, place: Place) -> dict[str, Any]:
     place.cwd.mkdir(exist_ok=True)
     for path in place.disk.rglob("*"):
         path.chmod(0o755)
-    again = status and _sweep(Scenario(categories=scenario.categories), place, "again")
+    midway = status and (scenario.start is nothing or scenario.twice)  # else there is no half of anything
+    again = _sweep(Scenario(categories=scenario.categories), place, "again") if midway else None
     whole = _left(Store(place.store))
     subprocess.run(["umount", str(place.disk)], check=True)
     return {"status": status, **told, "left": left, "again": again, "whole": whole}

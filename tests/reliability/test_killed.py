@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.drawing import draw_mvtec_category
 from tests.reliability.killing import Report
 
@@ -16,6 +18,7 @@ KILLS = 16
 """Of each lane."""
 
 
+@pytest.mark.timeout(600)
 def test_a_sweep_killed_at_random_moments_ends_as_if_it_never_was(tmp_path, project):
     """Two lanes of stores: in one a sweep at a time, in the other two sweeps share each store."""
     categories = ("bottle", "cable")

@@ -99,7 +99,7 @@ def test_a_hanging_git_is_given_up(checkout, monkeypatch):
 
 
 def test_versions_of_what_is_installed():
-    assert package_versions(["numpy", "no-such-distribution"]) == {"numpy": version("numpy")}
+    assert package_versions(["no-such-distribution", "numpy"]) == {"numpy": version("numpy")}
 
 
 def test_the_processors_name(tmp_path):
@@ -109,6 +109,19 @@ def test_the_processors_name(tmp_path):
     cpuinfo.write_text("processor : 0\nBogoMIPS : 50\n")  # ARM
     assert cpu_model(cpuinfo)
     assert cpu_model(tmp_path / "none") == cpu_model(cpuinfo)
+
+
+@pytest.mark.parametrize(("processor", "machine", "name"), [("P", "M", "P"), ("", "M", "M"), ("", "", "unknown")])
+def test_a_processor_without_a_name_has_pythons(tmp_path, monkeypatch, processor, machine, name):
+    monkeypatch.setattr(provenance.platform, "processor", lambda: processor)
+    monkeypatch.setattr(provenance.platform, "machine", lambda: machine)
+    assert cpu_model(tmp_path / "none") == name
+
+
+def test_peak_memory_is_the_kernels_high_water_mark(tmp_path):
+    status = tmp_path / "status"
+    status.write_text("Name:\tpython\nVmPeak:\t  999999 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
+    assert peak_rss_bytes(status) == 2048 * 1024
 
 
 def test_peak_memory_grows_and_stays(project):
