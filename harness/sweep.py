@@ -16,7 +16,7 @@ from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
 from harness.launch.gpus import take_gpu
 from harness.launch.lost import in_one_line
-from harness.launch.worker import as_worker
+from harness.launch.worker import as_worker, end_with_parent
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
@@ -213,6 +213,8 @@ def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, .
     """One job of a sweep, on whatever machine the launcher put it: a line for each run as it ends."""
     here = config.launcher == "basic"
     with nullcontext() if here else as_worker():
+        if config.launcher == "joblib":
+            end_with_parent()
         if not here and config.device != "cpu":
             take_gpu()
         job = resolve(config, protocol_name=protocol_name)

@@ -6,12 +6,18 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+LOOK_S = 1.0
+"""How often a process looks whether the sweep that made it still lives."""
+
+_watching = threading.Event()
 
 
 class _Stop(BaseException):
@@ -43,6 +49,22 @@ def as_worker() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def end_with_parent() -> None:
+    """From now on this process ends when its parent does, however that ends, as if it were told to stop.
+
+    joblib's processes would work on for a sweep that was killed, and then wait for more with all that they have loaded.
+    """
+    if not _watching.is_set():
+        _watching.set()
+        threading.Thread(target=_watch, args=(os.getppid(),), name="parent", daemon=True).start()
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(LOOK_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:

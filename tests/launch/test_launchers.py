@@ -141,10 +141,19 @@ def test_an_interrupted_sweep_ends_with_its_processes_and_its_claims(start, tmp_
     assert contents(tmp_path / "store") == ["runs"]
 
 
+def test_when_a_sweep_is_killed_its_workers_end_too(start, tmp_path):
+    process = start("launcher=joblib", "jobs=2")
+    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
+    process.kill()
+    process.wait()
+    assert not [pid for pid in workers if is_alive(pid)]
+    assert not (tmp_path / "store" / ".claims").exists(), "a worker did not give its claim back"
+
+
 def is_alive(pid: int) -> bool:
     from harness.leftovers import is_alive as alive
 
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while alive(pid) and time.monotonic() < deadline:  # it may be on its way out
         time.sleep(0.1)
     return alive(pid)
