@@ -134,6 +134,13 @@ def test_the_limit_of_aupro_is_the_configs(drawn):
     )
 
 
+def test_a_limit_of_nought_leaves_aupro_out(drawn):
+    report, whole = run(drawn, replace(CONFIG, aupro_fpr_limit=0)), run(drawn)
+    assert report.metrics == whole.metrics | {"pixel_aupro": None}
+    assert report.absent == {"pixel_aupro": "metrics.aupro_fpr_limit is 0"}
+    assert report.intervals == {name: interval for name, interval in whole.intervals.items() if name != "pixel_aupro"}
+
+
 def test_more_confidence_is_a_wider_interval(drawn):
     wide, narrow = run(drawn, replace(CONFIG, confidence=0.99)), run(drawn, replace(CONFIG, confidence=0.5))
     for name in PIXEL_METRICS:

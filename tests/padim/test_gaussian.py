@@ -287,6 +287,26 @@ def test_a_failed_factorisation_is_not_taken_for_a_good_one():
     products[2] = torch.tensor([[1.0, 3.0], [3.0, 1.0]])
     with pytest.raises(DataError, match="row 0, column 2"):
         gaussian_of(replace(statistics, products=(products,)))
+    with Workers("cpu", 1) as workers:
+        fitted = replace(statistics, products=(products,)).fitted(statistics.channels, EPSILON, workers)
+    trust = fitted.factor(slice(0, L))[1]
+    assert trust[2] == 0
+    assert (trust[[0, 1, 3, 4, 5]] > 0).all()
+
+
+def test_what_is_trusted_just_enough_passes_and_what_is_not_says_what_to_do():
+    trust = np.array([31, 30, 29.99, 100, 0, np.nan])
+    check_trust(trust[:2], 0.5, (1, 2))
+    with pytest.raises(DataError) as caught:
+        check_trust(trust, 0.5, (2, 3))
+    where, _, remedy = str(caught.value).partition(" with ")
+    assert where.startswith(
+        "the covariance of the features at row 0, column 2 of the 2x3 grid, and at 2 more places, is"
+    )
+    assert where.endswith(" singular to float32")
+    assert remedy == (
+        "protocol.epsilon=0.5: raise protocol.epsilon, add training images, or check the weights and the normalisation"
+    )
 
 
 GRIDS = ([(8, 8), (4, 4), (2, 2)], [(7, 9), (4, 5), (2, 3)], [(5, 5), (5, 5)], [(9, 3), (2, 2)])

@@ -254,3 +254,41 @@ def test_a_claim_that_is_gone_before_it_was_read_has_a_holder_of_no_name(tmp_pat
         "key": KEY, "label": "", "host": "an unknown machine", "pid": 0, "since": "an unknown time", "token": "x",
         "machine": "", "started": "",
     }  # fmt: skip
+
+
+def test_living_claims_are_told_oldest_first(tmp_path):
+    plant(tmp_path, "aaaaaaaaaaaa", since="2026-11-23T16:42:02+00:00", label="a")
+    plant(tmp_path, "bbbbbbbbbbbb", since="2026-11-23T16:42:01+00:00", label="z")
+    plant(tmp_path, "cccccccccccc", since="2026-11-23T16:42:01+00:00", label="y")
+    assert [holder.label for holder in Claims(tmp_path).living()] == ["y", "z", "a"]
+
+
+def test_a_claim_that_is_gone_between_two_looks_is_made_anew(tmp_path, monkeypatch):
+    path = plant(tmp_path)
+    with Claims(tmp_path) as claims:
+        monkeypatch.setattr(claims, "holder", lambda _: path.unlink())  # it was released; and None, for it is free
+        assert claims.take(KEY) is None
+        assert files(tmp_path) == [f"{KEY}.json"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_colleagues_may_read_and_end_a_claim(tmp_path, monkeypatch, links):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(module.os, "link", refuse)
+    old = os.umask(0o002)
+    try:
+        with Claims(tmp_path) as claims:
+            claims.take(KEY)
+            assert (tmp_path / CLAIMS / f"{KEY}.json").stat().st_mode & 0o777 == 0o664
+    finally:
+        os.umask(old)
+
+
+def test_the_thread_that_renews_keeps_no_process_alive(tmp_path):
+    with Claims(tmp_path) as claims:
+        claims.take(KEY)
+        assert claims._thread is not None
+        assert claims._thread.daemon

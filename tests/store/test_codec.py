@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -168,3 +169,16 @@ def test_what_has_no_schema_version_is_no_record(version, refused):
 def test_a_folder_in_the_place_of_the_file(tmp_path):
     with pytest.raises(StoreError, match=r"cannot be read \(Is a directory\)"):
         load_record(tmp_path)
+
+
+def test_the_digest_is_of_canonical_json():
+    """Written out: sorted keys, no spaces, letters as they are in UTF-8, and the digest itself left out."""
+    canonical = '{"a":["é瓶",1.5,null],"b":true}'.encode()
+    data = {"b": True, "digest": "anything", "a": ["é瓶", 1.5, None]}
+    assert digest_of(data) == hashlib.sha256(canonical).hexdigest()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_json_has_no_number_for_has_no_digest(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest_of({"a": value})

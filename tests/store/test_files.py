@@ -101,6 +101,7 @@ def test_a_turn_that_never_comes_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "LOCK_PATIENCE_S", 0.05)
     with turn(tmp_path), turn(tmp_path):
         pass
+    assert os.listdir(tmp_path) == []  # the folder can be locked here, so no file stands for it
 
 
 def test_a_network_file_system_locks_a_file_instead_of_the_folder(tmp_path, monkeypatch):
@@ -131,6 +132,7 @@ def test_a_network_file_system_locks_a_file_instead_of_the_folder(tmp_path, monk
     assert most == 1
     assert os.listdir(tmp_path) == [".turn"]
     assert (tmp_path / ".turn").stat().st_size == 0
+    assert (tmp_path / ".turn").stat().st_mode & 0o111 == 0
 
 
 def test_a_file_system_without_locks_is_used_without(tmp_path, monkeypatch):
@@ -164,3 +166,15 @@ def test_one_line_for_what_a_file_system_refuses(tmp_path, number, words):
 def test_other_errors_pass(tmp_path):
     with pytest.raises(ValueError, match="ours"), writing(tmp_path):
         raise ValueError("ours")
+
+
+def test_a_folder_removed_under_a_write_is_told_as_what_it_was(tmp_path, monkeypatch):
+    """There is nothing left to tidy, which is no error of its own."""
+
+    def remove_and_refuse(temporary, _):
+        os.unlink(temporary)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "replace", remove_and_refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "a.json", b"new")

@@ -14,7 +14,7 @@ from harness import experiment, keys
 from harness.errors import RequestError
 from harness.store import Memory, Metrics, Store, failure_of
 from harness.store.overview import State, expected_runs, summaries, survey
-from harness.store.overview_text import blocks, plain, show
+from harness.store.overview_text import STYLES, blocks, plain, show
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 
@@ -373,3 +373,43 @@ def test_seeds_can_be_asked_for(configs, store):
         ("cable", 0, State.MISSING),
         ("cable", 1, State.MISSING),
     ]
+
+
+def test_optional_experiments_are_shown_where_the_store_has_of_them(configs, store):
+    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
+    configs("table1", grids=[grid])
+    configs("settings_a", grids=[grid | {"category": "hazelnut"}])
+    configs("settings_b", grids=[grid | {"category": "cable"}])
+    assert [overview.name for overview in survey(store).overviews] == ["table1"]
+    write_ok(store, as_configured(category="cable"))
+    assert [overview.name for overview in survey(store).overviews] == ["settings_b", "table1"]
+
+
+@pytest.mark.parametrize(("n_features", "demanded"), [(50, 50), (None, 100)])
+def test_one_number_of_features_is_demanded_as_it_is_and_none_is_the_protocols(configs, n_features, demanded):
+    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "n_features": n_features}])
+    (overview,) = survey(Store("nowhere"), ["trial"]).overviews
+    assert [state.run.demands["n_features"] for state in overview.runs] == [demanded]
+
+
+def test_the_summary_says_over_how_many_seeds_each_mean_is(configs, store):
+    configs(grids=[{"dataset": "mvtec", "category": ["bottle", "cable"], "backbone": "resnet18"}], seeds=(0, 1))
+    lacking = {"metrics": Metrics(**(VALUES | {"pixel_aupro": None})), "metrics_absent": {"pixel_aupro": "no time"}}
+    write_ok(store, as_configured(seed=0))
+    intervals = {name: interval for name, interval in make_parts()["intervals"].items() if name != "pixel_aupro"}
+    write_ok(store, as_configured(seed=1), intervals=intervals, **lacking)
+    write_ok(store, as_configured(seed=0, category="cable"))
+    *_, header, bottle, cable, _ = text(store).splitlines()
+    words = "dataset  category  backbone  seeds   image AUROC              image F1 (adaptive)      pixel AUROC"
+    assert header.split() == [*words.split(), "AUPRO@0.3"]
+    spreads = "0.9960 [0.9960, 0.9960]  0.9841 [0.9841, 0.9841]  0.9777 [0.9777, 0.9777]  0.9000 n=1"
+    assert bottle.split() == ["mvtec", "bottle", "resnet18", "2", "of", "2", *spreads.split()]
+    assert cable.split() == ["mvtec", "cable", "resnet18", "1", "of", "2", "0.9960", "0.9841", "0.9777", "0.9000"]
+
+
+def test_states_have_colours(configs, store):
+    configs()
+    write_ok(store, as_configured())
+    table = next(block for block in blocks(survey(store, ["trial"]), "results") if not isinstance(block, str))
+    assert table.styles == (STYLES[State.DONE], STYLES[State.MISSING])
+    assert len(set(STYLES.values())) == len(State)

@@ -96,3 +96,16 @@ def test_after_hiding_there_is_none_left_in_hostile_text(text):
 @given(st.text(st.characters(codec="utf-8")) | st.text())
 def test_hidden_text_is_unicode(text):
     hide_paths(text + "\udce9", {}).encode("utf-8")
+
+
+def test_a_label_is_no_path_and_no_pattern():
+    assert hide_paths("/data/x.png", {r"a\\1": Path("/data")}) == "<a//1>/x.png"
+    assert hide_paths("/data/x.png", {r"a\1": Path("/data")}) == "<a/1>/x.png"
+
+
+def test_a_working_folder_that_was_removed_is_no_obstacle(monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("os.getcwd", gone)
+    assert hide_paths("data/x.png and /data/x.png", {"dataset.root": Path("data")}) == "data/x.png and <path>/x.png"

@@ -66,6 +66,17 @@ def test_what_moves_no_number_is_not_dirty(checkout, name):
     assert git_state(checkout).dirty is False
 
 
+def test_new_code_is_dirty_whatever_the_user_has_git_show(checkout):
+    git(checkout, "config", "status.showUntrackedFiles", "no")
+    (checkout / "harness" / "new.py").write_text("2\n")
+    assert git_state(checkout).dirty is True
+
+
+def test_a_git_that_will_not_say_what_changed_is_no_clean_checkout(checkout):
+    (checkout / ".git" / "index").write_bytes(b"damaged")
+    assert git_state(checkout) is None
+
+
 def test_somebody_elses_checkout_is_not_ours(checkout):
     """An installed harness lies in a virtual environment, which lies in the user's own repository."""
     assert git_state(checkout / "harness") is None

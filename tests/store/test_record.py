@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from harness.config import ProtocolConfig, run_key
 from harness.store import METRICS, Failure, Interval, Metrics, Timing, failure_of, new_record
-from harness.store.record import ProtocolSpec, RunRecord, Spec
+from harness.store.record import PassPlan, ProtocolSpec, RunRecord, Spec
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_spec
 
 
@@ -75,7 +75,7 @@ def test_records_cannot_be_changed():
         ({"intervals": {"image_auroc": {"low": 0.2, "high": 0.1, "method": "m"}}}, "is above"),
         ({"thresholds": {"image_f1_max": float("inf")}}, "finite"),
         ({"timing": {"seconds": {"decode": -1.0}, "images_per_second": None}}, "greater than or equal to 0"),
-        ({"engine_metrics": {"image_AUROC": 0.5}}, "belong to the reference engine"),
+        ({"engine_metrics": {"image_AUROC": 0.5}}, r"error, engine_metrics belong to the reference engine \["),
         ({"started": "2026-11-23 16:42"}, "started"),
         ({"started": "2026-11-23T16:42:00+01:00"}, "started"),
         ({"finished": "2026-02-30T16:42:00Z"}, "finished"),
@@ -105,7 +105,7 @@ def test_without_masks_there_are_no_pixel_metrics():
     }
     without = make_dataset(spec, has_masks=False)
     assert make_ok(spec, dataset=without, intervals={}, **absent).values["pixel_auroc"] is None
-    with pytest.raises(ValidationError, match="pixel metrics without masks"):
+    with pytest.raises(ValidationError, match=r"error, there are pixel metrics without masks \["):
         make_ok(spec, dataset=without)
     with pytest.raises(ValidationError, match="interval pixel_auroc belongs to no metric that has a value"):
         make_ok(spec, dataset=without, **absent)
@@ -136,7 +136,7 @@ def test_a_failed_record_knows_as_much_as_there_is():
 
 @pytest.mark.parametrize("name", ["metrics", "intervals", "thresholds"])
 def test_a_failed_record_has_no_metrics(name):
-    with pytest.raises(ValidationError, match="a failed record has no metrics"):
+    with pytest.raises(ValidationError, match=r"error, a failed record has no metrics, intervals or thresholds \["):
         make_failed(**{name: make_parts()[name]})
 
 
@@ -189,3 +189,17 @@ def test_a_records_parts_are_strict():
     with pytest.raises(ValidationError):
         make_dataset(make_spec(), n_train=209.0)
     assert Path("anywhere").as_posix() not in make_ok().model_dump_json()
+
+
+def test_what_is_no_text_is_refused_as_such():
+    with pytest.raises(ValidationError, match=r"notes\.0\n  Input should be a valid string"):
+        make_dataset(make_spec(), notes=[1])
+
+
+def test_the_plan_of_a_pass_is_kept():
+    plan = PassPlan(
+        memory_budget_gib=8.0, predicted_rss_bytes=2**30, predicted_device_bytes=None, runs_together=3, moments=1,
+        workers=2, judges=1, test_batches_at_once=4,
+    )  # fmt: skip
+    assert make_ok(plan=plan).plan == plan
+    assert make_ok().plan is None

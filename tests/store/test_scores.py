@@ -71,8 +71,8 @@ def test_other_readers_read_odd_names(name):
     [
         (("a",), [0, 1], [0.5, 0.5], "not one each"),
         (("a",), [0], [[0.5]], "not one each"),
-        (("a",), [2], [0.5], "neither 0 nor 1"),
-        (("a",), [0], [np.nan], "NaN"),
+        (("a",), [2], [0.5], "^a label is neither 0 nor 1$"),
+        (("a",), [0], [np.nan], "^a score is NaN or infinite$"),
         (("a",), [0], [np.inf], "infinite"),
         (("/data/a",), [0], [0.5], "absolute path"),
     ],
@@ -137,3 +137,19 @@ def test_damaged_or_missing_examples(tmp_path):
         path.write_bytes(content)
         with pytest.raises(StoreError, match="delete it and run again"):
             read_examples(path)
+
+
+def test_another_first_line_is_named(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("path,score,label\n")
+    with pytest.raises(
+        StoreError, match=r"is no table of scores \(its first line is not path,label,score\); restore it"
+    ):
+        read_scores(path)
+
+
+def test_text_behind_a_closed_quote_is_no_csv(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text('path,label,score\n"a"b,0,1\n')
+    with pytest.raises(StoreError, match="is no CSV"):
+        read_scores(path)
