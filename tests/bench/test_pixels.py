@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -33,7 +35,9 @@ def test_both_sides_agree():
 
 
 def test_extra_memory_is_beyond_what_was_held(tmp_path):
-    pixels.main(str(tmp_path / "out.json"), "ours", "auroc_f1", "40")
+    # A process of its own: its peak is the highest that it ever had.
+    out = str(tmp_path / "out.json")
+    subprocess.run([sys.executable, "-m", "harness.bench.children.pixels", out, "ours", "auroc_f1", "40"], check=True)
     said = json.loads((tmp_path / "out.json").read_text())
     assert said["pixels"] == 40 * 224 * 224
     assert said["pixels"] < said["extra_bytes"] < 20 * said["pixels"]
