@@ -10,53 +10,62 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from harness import __version__
 from harness.errors import RequestError, StoreError, UserError
+from harness.interruption import INTERRUPTED, TERMINATED, before_errors, listen
 from harness.keys import CONFIGS, KEYS
 from harness.streams import unbreakable_output
 
 if TYPE_CHECKING:
     from harness.overrides import Override
 
-INTERRUPTED, TERMINATED = 130, 143
-
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line asks for; return 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
-    with unbreakable_output() as lost:
-        status = _status(argv)
-    for error in lost:
-        if error.errno != errno.EPIPE:  # whoever closed a pipe has seen enough
-            print(f"error: the output cannot be written ({error.strerror}); finished runs are kept", file=sys.stderr)
-            status = status or 1
-    return status
+    try:
+        listen()
+        with unbreakable_output() as lost:
+            status = _status(argv)
+        for error in lost:
+            if error.errno != errno.EPIPE:  # whoever closed a pipe has seen enough
+                print(
+                    f"error: the output cannot be written ({error.strerror}); finished runs are kept", file=sys.stderr
+                )
+                status = status or 1
+        return status
+    except (KeyboardInterrupt, SystemExit) as stop:  # before the work or after it, or a second one while it ends
+        return _stopped(stop)
 
 
 def _status(argv: Sequence[str]) -> int:
     try:
-        return _run(argv)
+        with before_errors():
+            return _run(argv)
     except StoreError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
-        return INTERRUPTED
-    except SystemExit as stop:
-        if stop.code == TERMINATED:
-            print("terminated: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
-        return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
+    except (KeyboardInterrupt, SystemExit) as stop:
+        return _stopped(stop)
     except FileNotFoundError:
         if _is_somewhere():
             raise
         print("error: the working folder was removed meanwhile; finished runs are kept: cd, and go on", file=sys.stderr)
         return 1
+
+
+def _stopped(stop: KeyboardInterrupt | SystemExit) -> int:
+    """Say why the work stopped, and return the exit status of that."""
+    if isinstance(stop, KeyboardInterrupt):
+        print("interrupted: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
+        return INTERRUPTED
+    if stop.code == TERMINATED:
+        print("terminated: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
+    return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
 
 
 def _is_somewhere() -> bool:
@@ -66,10 +75,6 @@ def _is_somewhere() -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
 
 
 def _run(argv: Sequence[str]) -> int:

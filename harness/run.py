@@ -14,6 +14,7 @@ from harness.config import Job, RunConfig, run_key, run_spec
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.errors import DataError, StoreError, UserError, printable
+from harness.interruption import raise_if_asked
 from harness.metrics import VERSION as METRICS_VERSION
 from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
@@ -115,6 +116,7 @@ def _run_unclaimed(job: Job, display: Display | None, claims: Claims) -> Iterato
                 else:
                     ours.append(run)
             for planned in plan_runs(ours, prepared.split, prepared.weights, job.execution):
+                raise_if_asked()  # an exception in a destructor is lost
                 monitor.seconds = dict(preparing)  # Another pass's seconds are not this one's.
                 for run, record in carry_out(
                     planned,
@@ -129,6 +131,7 @@ def _run_unclaimed(job: Job, display: Display | None, claims: Claims) -> Iterato
                     claims.release(run_key(specs[run]))
                     yield outcome_of(run, spec=specs[run], status=OK, record=record)
     except Exception as error:
+        raise_if_asked()
         yield from _failures(pending, prepared, error, store=store, monitor=monitor, started=started)
 
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
-
-INTERRUPTED, TERMINATED = 130, 143
+from harness.interruption import INTERRUPTED, listen
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 ok, 1 a download failed or a dataset is not as it must be, 2 a wrong request, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         arguments = _parser().parse_args(argv)
@@ -109,10 +106,6 @@ def _root(arguments: argparse.Namespace) -> Path:
         raise RequestError("no DATA_ROOT: give --root PATH, or set the environment variable DATA_ROOT")
     root: Path = arguments.root
     return root
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
 
 
 if __name__ == "__main__":

@@ -10,22 +10,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import signal
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
+from harness.interruption import INTERRUPTED, listen
 from harness.keys import KEYS, LAUNCHERS, PROJECT
 from harness.terminal import printable
 
 if TYPE_CHECKING:
     from harness.store.overview_text import Block
-
-INTERRUPTED, TERMINATED = 130, 143
 
 
 def _parser() -> Parser:
@@ -77,7 +74,7 @@ def _weights(text: str) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 all that could be run is there, 1 something failed, 2 a wrong request, 130 interrupted."""
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return _reproduce(_parser().parse_args(argv))
@@ -87,10 +84,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted: tables, figures and page are as they were; the same command goes on", file=sys.stderr)
         return INTERRUPTED
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:

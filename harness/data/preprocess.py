@@ -33,8 +33,11 @@ def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
 
     Returns:
         (3 or 1, H, W) float32, H and W being `protocol.input_size`; in [0, 1], but for bicubic's overshoot. A view of
-        the resized image.
+        the resized image. Without antialiasing always 3: torch's kernels for one channel differ from those for three
+        in the last bit on some processors.
     """
+    if not protocol.antialias:
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
     height, width, channels = pixels.shape
     # The channels stay innermost, as in the file. torchvision does the same, stride of the batch included: which of
     # torch's kernels runs depends on it.

@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import NoReturn
+from functools import partial
+
+from harness.interruption import before_errors, listen, restore
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,12 +35,10 @@ def as_worker() -> Iterator[None]:
 
     Launchers answer these signals with tracebacks (joblib), not at all (submitit), or by killing what still works.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _stop) for number in _SIGNALS}
+    before = listen({kind: partial(_Stop, kind) for kind in _SIGNALS})
     try:
-        yield
+        with before_errors():
+            yield
     except _Stop as stop:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -47,8 +46,7 @@ def as_worker() -> Iterator[None]:
         sys.stderr.flush()
         os._exit(128 + stop.number)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        restore(before)
 
 
 def end_with_parent() -> None:
@@ -65,7 +63,3 @@ def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_S)
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    raise _Stop(number)

@@ -80,10 +80,9 @@ class Oracle:
         self.covariance = centred.transpose(0, 2, 1) @ centred / (train.shape[1] - 1)
         self.covariance += epsilon * np.eye(train.shape[2])
         self.lower = np.linalg.cholesky(self.covariance)
-        pivots = np.diagonal(self.lower, axis1=1, axis2=2) ** 2
         variances = np.diagonal(self.covariance, axis1=1, axis2=2)
-        self.trust = pivots.min(axis=1) / (ROUNDING * variances.max(axis=1))
         self.smallest = np.linalg.eigvalsh(self.covariance)[:, 0]
+        self.trust = self.smallest / (ROUNDING * variances.max(axis=1))
         offset = train[:, :FIRST_BATCH].mean(axis=1) - self.mean
         self.magnified = 1 + (offset**2 / variances).max(axis=1)
 
@@ -253,6 +252,26 @@ def test_epsilon_is_what_was_asked_for(epsilon):
     train, test = draw(300), draw(5)
     expected = Oracle(train, epsilon).distances(test)
     assert np.allclose(distances(fit(train, epsilon=epsilon), test), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_features", [10, 30, 100])
+@pytest.mark.parametrize("roundings", [3, 40])
+def test_a_pivot_that_hides_how_small_an_eigenvalue_is_misleads_nobody(n_features, roundings):
+    """With as many images as features, one direction has epsilon alone, and no pivot need show it."""
+    train = np.random.default_rng(0).normal(size=(L, n_features, n_features)).astype(np.float32)
+    epsilon = roundings * ROUNDING * float(train.var(axis=1, ddof=1).max())
+    oracle = Oracle(train, epsilon)
+    variances = np.diagonal(oracle.covariance, axis1=1, axis2=2).max(axis=1)
+    pivots = np.diagonal(oracle.lower, axis1=1, axis2=2).min(axis=1) ** 2
+    assert (pivots > 3 * oracle.smallest).all()
+    assert (pivots > 30 * ROUNDING * variances).sum() >= (4 if roundings == 3 else L)
+    if roundings == 3:
+        with pytest.raises(DataError, match="and at 5 more places"):
+            fit(train, epsilon=epsilon)
+        return
+    test = np.random.default_rng(1).normal(size=(L, 9, n_features)).astype(np.float32)
+    error = np.abs(distances(fit(train, epsilon=epsilon), test) - oracle.distances(test))
+    assert (error <= oracle.bound(test)).all()
 
 
 def test_without_epsilon_a_constant_channel_is_refused():

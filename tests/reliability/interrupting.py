@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.leftovers import is_temporary
-from tests.reliability.killing import Start, Sweep, fork, undisturbed, warm_up
+from tests.reliability.killing import Process, Start, Sweep, fork, undisturbed, warm_up
 
 ENDINGS = {
     signal.SIGINT: (130, "interrupted: finished runs are kept; the same command goes on with the rest"),
@@ -44,13 +44,14 @@ def interrupt(sweep: Sweep, start: Start, *, times: int, seed: int, earliest_s: 
     """Interrupt a sweep at random moments, in turn by each signal; whatever is not as it must be is an AssertionError.
 
     Args:
-        earliest_s, latest_s: seconds from the start between which the moments lie.
+        earliest_s, latest_s: seconds between which the moments lie, from when the sweep looks after its signals.
     """
     chance, report = random.Random(seed), Report(seed)
     for number in range(times):
         one = Sweep(sweep.arguments, sweep.base / str(number), sweep.n_runs).prepared()
         kind = (signal.SIGINT, signal.SIGTERM)[number % 2]
         process = start(one)
+        _wait_for_the_beginning(process)
         time.sleep(chance.uniform(earliest_s, latest_s))
         family = {process.pid, *_descendants(process.pid)}
         if process.poll() is None:
@@ -75,6 +76,20 @@ def interrupt(sweep: Sweep, start: Start, *, times: int, seed: int, earliest_s: 
         assert not litter, litter
         report.interrupted += 1
     return report
+
+
+def _wait_for_the_beginning(process: Process) -> None:
+    """Until SIGTERM has a handler: before, nothing can be promised, and nothing has been done."""
+    deadline = time.monotonic() + PATIENCE_S
+    while process.poll() is None and not _catches(process.pid, signal.SIGTERM):
+        assert time.monotonic() < deadline, "the sweep never began"
+        time.sleep(0.001)
+
+
+def _catches(pid: int, kind: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    mask = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return bool(int(mask, 16) >> (kind - 1) & 1)
 
 
 def _descendants(pid: int) -> set[int]:
@@ -115,7 +130,7 @@ def main(argv: Sequence[str]) -> int:
     warm_up(warm)
     seconds = undisturbed(Sweep(warm.arguments, Path(base) / "reference", warm.n_runs), fork).seconds
     sweep = Sweep(warm.arguments, Path(base) / "interrupted", warm.n_runs)
-    report = interrupt(sweep, fork, times=int(times), seed=int(seed), earliest_s=0.1, latest_s=0.9 * seconds)
+    report = interrupt(sweep, fork, times=int(times), seed=int(seed), earliest_s=0.0, latest_s=0.9 * seconds)
     print(json.dumps(vars(report)))
     return 0
 

@@ -1,0 +1,113 @@
+"""An interruption is one, whatever error a library's clean-up puts in its place."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from hydra.errors import ConfigCompositionException
+
+from harness.__main__ import main
+from harness.interruption import INTERRUPTED, TERMINATED, before_errors, listen, raise_if_asked, restore
+from harness.store import Store
+from tests.drawing import draw_mvtec_category
+from tests.reliability.failing import QUICK
+
+LINES = {
+    signal.SIGINT: (INTERRUPTED, "interrupted: finished runs are kept; the same command goes on with the rest\n"),
+    signal.SIGTERM: (TERMINATED, "terminated: finished runs are kept; the same command goes on with the rest\n"),
+}
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    before = listen()
+    yield
+    restore(before)
+
+
+def replaced(kind, error):
+    """What a library does whose clean-up stumbles over an interruption."""
+
+    def fail(*_args, **_kwargs):
+        try:
+            os.kill(os.getpid(), kind)
+        finally:
+            raise error
+
+    return fail
+
+
+@pytest.fixture
+def command(tmp_path):
+    draw_mvtec_category(tmp_path / "mvtec/bottle")
+    root = f"dataset.root={tmp_path / 'mvtec'}"
+    return [*QUICK, root, "category=bottle", "seeds=[0,1]", f"store={tmp_path / 'store'}"]
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_while_the_configuration_is_composed(kind, command, monkeypatch, capfd):
+    monkeypatch.setattr(
+        "hydra._internal.config_loader_impl.ConfigLoaderImpl._load_configuration_impl",
+        replaced(kind, ConfigCompositionException("broken")),
+    )
+    assert (main(command), capfd.readouterr().err) == LINES[kind]
+
+
+@pytest.mark.parametrize("kind", LINES)
+@pytest.mark.parametrize("where", ["carry_out", "prepare"])
+def test_while_a_run_works(kind, where, command, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(f"harness.run.{where}", replaced(kind, ValueError("broken")))
+    assert (main(command), capfd.readouterr().err) == LINES[kind]
+    assert Store(tmp_path / "store").records().records == ()
+
+
+def test_without_an_interruption_an_error_stays_what_it_is(command, monkeypatch, capfd, tmp_path):
+    def fail(*_args, **_kwargs):
+        raise ValueError("broken")
+
+    monkeypatch.setattr("harness.run.carry_out", fail)
+    assert main(command) == 1
+    assert "ValueError: broken" in capfd.readouterr().err
+    assert [record.status for record in Store(tmp_path / "store").records().records] == ["failed", "failed"]
+
+
+def test_one_that_was_lost_in_a_destructor_is_heard_all_the_same(monkeypatch):
+    class Fragile:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+    raise_if_asked()
+    Fragile()
+    with pytest.raises(SystemExit) as stop:
+        raise_if_asked()
+    assert stop.value.code == TERMINATED
+    listen()
+    raise_if_asked()
+
+
+def test_a_signal_that_is_ignored_goes_on_being_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    listen()
+    os.kill(os.getpid(), signal.SIGINT)
+    raise_if_asked()
+    signal.signal(signal.SIGINT, before)
+
+
+def test_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
+    kept = listen({signal.SIGTERM: lambda: ValueError("ours")})
+    with pytest.raises(ValueError, match="ours"):
+        os.kill(os.getpid(), signal.SIGTERM)
+    restore(kept)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_first_answer_stands_before_what_comes_out():
+    with pytest.raises(KeyboardInterrupt), before_errors():
+        replaced(signal.SIGINT, OSError("later"))()
+    listen()
+    with pytest.raises(OSError, match="alone"), before_errors():
+        raise OSError("alone")
