@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before anything loads torch: the workers share the cores
@@ -11,6 +12,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # before anything loads torch: the work
 import pytest
 
 from tests.drawing import draw_mvtec_category
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In a shell's background Ctrl-C is ignored, here and in all that is started from here; some tests send one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parents[1]
 

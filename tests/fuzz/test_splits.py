@@ -99,8 +99,9 @@ def test_any_visa_table_is_a_split_or_one_line(visa, content):
 def test_a_damaged_visa_table_is_a_split_or_one_line(visa, tmp_path_factory, data):
     whole = visa / "whole.csv"
     if not whole.exists():
-        draw_visa_category(tmp_path_factory.mktemp("other"), "candle", size=16)
-        shutil.copy(tmp_path_factory.getbasetemp() / "other0" / VISA_SPLIT, whole)
+        other = tmp_path_factory.mktemp("other")
+        draw_visa_category(other, "candle", size=16)
+        shutil.copy(other / VISA_SPLIT, whole)
     visa_split(visa, data.draw(damaged(whole.read_bytes())))
 
 
