@@ -24,10 +24,10 @@ def bottle(backbone="resnet18", n_seeds=1, **changes):
 @pytest.mark.parametrize(
     ("work", "seconds"),
     [
-        (bottle(), 35.9),
-        (bottle(n_seeds=4), 49.8),
-        (bottle("wide_resnet50_2"), 90.9),
-        (bottle("wide_resnet50_2", 4), 117.6),
+        (bottle(), 19.2),
+        (bottle(n_seeds=4), 25.0),
+        (bottle("wide_resnet50_2"), 57.8),
+        (bottle("wide_resnet50_2", 4), 72.8),
     ],
 )
 def test_processor_seconds_are_near_the_measured_ones(work, seconds):
