@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -122,11 +121,14 @@ def _held(claims: Claims, keys: Iterable[str | None]) -> bool:
 def _launch(
     jobs: Sequence[Job], overrides: Sequence[Sequence[str]], launch: Launch, *, launcher: str
 ) -> list[tuple[Outcome, ...]]:
-    """Each job's outcomes. A job that kills its process is lost, and takes no other with it.
+    """Each job's outcomes: here, one job after the other, or by the launcher in processes of their own.
 
-    Where a launcher gives up with its first lost process, as joblib does, what had not begun is launched again; what
-    was under way comes last, job by job, so that only the guilty one is lost.
+    A job that kills such a process is lost, and takes no other with it. Where a launcher gives up with its first lost
+    process, as joblib does, what had not begun is launched again; what was under way comes last, job by job, so that
+    only the guilty one is lost.
     """
+    if launcher == "basic":  # Hydra's own launcher would compose each configuration once more
+        return [_run(job, make_display(_label(job))) for job in jobs]
     ended: dict[int, tuple[Outcome, ...]] = {}
     batches = [list(range(len(jobs)))]
     while batches:
@@ -136,8 +138,6 @@ def _launch(
         except UserError:
             raise
         except Exception as error:
-            if launcher == "basic":
-                raise
             begun, others = _begun([jobs[i] for i in batch])
             if len(batch) == 1 or not begun:
                 ended |= {i: _lost(jobs[i], error) for i in batch}
@@ -146,8 +146,6 @@ def _launch(
                 batches += [[batch[place]] for place in begun]
             continue
         for i, result in zip(batch, returned, strict=True):
-            if isinstance(result, Exception) and launcher == "basic":
-                raise result
             ended[i] = _lost(jobs[i], result) if isinstance(result, Exception) else tuple(result)
     return [ended[i] for i in range(len(jobs))]
 
@@ -210,17 +208,18 @@ def _plan(job: Job) -> tuple[Outcome, ...]:
 
 
 def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, ...]:
-    """One job of a sweep, on whatever machine the launcher put it: a line for each run as it ends."""
-    here = config.launcher == "basic"
-    with nullcontext() if here else as_worker():
+    """One job of a sweep, in whatever process a launcher put it: a line for each run as it ends."""
+    with as_worker():
         if config.launcher == "joblib":
             end_with_parent()
-        if not here and config.device != "cpu":
+        if config.device != "cpu":
             take_gpu()
-        job = resolve(config, protocol_name=protocol_name)
-        first = job.runs[0]
-        label = f"{first.dataset.name}/{first.category} {first.backbone.name}"
-        return _run(job, make_display(label) if here else None)
+        return _run(resolve(config, protocol_name=protocol_name), None)
+
+
+def _label(job: Job) -> str:
+    first = job.runs[0]
+    return f"{first.dataset.name}/{first.category} {first.backbone.name}"
 
 
 def _run(job: Job, display: Display | None) -> tuple[Outcome, ...]:

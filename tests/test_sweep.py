@@ -68,7 +68,7 @@ def test_what_others_have_claimed_is_looked_at_again_once_they_let_go(jobs, tmp_
         threading.Timer(0.5, lambda: others.release(f"{3:012x}")).start()
         threading.Timer(2.0, lambda: others.release(f"{1:012x}")).start()
         started = time.monotonic()
-        ended = carry_out(jobs, launch, "basic")
+        ended = carry_out(jobs, launch)
     assert launched == [[0, 1, 2, 3, 4], [3], [1]]
     assert {one.status for one in ended.values()} == {OK}
     assert time.monotonic() - started > 1.9
@@ -76,7 +76,7 @@ def test_what_others_have_claimed_is_looked_at_again_once_they_let_go(jobs, tmp_
 
 def test_of_a_job_only_the_claimed_runs_count_anew(jobs, tmp_path):
     returned = iter([(outcome(0, OK), outcome(1, CLAIMED)), (outcome(0, DONE), outcome(1, DONE))])
-    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="basic")
+    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
     assert [(one.seed, one.status) for one in ended] == [(0, OK), (1, DONE)]
 
 
@@ -129,11 +129,17 @@ def test_a_job_that_comes_back_as_an_error_is_one_outcome_among_others(jobs, sto
     assert [ended[seed].status for seed in (2, 3, 4)] == [OK, OK, OK]
 
 
-def test_in_this_very_process_a_defect_is_not_dressed_up(jobs):
-    def launch(batch):
-        raise ZeroDivisionError
+def test_in_this_very_process_no_launcher_is_asked_and_a_defect_is_not_dressed_up(jobs, monkeypatch):
+    begun = []
 
+    def run(job, display):
+        begun.append(job.runs[0].seed)
+        if job.runs[0].seed == 2:
+            raise ZeroDivisionError
+        return (outcome(job.runs[0].seed, OK),)
+
+    monkeypatch.setattr(sweep, "_run", run)
+    assert [one.seed for one in carry_out(jobs[:2], None, "basic").values()] == [0, 1]
     with pytest.raises(ZeroDivisionError):
-        carry_out(jobs, launch, "basic")
-    with pytest.raises(ZeroDivisionError):
-        carry_out(jobs[:1], lambda _: [ZeroDivisionError()], "basic")
+        carry_out(jobs, None, "basic")
+    assert begun == [0, 1, 0, 1, 2]

@@ -49,7 +49,7 @@ EXPECTED = {
     "unreadable record": (1, 2, "record.json: cannot be read (Permission denied); check its permissions"),
     "store removed": (0, 1, ""),
     "data removed": (2, 0, "fit: bottle/train/good/000.png: no such file; restore it, or remove what refers to it"),
-    "working folder removed": (1, 2, "error: the working folder was removed meanwhile; finished runs are kept"),
+    "working folder removed": (0, 4, ""),
     "output full": (1, 2, "error: the output cannot be written (No space left on device); finished runs are kept"),
     "output closed": (0, 2, ""),
 }
