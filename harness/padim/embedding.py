@@ -142,7 +142,7 @@ class FeatureReader:
             layers = list(self._network(images.contiguous(memory_format=torch.channels_last)))
             for name, layer in zip(self._names, layers, strict=True):
                 _check_finite(layer, f"{name} of {what}")
-            # Channels lie innermost; taking them from this view is three times as fast as `index_select` on (B, C, h, w).
+            # Channels lie innermost: this view gives them three times as fast as `index_select` on (B, C, h, w).
             features = [
                 layer.permute(2, 3, 1, 0).flatten(0, 1)[:, kept].contiguous()
                 for layer, kept in zip(layers, self._kept, strict=True)
