@@ -29,20 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         from harness.report.compare import compare_stores
         from harness.report.compare_text import blocks
-        from harness.store.overview_text import plain, show
+        from harness.store.overview_text import write
 
         comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
         content = blocks(comparison, str(arguments.store_a), str(arguments.store_b), every_run=arguments.runs)
     except UserError as error:
-        from harness.terminal import printable
-
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    if sys.stdout.isatty():
-        show(content)
-    else:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        sys.stdout.write(plain(content))
+    write(content)
     return 0 if comparison.is_same else 1
 
 

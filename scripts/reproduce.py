@@ -106,12 +106,9 @@ def _reproduce(arguments: argparse.Namespace) -> int:
 
 
 def _show(content: Iterable[Block]) -> None:
-    from harness.store.overview_text import plain, show
+    from harness.store.overview_text import write
 
-    if sys.stdout.isatty():
-        show(content)
-    else:
-        sys.stdout.write(plain(content))
+    write(content)
     sys.stdout.flush()
 
 

@@ -34,17 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
         from harness.store import Store
         from harness.store.overview import survey
-        from harness.store.overview_text import blocks, plain, show
+        from harness.store.overview_text import blocks, write
 
         content = blocks(survey(Store(arguments.store), arguments.experiment, arguments.seeds), str(arguments.store))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if sys.stdout.isatty():
-        show(content)
-    else:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        sys.stdout.write(plain(content))
+    write(content)
     return 0
 
 

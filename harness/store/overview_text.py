@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -121,6 +122,15 @@ def _aligned(table: Table) -> Sequence[str]:
     return [
         "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
     ]
+
+
+def write(content: Iterable[Block]) -> None:
+    """Print to standard output: in colour on a terminal, plain elsewhere."""
+    if sys.stdout.isatty():
+        show(content)
+    else:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        sys.stdout.write(plain(content))
 
 
 def show(content: Iterable[Block]) -> None:
