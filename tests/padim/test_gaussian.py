@@ -274,6 +274,17 @@ def test_a_pivot_that_hides_how_small_an_eigenvalue_is_misleads_nobody(n_feature
     assert (error <= oracle.bound(test)).all()
 
 
+def test_eigenvalues_are_spared_where_epsilon_settles_it(monkeypatch):
+    def fail(*_):
+        raise AssertionError("computed")
+
+    train = correlated(20)(45)
+    monkeypatch.setattr("torch.linalg.eigvalsh", fail)
+    fit(train)
+    with pytest.raises(AssertionError, match="computed"):
+        fit(train, epsilon=0.0)
+
+
 def test_without_epsilon_a_constant_channel_is_refused():
     train = correlated(20)(300)
     train[3, :, 7] = 0.5
