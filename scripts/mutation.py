@@ -199,12 +199,13 @@ def known_equivalents(path: Path = EQUIVALENT) -> dict[Change, str]:
 
 
 def is_equivalent(change: Change, known: Mapping[Change, str]) -> bool:
-    """Whether no test can notice a change: it is known as such, spells UTF-8 otherwise, or a zip asserts nothing more.
+    """Whether no test can notice a change: it is known, spells a codec otherwise, or a zip asserts nothing more.
 
     The latter where the lengths are equal in any case; where they may differ, a test of that error finds it.
     """
     unasserted = [change.was.replace("strict=True", other) for other in ("strict=None", "strict=False", "")]
-    same = [change.was.replace('"utf-8"', '"UTF-8"'), *(unasserted if "zip(" in change.was else [])]
+    spelt = [change.was.replace(f'"{codec}"', f'"{codec.upper()}"') for codec in ("utf-8", "ascii")]
+    same = [*spelt, *(unasserted if "zip(" in change.was else [])]
     return change in known or (change.becomes != change.was and change.becomes in same)
 
 

@@ -39,7 +39,7 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
     """
     text = text.encode("utf-8", "backslashreplace").decode()
     spellings = {spelling: label for label, root in roots.items() for spelling in _spellings(root)}
-    for path in sorted(filter(is_absolute, spellings), key=len, reverse=True):
+    for path in sorted(filter(is_absolute, spellings), reverse=True):  # a folder after what lies in it
         if len(path) > 1:
             label = spellings[path]
             whole = rf"(?<![\w.\-/\\]){re.escape(path)}(?![^\s/\\'\":,;)\]])"

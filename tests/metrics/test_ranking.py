@@ -4,12 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import precision_recall_curve, roc_auc_score
 
-from harness.metrics.ranking import Ranked, auroc, f1, rank
+from harness.metrics.ranking import Ranked, auroc, f1, f1_as_anomalib, rank
 
 FLOAT32 = np.finfo(np.float32)
 FLOAT64 = np.finfo(np.float64)
@@ -293,7 +294,9 @@ def test_other_dtypes_are_refused(positives):
     with pytest.raises(TypeError, match="float32 or float64"):
         rank(np.array([1.0], np.float32), positives)
     with pytest.raises(TypeError, match="float32 or float64"):
-        Ranked.of_sorted(positives, positives)
+        Ranked.of_sorted(positives, np.array([1.0]))
+    with pytest.raises(TypeError, match="float32 or float64"):
+        Ranked.of_sorted(np.array([1.0]), positives)
 
 
 def test_a_missing_class_and_a_nan_are_refused():
@@ -327,3 +330,14 @@ def test_an_f1_of_next_to_nothing_has_a_threshold():
     best = f1(rank(np.array([0.0]), np.arange(1.0, 200_001)))
     assert best.maximum == 2 / 200_002
     assert best.threshold == 0
+
+
+def test_f1_has_anomalibs_rounding_also_where_the_little_term_weighs():
+    """Precision and recall of about 1e-9: 1e-10 is a twentieth of their sum."""
+    true, false = torch.tensor([1, 3, 10**6]), torch.tensor([10**9, 10, 1])
+    precision, recall = true / (true + false), true / 10**9
+    theirs = (2 * precision * recall) / (precision + recall + 1e-10)
+    ours = f1_as_anomalib(true.numpy(), false.numpy(), 10**9)
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, theirs.numpy())
+    assert ours[0] < 0.96e-9

@@ -292,3 +292,72 @@ def test_the_thread_that_renews_keeps_no_process_alive(tmp_path):
         claims.take(KEY)
         assert claims._thread is not None
         assert claims._thread.daemon
+        assert claims._thread.name == "claims"
+
+
+def test_a_claim_is_there_whoever_left_it(tmp_path, dead):
+    claims = Claims(tmp_path)
+    assert not claims.is_there(KEY)
+    plant(tmp_path, **dead)
+    assert claims.is_there(KEY)
+    assert claims.holder(KEY) is None
+
+
+@pytest.mark.parametrize("change", [{"key": "another00000"}, {"token": "../../x"}, {"host": ["a", "list"]}])
+def test_a_claim_that_says_what_none_can_say_has_an_unknown_holder(tmp_path, change):
+    path = plant(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    holder = Claims(tmp_path).holder(KEY)
+    assert holder is not None
+    assert (holder.key, holder.host) == (KEY, "an unknown machine")
+
+
+def test_the_time_of_a_claim_is_utc(tmp_path):
+    with Claims(tmp_path) as ours:
+        ours.take(KEY)
+        assert ours.living()[0].since.endswith("+00:00")
+
+
+def test_a_folder_that_another_process_removed_between_two_looks_is_made_again(tmp_path, monkeypatch):
+    real, refusals = os.open, []
+
+    def racing(path: Path, *rest: int) -> int:
+        if len(refusals) < 3:
+            refusals.append(path)
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        return real(path, *rest)
+
+    monkeypatch.setattr(module.os, "open", racing)
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is None
+        assert files(tmp_path) == [f"{KEY}.json"]
+
+
+def test_a_folder_that_cannot_be_kept_is_one_line(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(module.os, "open", refuse)
+    with pytest.raises(StoreError, match="cannot be created there"), Claims(tmp_path) as claims:
+        claims.take(KEY)
+
+
+def test_a_beat_that_fails_is_followed_by_the_next(tmp_path, monkeypatch):
+    real, refusals = os.utime, []
+
+    def refuse_once(*arguments: object) -> None:
+        if not refusals:
+            refusals.append(arguments)
+            raise OSError(errno.EIO, "Input/output error")
+        real(*arguments)
+
+    with Claims(tmp_path, beat_s=0.02) as claims:
+        monkeypatch.setattr(module.os, "utime", refuse_once)
+        claims.take(KEY)
+        path = tmp_path / CLAIMS / f"{KEY}.json"
+        real(path, (0, 0))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert refusals
+        assert path.stat().st_mtime > 1

@@ -66,6 +66,7 @@ def test_odd_text_survives(tmp_path):
     path = tmp_path / "record.json"
     path.write_bytes(dump_record(record))
     assert load_record(path).spec.category == odd
+    assert "schräg/„瓶“".encode() in path.read_bytes(), "letters stay readable in the file"
     assert load_record(path).dataset.notes == ["é\t\u0000"]
 
 
@@ -125,7 +126,8 @@ def test_a_field_that_is_gone_or_new_is_noticed_even_with_a_right_digest(refused
     assert refused(changed(data, ("metrics", "image_auroc"), 1.5)).startswith(
         "metrics.image_auroc: Input should be less"
     )
-    assert "does not belong to the spec" in refused(changed(data, ("spec", "seed"), 7))
+    (key,) = {data["key"]}
+    assert refused(changed(data, ("spec", "seed"), 7)).startswith(f"key {key} does not belong to the spec")
 
 
 def test_a_newer_schema_says_update(refused):
@@ -182,3 +184,15 @@ def test_the_digest_is_of_canonical_json():
 def test_what_json_has_no_number_for_has_no_digest(value):
     with pytest.raises(ValueError, match="not JSON compliant"):
         digest_of({"a": value})
+
+
+def test_twins_are_said_to_be_twins(refused):
+    assert refused(b'{"schema_version": 1, "schema_version": 1}').startswith(
+        "is not the JSON of a record (a key stands there twice); "
+    )
+
+
+def test_half_a_character_is_in_no_record(refused):
+    assert refused(b'{"schema_version": 1, "key": "\\ud800"}').startswith(
+        "holds what no record can hold ('utf-8' codec"
+    )

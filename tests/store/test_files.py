@@ -12,7 +12,7 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store import files
-from harness.store.files import remove_leftovers, turn, write_atomically, writing
+from harness.store.files import read_plain, remove_leftovers, turn, write_atomically, writing
 
 
 def test_content_and_permissions(tmp_path):
@@ -178,3 +178,26 @@ def test_a_folder_removed_under_a_write_is_told_as_what_it_was(tmp_path, monkeyp
     monkeypatch.setattr(files.os, "replace", remove_and_refuse)
     with pytest.raises(OSError, match="No space left"):
         write_atomically(tmp_path / "a.json", b"new")
+
+
+def test_what_is_no_plain_file_has_an_error_number(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="it is no plain file") as caught:
+        read_plain(tmp_path / "pipe", 10)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_a_turn_is_of_a_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError), turn(tmp_path / "file"):
+        pass
+
+
+def test_a_folder_where_nothing_can_be_locked_or_made_is_used_without(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    (tmp_path / ".turn").mkdir()
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    with turn(tmp_path):
+        pass

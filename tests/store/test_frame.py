@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from harness.errors import StoreError
-from harness.store import METRICS, Interval, Store, Timing, load_frame, write_runs_csv
+from harness.store import METRICS, Interval, Memory, Store, Timing, load_frame, write_runs_csv
 from harness.store import frame as frame_module
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_scores, make_spec
 
@@ -140,7 +140,7 @@ def test_runs_csv_is_replaced_whole(mixed, monkeypatch):
     write_runs_csv(mixed)
     before = (mixed.path / "runs.csv").read_bytes()
     monkeypatch.setattr("harness.store.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(StoreError, match="is full"):
+    with pytest.raises(StoreError, match=f"^store {mixed.path}: is full"):
         write_runs_csv(mixed)
     assert (mixed.path / "runs.csv").read_bytes() == before
 
@@ -165,3 +165,18 @@ def test_notes_and_limits_do_not_break_the_table(tmp_path):
     spec = make_spec()
     Store(tmp_path).write(make_ok(spec, dataset=make_dataset(spec, limit=8, notes=["a\nb"])), make_scores())
     assert load_frame(tmp_path)["limit"].tolist() == [8]
+
+
+def test_a_store_far_below_is_made(tmp_path):
+    write_runs_csv(tmp_path / "far" / "below")
+    assert (tmp_path / "far" / "below" / "runs.csv").exists()
+
+
+def test_what_a_run_on_a_card_outside_a_checkout_says(tmp_path):
+    environment = make_ok().environment.model_copy(update={"git": None})
+    memory = Memory(peak_rss_bytes=1, peak_device_bytes=2)
+    Store(tmp_path).write(make_ok(environment=environment, memory=memory), make_scores())
+    (row,) = load_frame(tmp_path).to_dict("records")
+    assert (row["peak_rss_bytes"], row["peak_device_bytes"]) == (1, 2)
+    assert pd.isna(row["git_commit"])
+    assert pd.isna(row["git_dirty"])

@@ -13,8 +13,8 @@ from omegaconf import OmegaConf
 from harness import experiment, keys
 from harness.errors import RequestError
 from harness.store import Memory, Metrics, Store, failure_of
-from harness.store.overview import State, expected_runs, summaries, survey
-from harness.store.overview_text import STYLES, blocks, plain, show
+from harness.store.overview import ExpectedRun, Overview, RunState, State, Survey, expected_runs, summaries, survey
+from harness.store.overview_text import STYLES, Table, blocks, plain, show
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 
@@ -413,3 +413,63 @@ def test_states_have_colours(configs, store):
     table = next(block for block in blocks(survey(store, ["trial"]), "results") if not isinstance(block, str))
     assert table.styles == (STYLES[State.DONE], STYLES[State.MISSING])
     assert len(set(STYLES.values())) == len(State)
+
+
+def test_all_differences_and_remarks_are_told(configs, store):
+    configs()
+    write_ok(store, as_configured(epsilon=0.5, index_sampler="anomalib_v2"))
+    (_, detail), _ = states(store)
+    assert detail == "the store has it with protocol.epsilon=0.5, protocol.index_sampler=anomalib_v2"
+    for fingerprint in ("aa" * 32, "bb" * 32):
+        write_ok(store, as_configured(fingerprint=fingerprint), synthetic=True)
+    assert states(store)[0] == (State.DONE, "SYNTHETIC; 2 records fit; the newest counts")
+
+
+def test_a_device_that_is_asked_for_counts(configs, store):
+    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "device": "cuda"}
+    configs(grids=[grid])
+    write_ok(store, as_configured())
+    assert states(store) == [(State.OTHER, "the store has it with device=cpu")]
+    configs(grids=[grid | {"device": "auto"}])
+    assert states(store) == [(State.DONE, "")]
+
+
+def test_a_store_of_drawn_images_is_held_only_against_what_it_has(configs, store):
+    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
+    configs("one", grids=[grid])
+    configs("other", grids=[grid | {"category": "cable"}])
+    write_ok(store, as_configured(), synthetic=True)
+    assert [overview.name for overview in survey(store).overviews] == ["one"]
+    write_ok(store, as_configured(seed=1))
+    assert [overview.name for overview in survey(store).overviews] == ["one", "other"]
+
+
+def test_a_row_names_the_seed_and_no_run_is_none(configs, store):
+    configs()
+    write_ok(store, as_configured())
+    row = text(store, "trial").splitlines()[2].split()
+    assert row[:4] == ["mvtec", "bottle", "resnet18", "42"]
+    nothing = Survey(True, (Overview("empty", "Nothing", ()),), 0, ())
+    assert plain(blocks(nothing, "results")).splitlines()[2] == "0 runs expected: none"
+
+
+@pytest.mark.parametrize(("length", "shown"), [(160, "x" * 160), (161, "x" * 160 + " …")])
+def test_an_error_is_cut_behind_the_longest_that_is_shown(length, shown):
+    run = ExpectedRun("mvtec", "bottle", "resnet18", 42, {})
+    overview = Overview("a", "A", (RunState(run, "", State.FAILED, "x" * length, None),))
+    table = next(block for block in blocks(Survey(True, (overview,), 0, ()), "results") if not isinstance(block, str))
+    assert table.rows[0][-1] == shown
+
+
+def test_a_terminal_shows_the_colour_of_each_row(capsys, monkeypatch):
+    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show([Table(("state",), (("done",), ("failed",)), ("green", "bold red")), Table(("plain",), (("word",),))])
+    lines = capsys.readouterr().out.splitlines()
+    (done,) = (line for line in lines if "done" in line)
+    (failed,) = (line for line in lines if "failed" in line)
+    (word,) = (line for line in lines if "word" in line)
+    assert "\x1b[32m" in done
+    assert "\x1b[1;31m" in failed
+    assert "\x1b[3" not in word

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 from importlib.metadata import version
+from types import SimpleNamespace
 
 import pytest
 
@@ -162,3 +163,29 @@ def test_a_child_does_not_state_its_parents_memory():
     code = "from harness.store.provenance import peak_rss_bytes; print(peak_rss_bytes())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(child.stdout) < 128 << 20 < len(block)
+
+
+def test_git_is_asked_without_locks_and_not_for_ever(checkout, monkeypatch):
+    """Many runs may ask at once; and a network file system may hang."""
+    real, asked = subprocess.run, []
+
+    def listening(*arguments, **keywords):
+        asked.append(keywords)
+        return real(*arguments, **keywords)
+
+    monkeypatch.setattr(provenance.subprocess, "run", listening)
+    assert git_state(checkout) is not None
+    assert {call["env"]["GIT_OPTIONAL_LOCKS"] for call in asked} == {"0"}
+    assert {call["timeout"] for call in asked} == {provenance.GIT_TIMEOUT_S}
+
+
+def test_a_processor_whose_maker_knows_no_utf8_has_its_name(tmp_path):
+    (tmp_path / "cpuinfo").write_bytes(b"vendor_id\t: \xae\nmodel name\t: A CPU\n")
+    assert cpu_model(tmp_path / "cpuinfo") == "A CPU"
+
+
+@pytest.mark.parametrize(("platform_name", "expected"), [("darwin", 1000), ("linux", 1024000)])
+def test_the_unit_of_peak_memory(tmp_path, monkeypatch, platform_name, expected):
+    monkeypatch.setattr(provenance.sys, "platform", platform_name)
+    monkeypatch.setattr(provenance.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=1000))
+    assert peak_rss_bytes(tmp_path / "none") == expected

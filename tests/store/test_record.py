@@ -66,6 +66,7 @@ def test_records_cannot_be_changed():
         ({"metrics_absent": {"image_acu": "typo"}}, "image_acu"),
         ({"metrics": None}, "needs metrics"),
         ({"memory": None}, "needs memory"),
+        ({"memory": None, "indices_sha256": None}, "needs memory, indices_sha256"),
         ({"indices_sha256": None}, "needs indices_sha256"),
         ({"indices_sha256": "AB" * 32}, "indices_sha256"),
         ({"scores_sha256": None}, "needs scores_sha256"),
@@ -165,7 +166,7 @@ def test_engine_metrics_belong_to_the_reference_engine():
 def test_times_are_utc_to_the_second():
     record = make_ok()
     assert (record.started, record.finished) == ("2026-11-23T16:42:00Z", "2026-11-23T16:42:20Z")
-    with pytest.raises(ValueError, match="time zone"):
+    with pytest.raises(ValueError, match=r"^a record's times need a time zone"):
         new_record(**make_parts(started=datetime(2026, 11, 23)))
 
 
@@ -203,3 +204,7 @@ def test_the_plan_of_a_pass_is_kept():
     )  # fmt: skip
     assert make_ok(plan=plan).plan == plan
     assert make_ok().plan is None
+
+
+def test_an_interval_may_have_no_width():
+    assert Interval(low=0.5, high=0.5, method="m").low == 0.5

@@ -122,7 +122,8 @@ def test_examples_round_trip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arrays", [{"x": np.array([{}])}, {"../x": np.zeros(1)}, {"": np.zeros(1)}, {"a/b": np.zeros(1)}]
+    "arrays",
+    [{"x": np.array([{}])}, {"../x": np.zeros(1)}, {"": np.zeros(1)}, {"é": np.zeros(1)}, {"a/b": np.zeros(1)}],
 )
 def test_examples_are_plain_arrays(arrays):
     with pytest.raises(ValueError, match="needs a plain name and an array"):
@@ -153,3 +154,21 @@ def test_text_behind_a_closed_quote_is_no_csv(tmp_path):
     path.write_text('path,label,score\n"a"b,0,1\n')
     with pytest.raises(StoreError, match="is no CSV"):
         read_scores(path)
+
+
+def test_scores_are_float64_and_labels_int64():
+    table = ScoreTable(("a", "b"), np.array([0, 1], np.uint8), np.array([0.1, 0.2], np.float32))
+    assert (table.labels.dtype, table.scores.dtype) == (np.int64, np.float64)
+    assert table.scores.tolist() == [float(np.float32(0.1)), float(np.float32(0.2))]
+
+
+@pytest.mark.parametrize("path", ["=1+1", "./x", "././x", "x./", "-x.png"])
+def test_a_path_with_an_odd_beginning_comes_back_as_it_was(tmp_path, path):
+    table = ScoreTable((path,), np.array([0]), np.array([1.0]))
+    assert read_back(table, tmp_path).paths == (path,)
+
+
+def test_examples_that_would_run_code_are_not_unpickled(tmp_path):
+    np.savez(tmp_path / "examples.npz", maps=np.array([{"an": "object"}], dtype=object))
+    with pytest.raises(StoreError, match="Object arrays cannot be loaded"):
+        read_examples(tmp_path / "examples.npz")

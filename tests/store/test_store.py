@@ -160,7 +160,7 @@ def test_a_failure_does_not_remove_the_earlier_failure(store):
 
 @pytest.mark.parametrize("scores", [None, make_scores(1.0)])
 def test_a_record_goes_with_its_own_scores(store, scores):
-    with pytest.raises(ValueError, match="scores_sha256"):
+    with pytest.raises(ValueError, match=r"^the record's scores_sha256"):
         store.write(make_ok(), scores)
     assert not store.path.exists()
 
@@ -475,3 +475,26 @@ def test_committed_bytes_hold_nothing_of_this_machine(store):
 def test_a_limited_run_says_so(store):
     spec = make_spec()
     assert write_ok(store, spec, dataset=make_dataset(spec, limit=8)).dataset.limit == 8
+
+
+def test_a_link_in_a_circle_holds_nothing(store):
+    record = write_ok(store)
+    (store.path / "runs" / "circle").symlink_to("circle")
+    assert store.records().records == (record,)
+    assert store.records().problems == ()
+
+
+def test_scores_that_cannot_be_read_say_why(store):
+    write_ok(store)
+    path = store.run_folder(make_spec()) / "scores.csv"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StoreError, match=r"scores\.csv: cannot be read \(Is a directory\); check its permissions"):
+        store.done(make_spec())
+
+
+def test_an_empty_folder_of_the_failure_from_before_is_no_obstacle(store):
+    folder = store.run_folder(make_spec(fingerprint=None))
+    folder.mkdir(parents=True)
+    assert write_ok(store) == store.done(make_spec())
+    assert folder.exists()
