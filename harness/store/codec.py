@@ -68,7 +68,7 @@ def load_record(path: Path) -> RunRecord:
 
 def explain(error: ValidationError) -> str:
     """The first thing that pydantic found, with where it is, on one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
     what = first["msg"].removeprefix("Value error, ")
     return f"{where}: {what}" if where else what

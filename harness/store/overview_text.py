@@ -139,7 +139,7 @@ def show(content: Iterable[Block]) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console()
     for block in content:
         if not isinstance(block, Table):
             console.print(Text(printable(block)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,19 +38,16 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
         roots: label -> folder or file, for example {"dataset.root": Path("/data/mvtec")}.
     """
     text = text.encode("utf-8", "backslashreplace").decode()
-    spellings = {spelling: label for label, root in roots.items() for spelling in _spellings(root)}
-    for path in sorted(filter(is_absolute, spellings), reverse=True):  # a folder after what lies in it
+    labels = {}
+    for label, root in roots.items():
+        with suppress(OSError):  # a relative one is nowhere once the working folder was removed
+            labels[str(root.absolute())] = label
+    for path in sorted(labels, reverse=True):  # a folder comes after what lies in it
         if len(path) > 1:
-            label = spellings[path]
+            label = labels[path]
             whole = rf"(?<![\w.\-/\\]){re.escape(path)}(?![^\s/\\'\":,;)\]])"
             text = re.sub(whole, f"<{label}>".replace("\\", "/"), text)
     return _INSIDE.sub(_last_part, text)
-
-
-def _spellings(root: Path) -> Iterator[str]:
-    yield str(root)
-    with suppress(OSError):  # a relative one is nowhere once the working folder was removed
-        yield str(root.absolute())
 
 
 def _last_part(match: re.Match[str]) -> str:

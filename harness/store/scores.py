@@ -110,7 +110,7 @@ def examples_bytes(examples: Mapping[str, np.ndarray]) -> bytes:
         ValueError: a name is not a plain word, or an array holds Python objects.
     """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(examples):
             array = np.asarray(examples[name])
             if not re.fullmatch(r"\w+", name, re.ASCII) or array.dtype.hasobject:

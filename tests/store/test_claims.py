@@ -204,7 +204,9 @@ def test_a_link_whose_answer_was_lost_on_the_way_is_ours(tmp_path, monkeypatch):
 
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "store").write_text("")
-    with pytest.raises(StoreError, match="folder"), Claims(tmp_path / "store") as claims:
+    with pytest.raises(StoreError, match=f"^store {tmp_path / 'store'}: has a file where a folder must be"):
+        Claims(tmp_path / "store").take(KEY)
+    with pytest.raises(StoreError), Claims(tmp_path / "store") as claims:
         claims.take(KEY)
 
 
@@ -322,7 +324,7 @@ def test_a_folder_that_another_process_removed_between_two_looks_is_made_again(t
     real, refusals = os.open, []
 
     def racing(path: Path, *rest: int) -> int:
-        if len(refusals) < 3:
+        if len(refusals) < module._ATTEMPTS - 1:
             refusals.append(path)
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         return real(path, *rest)
@@ -361,3 +363,102 @@ def test_a_beat_that_fails_is_followed_by_the_next(tmp_path, monkeypatch):
             time.sleep(0.01)
         assert refusals
         assert path.stat().st_mtime > 1
+
+
+def test_a_claim_needs_no_label_and_a_store_no_folder_yet(tmp_path):
+    with Claims(tmp_path / "far" / "store") as claims:
+        claims.take(KEY)
+        assert [holder.label for holder in claims.living()] == [""]
+
+
+def test_a_claim_that_changes_hands_all_the_time_is_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(Claims, "_create", lambda *_: False)
+    monkeypatch.setattr(Claims, "_end", lambda *_: False)
+    monkeypatch.setattr(Claims, "holder", lambda *_: None)
+    there = Claims(tmp_path).take(KEY)
+    assert there is not None
+    assert (there.key, there.host) == (KEY, "an unknown machine")
+
+
+def test_a_claim_that_cannot_be_released_stops_nobody(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Claims(tmp_path) as claims:
+        claims.take(KEY)
+        monkeypatch.setattr(module.os, "link", refuse)
+        claims.release(KEY)
+        monkeypatch.undo()
+
+
+def test_a_living_process_whose_start_cannot_be_told_holds(tmp_path, monkeypatch):
+    plant(tmp_path)
+    monkeypatch.setattr(module, "_start_of", lambda _: "")
+    assert Claims(tmp_path).holder(KEY) is not None
+
+
+def test_an_age_that_cannot_be_told_ends_no_claim(tmp_path, monkeypatch):
+    path = plant(tmp_path, machine=ELSEWHERE, age_s=1e6)
+    claims = Claims(tmp_path)
+    assert claims.holder(KEY) is None
+    assert not claims._is_old(path.with_name("gone.json"))
+    real = os.open
+
+    def read_only(name: Path, how: int, *rest: int) -> int:
+        if how & os.O_CREAT:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return real(name, how, *rest)
+
+    monkeypatch.setattr(module.os, "open", read_only)
+    assert claims.holder(KEY) is not None
+
+
+@pytest.mark.parametrize("second", ["another", None])
+def test_a_claim_that_became_another_meanwhile_is_not_ended(tmp_path, monkeypatch, dead, second):
+    """Between the look that found it over and the mark that gives the right to end it."""
+    path = plant(tmp_path, **dead)
+    there = module._read(path)
+    looks = [there, replace(there, token=second) if second else None]
+    monkeypatch.setattr(module, "_read", lambda _: looks.pop(0))
+    claims = Claims(tmp_path)
+    assert not claims._end(path, b"{}")
+    assert looks == []
+    assert json.loads(path.read_text()) == asdict(there)
+    assert files(tmp_path) == [path.name], "the mark is gone too"
+
+
+def test_marks_that_others_removed_are_no_error(tmp_path, monkeypatch, dead):
+    path = plant(tmp_path, **dead)
+    claims = Claims(tmp_path)
+    mark = path.with_name(f"{KEY}.{json.loads(path.read_text())['token']}.end")
+
+    def removing(_: object) -> bool:
+        mark.unlink()
+        return True
+
+    monkeypatch.setattr(claims, "_is_over", removing)
+    assert claims._end(path, None)
+    mark.touch()
+    monkeypatch.setattr(claims, "_is_old", removing)
+    claims._remove_if_old(mark)
+    assert files(tmp_path) == []
+
+
+def test_more_than_a_claim_has_is_not_read(tmp_path):
+    path = plant(tmp_path)
+    path.write_text(" " * 5000 + path.read_text())
+    assert "unknown" in str(Claims(tmp_path).holder(KEY))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+def test_the_start_of_a_process_with_an_odd_name(tmp_path):
+    (tmp_path / "x) y 1 2").symlink_to(sys.executable)
+    process = subprocess.Popen([tmp_path / "x) y 1 2", "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 10
+        while b"x) y" not in Path(f"/proc/{process.pid}/stat").read_bytes() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert int(module._start_of(process.pid)) >= int(module._start_of(os.getpid())) > 1
+    finally:
+        process.communicate(b"\n")
+    assert module._start_of(process.pid) == ""

@@ -196,3 +196,7 @@ def test_half_a_character_is_in_no_record(refused):
     assert refused(b'{"schema_version": 1, "key": "\\ud800"}').startswith(
         "holds what no record can hold ('utf-8' codec"
     )
+
+
+def test_what_is_no_number_is_named(refused):
+    assert refused(b'{"schema_version": NaN}').startswith("is not the JSON of a record (NaN is not a number); ")

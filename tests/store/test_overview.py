@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -13,8 +15,9 @@ from omegaconf import OmegaConf
 from harness import experiment, keys
 from harness.errors import RequestError
 from harness.store import Memory, Metrics, Store, failure_of
+from harness.store.claims import Holder
 from harness.store.overview import ExpectedRun, Overview, RunState, State, Survey, expected_runs, summaries, survey
-from harness.store.overview_text import STYLES, Table, blocks, plain, show
+from harness.store.overview_text import STYLES, Table, blocks, plain, show, write
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 
@@ -473,3 +476,43 @@ def test_a_terminal_shows_the_colour_of_each_row(capsys, monkeypatch):
     assert "\x1b[32m" in done
     assert "\x1b[1;31m" in failed
     assert "\x1b[3" not in word
+
+
+def survey_of_two(*, claims=()) -> Survey:
+    first, second = (ExpectedRun("mvtec", "bottle", "resnet18", seed, {}) for seed in (7, 11))
+    done = RunState(first, "n_features=50", State.DONE, "", make_ok())
+    states = (done, RunState(second, "", State.MISSING, "", None))
+    return Survey(True, (Overview("trial", "A trial", states),), 0, (), claims)
+
+
+def test_the_whole_text():
+    holder = Holder("0123456789ab", "mvtec/bottle", "a-host", 12, "2026-11-23T16:42:00+00:00", "t", "m", "1")
+    shown = plain(blocks(survey_of_two(claims=(holder, replace(holder, label=""))), "results"))
+    assert shown == (
+        "A trial (trial)\n"
+        "  dataset  category  backbone  seed  variant        state\n"
+        "  mvtec    bottle    resnet18  7     n_features=50  done\n"
+        "  mvtec    bottle    resnet18  11                   missing\n"
+        "2 runs expected: 1 done, 1 missing\n"
+        "  dataset  category  backbone  variant        seeds "
+        "  image AUROC  image F1 (adaptive)  pixel AUROC  AUPRO@0.3\n"
+        "  mvtec    bottle    resnet18  n_features=50  1 of 1"
+        "  0.9960       0.9841               0.9777       0.9000\n"
+        "\n"
+        "running now: mvtec/bottle (a-host, process 12, since 2026-11-23T16:42:00+00:00)\n"
+        "running now: 0123456789ab (a-host, process 12, since 2026-11-23T16:42:00+00:00)\n"
+    )
+
+
+def test_it_is_written_plainly_where_no_terminal_is_and_in_its_letters(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    write(["瓶", Table(("a",), (("b",),))])
+    sys.stdout.flush()
+    assert raw.getvalue() == b"\\u74f6\n  a\n  b\n"
+
+
+def test_it_is_drawn_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    write([Table(("a",), (("b",),))])
+    assert "│ b │" in capsys.readouterr().out

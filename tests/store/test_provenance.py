@@ -14,6 +14,7 @@ import pytest
 from harness.store import environment, peak_rss_bytes, provenance
 from harness.store.portable import has_absolute_path
 from harness.store.provenance import cpu_model, git_state, package_versions
+from harness.store.record import Git
 
 
 def git(folder, *arguments):
@@ -177,6 +178,7 @@ def test_git_is_asked_without_locks_and_not_for_ever(checkout, monkeypatch):
     assert git_state(checkout) is not None
     assert {call["env"]["GIT_OPTIONAL_LOCKS"] for call in asked} == {"0"}
     assert {call["timeout"] for call in asked} == {provenance.GIT_TIMEOUT_S}
+    assert {call["stdin"] for call in asked} == {subprocess.DEVNULL}
 
 
 def test_a_processor_whose_maker_knows_no_utf8_has_its_name(tmp_path):
@@ -189,3 +191,9 @@ def test_the_unit_of_peak_memory(tmp_path, monkeypatch, platform_name, expected)
     monkeypatch.setattr(provenance.sys, "platform", platform_name)
     monkeypatch.setattr(provenance.resource, "getrusage", lambda _: SimpleNamespace(ru_maxrss=1000))
     assert peak_rss_bytes(tmp_path / "none") == expected
+
+
+def test_the_environment_names_the_commit_of_this_harness(monkeypatch):
+    git = Git(commit="01" * 20, dirty=True)
+    monkeypatch.setattr(provenance, "git_state", {provenance.ROOT: git}.get)
+    assert environment(threads=1).git == git

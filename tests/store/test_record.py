@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.config import ProtocolConfig, run_key
 from harness.store import METRICS, Failure, Interval, Metrics, Timing, failure_of, new_record
+from harness.store.build import LONGEST_MESSAGE
 from harness.store.record import PassPlan, ProtocolSpec, RunRecord, Spec
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_spec
 
@@ -208,3 +209,14 @@ def test_the_plan_of_a_pass_is_kept():
 
 def test_an_interval_may_have_no_width():
     assert Interval(low=0.5, high=0.5, method="m").low == 0.5
+
+
+@pytest.mark.parametrize(("length", "end"), [(LONGEST_MESSAGE, "x"), (LONGEST_MESSAGE + 1, " …")])
+def test_a_message_is_cut_behind_the_longest(length, end):
+    message = failure_of(ValueError("x" * length), None).message
+    assert message.startswith("x" * LONGEST_MESSAGE)
+    assert message[LONGEST_MESSAGE - 1 :] in (end, f"x{end}")
+
+
+def test_free_text_that_is_no_unicode_is_made_readable_by_the_record_itself():
+    assert make_dataset(make_spec(), notes=["caf\udce9"]).notes == [r"caf\udce9"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from harness.errors import StoreError
+from harness.store import scores as scores_module
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
 from tests.store.making import make_scores, patient
 
@@ -172,3 +174,31 @@ def test_examples_that_would_run_code_are_not_unpickled(tmp_path):
     np.savez(tmp_path / "examples.npz", maps=np.array([{"an": "object"}], dtype=object))
     with pytest.raises(StoreError, match="Object arrays cannot be loaded"):
         read_examples(tmp_path / "examples.npz")
+
+
+def test_examples_may_be_as_large_as_the_limit_and_no_larger(tmp_path, monkeypatch):
+    path = tmp_path / "examples.npz"
+    path.write_bytes(examples_bytes({"maps": np.zeros((64, 64))}))
+    with zipfile.ZipFile(path) as archive:
+        (member,) = archive.infolist()
+    assert member.file_size > 10 * path.stat().st_size, "it is compressed"
+    monkeypatch.setattr(scores_module, "LARGEST", member.file_size)
+    assert read_examples(path)["maps"].shape == (64, 64)
+    monkeypatch.setattr(scores_module, "LARGEST", member.file_size - 1)
+    with pytest.raises(StoreError, match="unpacks to more than"):
+        read_examples(path)
+
+
+def test_examples_that_cannot_be_read_say_why(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StoreError, match=r"folder: cannot be read \(Is a directory\); delete it"):
+        read_examples(tmp_path / "folder")
+
+    def refuse(*_, **__):
+        raise EOFError
+
+    path = tmp_path / "examples.npz"
+    path.write_bytes(examples_bytes({"maps": np.zeros(1)}))
+    monkeypatch.setattr(scores_module.np, "load", refuse)
+    with pytest.raises(StoreError, match=r"cannot be read \(EOFError\); delete it"):
+        read_examples(path)
