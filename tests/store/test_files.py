@@ -77,12 +77,13 @@ def test_only_leftovers_are_removed(tmp_path):
     remove_leftovers(tmp_path / "not there")
 
 
-def test_writers_take_turns(tmp_path):
+def most_inside(folder):
+    """How many of five threads were in their turn at once."""
     inside, most = 0, 0
 
     def work():
         nonlocal inside, most
-        with turn(tmp_path):
+        with turn(folder):
             inside += 1
             most = max(most, inside)
             time.sleep(0.02)
@@ -93,7 +94,11 @@ def test_writers_take_turns(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert most == 1
+    return most
+
+
+def test_writers_take_turns(tmp_path):
+    assert most_inside(tmp_path) == 1
     assert os.listdir(tmp_path) == []
 
 
@@ -114,22 +119,7 @@ def test_a_network_file_system_locks_a_file_instead_of_the_folder(tmp_path, monk
         real(descriptor, how)
 
     monkeypatch.setattr(files.fcntl, "flock", like_nfs)
-    inside, most = 0, 0
-
-    def work():
-        nonlocal inside, most
-        with turn(tmp_path):
-            inside += 1
-            most = max(most, inside)
-            time.sleep(0.02)
-            inside -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
+    assert most_inside(tmp_path) == 1
     assert os.listdir(tmp_path) == [".turn"]
     assert (tmp_path / ".turn").stat().st_size == 0
     assert (tmp_path / ".turn").stat().st_mode & 0o111 == 0
