@@ -200,7 +200,7 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     default = next(entry["protocol"] for entry in config["defaults"] if isinstance(entry, dict) and "protocol" in entry)
     name = choice.get("protocol", default)
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
-    n_features = protocol.pop("n_features", {}).get(backbone)
+    n_features = protocol.pop("n_features").get(backbone)
     demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "engine": config["engine"]}
     demands |= {"dataset.limit": None} | {f"metrics.{key}": value for key, value in config["metrics"].items()}
     demands |= {f"protocol.{key}": value for key, value in protocol.items()}
@@ -210,7 +210,7 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def _read(path: Path) -> Mapping[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    content = OmegaConf.to_container(OmegaConf.load(path))
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
 

@@ -52,6 +52,6 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
 
 def _last_part(match: re.Match[str]) -> str:
     if match["url"] is not None:
-        return match[0]
+        return match["url"]
     parts = [part for part in re.split(r"[/\\]+", match[0]) if part]
     return "/".join(["<path>", *parts[-1:]])  # of a root alone there is no last part

@@ -101,7 +101,8 @@ def test_todays_bytes_are_those_of_every_schema(version):
 
 def test_a_record_of_a_schema_that_had_no_such_field_is_refused(refused):
     data = json.loads(FIXTURE.with_name("record_v2.json").read_text())
-    assert "records of schema version 1 have no plan" in refused(changed(data, ("schema_version",), 1))
+    complaint = refused(changed(data, ("schema_version",), 1))
+    assert complaint.startswith("records of schema version 1 have no plan; ")
 
 
 @pytest.mark.parametrize("path", leaves(json.loads(FIXTURE.read_text())), ids=lambda path: ".".join(map(str, path)))

@@ -15,16 +15,17 @@ from harness.store import files
 from harness.store.files import read_plain, remove_leftovers, turn, write_atomically, writing
 
 
-def test_content_and_permissions(tmp_path):
+@pytest.mark.parametrize(("mask", "mode"), [(0o027, 0o640), (0, 0o666)])
+def test_content_and_permissions(tmp_path, mask, mode):
     path = tmp_path / "a.json"
-    old = os.umask(0o027)
+    old = os.umask(mask)
     try:
         write_atomically(path, b"one")
         write_atomically(path, b"two")
     finally:
         os.umask(old)
     assert path.read_bytes() == b"two"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640  # mkstemp's 0600 would hide a shared store from colleagues
+    assert stat.S_IMODE(path.stat().st_mode) == mode  # mkstemp's 0600 would hide a shared store from colleagues
     assert os.listdir(tmp_path) == ["a.json"]
 
 
@@ -191,3 +192,32 @@ def test_a_folder_where_nothing_can_be_locked_or_made_is_used_without(tmp_path, 
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     with turn(tmp_path):
         pass
+
+
+def test_a_file_system_that_cannot_sync_folders_is_written_to(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def like_some_networks(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", like_some_networks)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+
+
+def test_a_leftover_that_cannot_be_removed_is_left(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EACCES, "Permission denied")
+
+    leftovers = [tmp_path / f".record.json.{number}-00000000.tmp" for number in (1, 2)]
+    for leftover in leftovers:
+        leftover.touch()
+        os.utime(leftover, (0, 0))
+    monkeypatch.setattr(files.os, "unlink", refuse)
+    remove_leftovers(tmp_path)
+    monkeypatch.undo()
+    assert all(leftover.exists() for leftover in leftovers)
+    remove_leftovers(tmp_path)
+    assert os.listdir(tmp_path) == []

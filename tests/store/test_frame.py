@@ -52,6 +52,7 @@ def test_values_are_the_records(mixed):
     assert (row["n_train"], row["n_test_normal"], row["n_test_anomalous"]) == (209, 20, 63)
     assert (row["seconds"], row["seconds_decode"], row["images_per_second"]) == (11.75, 5.5, 24.8)
     assert row["peak_rss_bytes"] == 1_500_000_000
+    assert (row["git_commit"], row["git_dirty"]) == ("0123456789" * 4, False)
     assert row["finished"] == pd.Timestamp("2026-11-23T16:42:20Z")
     assert pd.isna(row["error"])
 
@@ -180,3 +181,10 @@ def test_what_a_run_on_a_card_outside_a_checkout_says(tmp_path):
     assert (row["peak_rss_bytes"], row["peak_device_bytes"]) == (1, 2)
     assert pd.isna(row["git_commit"])
     assert pd.isna(row["git_dirty"])
+
+
+def test_sizes_are_height_by_width_and_no_crop_is_none(tmp_path):
+    Store(tmp_path).write(make_ok(make_spec(resize=(320, 256), center_crop=None)), make_scores())
+    (row,) = load_frame(tmp_path).to_dict("records")
+    assert row["resize"] == "320x256"
+    assert pd.isna(row["center_crop"])

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from harness import experiment, keys
 from harness.errors import RequestError
 from harness.store import Memory, Metrics, Store, failure_of
-from harness.store.claims import Holder
+from harness.store.claims import Claims, Holder
 from harness.store.overview import ExpectedRun, Overview, RunState, State, Survey, expected_runs, summaries, survey
 from harness.store.overview_text import STYLES, Table, blocks, plain, show, write
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
@@ -245,9 +245,9 @@ def test_all_experiments_by_default_each_once(configs, store):
 
 def test_an_unknown_experiment_is_refused_in_one_line(configs, store):
     configs("table1_mvtec")
-    with pytest.raises(
-        RequestError, match=r"experiment table1: is not there \(did you mean table1_mvtec\?\); allowed: "
-    ):
+    configs("table3_visa")
+    complaint = r"experiment table1: is not there \(did you mean table1_mvtec\?\); allowed: table1_mvtec, table3_visa$"
+    with pytest.raises(RequestError, match=complaint):
         survey(store, ["table1"])
 
 
@@ -516,3 +516,18 @@ def test_it_is_drawn_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     write([Table(("a",), (("b",),))])
     assert "│ b │" in capsys.readouterr().out
+
+
+def test_what_is_running_is_told(configs, store):
+    configs()
+    with Claims(store.path) as claims:
+        claims.take("0123456789ab", "mvtec/bottle")
+        (holder,) = survey(store).claims
+    assert (holder.key, holder.label, holder.pid) == ("0123456789ab", "mvtec/bottle", os.getpid())
+    assert survey(store).claims == ()
+
+
+def test_a_failure_before_the_first_stage_names_none(configs, store):
+    configs()
+    store.write(make_failed(as_configured(), error=failure_of(ValueError("bad"), None)))
+    assert states(store)[0] == (State.FAILED, "ValueError: bad")

@@ -109,3 +109,7 @@ def test_a_working_folder_that_was_removed_is_no_obstacle(monkeypatch):
 
     monkeypatch.setattr("os.getcwd", gone)
     assert hide_paths("data/x.png and /data/x.png", {"dataset.root": Path("data")}) == "data/x.png and <path>/x.png"
+
+
+def test_a_root_of_one_letter_is_hidden():
+    assert hide_paths("/d/x.png", {"dataset.root": Path("/d")}) == "<dataset.root>/x.png"

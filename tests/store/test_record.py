@@ -64,6 +64,7 @@ def test_records_cannot_be_changed():
         ({"metrics": VALUES | {"image_auroc": True}}, "valid number"),
         ({"metrics": VALUES | {"image_auroc": None}}, "has a reason in metrics_absent, but not: image_auroc"),
         ({"metrics_absent": {"pixel_auroc": "no masks"}}, "has a reason in metrics_absent, but not: pixel_auroc"),
+        ({"metrics_absent": {"pixel_auroc": "a", "image_auroc": "b"}}, "but not: image_auroc, pixel_auroc "),
         ({"metrics_absent": {"image_acu": "typo"}}, "image_acu"),
         ({"metrics": None}, "needs metrics"),
         ({"memory": None}, "needs memory"),
@@ -71,7 +72,7 @@ def test_records_cannot_be_changed():
         ({"indices_sha256": None}, "needs indices_sha256"),
         ({"indices_sha256": "AB" * 32}, "indices_sha256"),
         ({"scores_sha256": None}, "needs scores_sha256"),
-        ({"error": {"type": "E", "message": "m", "stage": None}}, "an ok record has no error"),
+        ({"error": {"type": "E", "message": "m", "stage": None}}, r"error, an ok record has no error \["),
         ({"intervals": {"image_auc": {"low": 0.1, "high": 0.2, "method": "m"}}}, "belongs to no metric"),
         ({"intervals": {"image_aurocdelong": {"low": 0.1, "high": 0.2, "method": "m"}}}, "belongs to no metric"),
         ({"intervals": {"image_auroc": {"low": 0.2, "high": 0.1, "method": "m"}}}, "is above"),
@@ -82,6 +83,7 @@ def test_records_cannot_be_changed():
         ({"started": "2026-11-23T16:42:00+01:00"}, "started"),
         ({"finished": "2026-02-30T16:42:00Z"}, "finished"),
         ({"protocol_name": "/etc/passwd"}, "absolute path"),
+        ({"dataset": make_dataset(make_spec(), notes=["see /etc/passwd"]).model_dump()}, "absolute path"),
         ({"protocol_name": r"C:\Users\me"}, "absolute path"),
         ({"timing": {"seconds": {"see /home/me/x": 1.0}, "images_per_second": None}}, "absolute path"),
     ],
@@ -120,7 +122,7 @@ def test_the_spec_holds_no_absolute_path():
 
 def test_dataset_and_spec_agree():
     for changes in ({"name": "visa"}, {"fingerprint": "00" * 32}):
-        with pytest.raises(ValidationError, match="differ in name or fingerprint"):
+        with pytest.raises(ValidationError, match=r"error, dataset and spec differ in name or fingerprint \["):
             make_ok(make_spec(), dataset=make_dataset(make_spec(), **changes))
 
 
@@ -143,7 +145,7 @@ def test_a_failed_record_has_no_metrics(name):
 
 
 def test_a_failed_record_needs_an_error():
-    with pytest.raises(ValidationError, match="a failed record needs an error"):
+    with pytest.raises(ValidationError, match=r"error, a failed record needs an error \["):
         RunRecord.model_validate(make_failed().model_dump() | {"error": None})
 
 

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -498,3 +499,44 @@ def test_an_empty_folder_of_the_failure_from_before_is_no_obstacle(store):
     folder.mkdir(parents=True)
     assert write_ok(store) == store.done(make_spec())
     assert folder.exists()
+
+
+@pytest.mark.parametrize(("times", "stored"), [(store_module._ATTEMPTS - 1, True), (store_module._ATTEMPTS, False)])
+def test_a_folder_that_is_removed_again_and_again(store, monkeypatch, times, stored):
+    real, calls = store_module._write_run, []
+
+    def racing(folder, *rest):
+        calls.append(folder)
+        if len(calls) <= times:
+            folder.rmdir()
+        return real(folder, *rest)
+
+    monkeypatch.setattr(store_module, "_write_run", racing)
+    if stored:
+        assert write_ok(store) == store.done(make_spec())
+    else:
+        with pytest.raises(StoreError, match="cannot be created there"):
+            write_ok(store)
+
+
+def test_a_damaged_failure_from_before_is_no_obstacle_and_stays(store):
+    path = store.run_folder(make_spec(fingerprint=None)) / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    assert write_ok(store) == store.done(make_spec())
+    assert path.read_text() == "{"
+
+
+def test_hidden_folders_hold_no_runs(store):
+    record = write_ok(store)
+    shutil.copytree(store.path / "runs" / "mvtec", store.path / "runs" / ".mvtec")
+    assert store.records() == store_module.Contents((record,), ())
+
+
+def test_a_folder_that_cannot_be_listed_is_one_line(store, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(store_module.os, "scandir", refuse)
+    with pytest.raises(StoreError, match=r"runs: cannot be listed \(Permission denied\); check its permissions"):
+        store.records()
