@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import errno
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from harness import __version__
 from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, before_errors, listen
 from harness.keys import CONFIGS, KEYS
-from harness.streams import unbreakable_output
+from harness.streams import status_of_output, unbreakable_output
 
 if TYPE_CHECKING:
     from harness.overrides import Override
@@ -28,13 +27,7 @@ def main(argv: Sequence[str]) -> int:
         listen()
         with unbreakable_output() as lost:
             status = _status(argv)
-        for error in lost:
-            if error.errno != errno.EPIPE:  # whoever closed a pipe has seen enough
-                print(
-                    f"error: the output cannot be written ({error.strerror}); finished runs are kept", file=sys.stderr
-                )
-                status = status or 1
-        return status
+        return status_of_output(lost, status)
     except (KeyboardInterrupt, SystemExit) as stop:  # before the work or after it, or a second one while it ends
         return _stopped(stop)
 

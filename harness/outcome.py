@@ -17,6 +17,7 @@ class Outcome:
     backbone: str
     seed: int
     n_features: int
+    index_sampler: str
     key: str | None
     """None where a run ended before it had one."""
     status: str
@@ -33,6 +34,11 @@ class Outcome:
     synthetic: bool = False
     holder: str | None = None
     """Who is at it, where it is CLAIMED."""
+
+    @property
+    def run(self) -> tuple[str | int, ...]:
+        """What tells this run from the others of its job."""
+        return self.dataset, self.category, self.backbone, self.seed, self.n_features, self.index_sampler
 
     @property
     def label(self) -> str:

@@ -31,6 +31,12 @@ MOST_RUNS = 10_000
 LAUNCHER = "hydra/launcher"
 """What Hydra calls its launcher; `launcher` is the same."""
 
+OURS = {
+    "hydra/sweeper": "several values with commas are a sweep, and the harness's own sweeper checks and sums it up",
+    "hydra.mode": "one run and many go the same way",
+}
+"""Hydra's settings on which the harness rests, and why."""
+
 WEIGHT_WORDS = ("timm", "package", "random")
 
 
@@ -124,6 +130,8 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     hydra: list[str] = []
     for argument in (_by_our_name(argument) for argument in arguments):
         key, _ = _split(argument)
+        if key in OURS:
+            raise RequestError(f"{argument}: {key} is not for changing here: {OURS[key]}")
         if key.startswith(("hydra.", "hydra/")):
             hydra.append(argument)
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -95,7 +95,8 @@ def carry_out(
 ) -> Iterator[tuple[RunConfig, RunRecord]]:
     """Score all runs in one pass; judge and store each as soon as its maps are there, and yield it with its record.
 
-    Metrics are computed in threads, beside the scoring of the runs that follow.
+    Metrics are computed in threads, beside the scoring of the runs that follow. An error is raised once all runs before
+    the one that it stopped have been yielded.
 
     Args:
         specs: of the runs, in their order.
@@ -146,8 +147,8 @@ def carry_out(
                 threads=threads,
                 started=started,
             )
-            store.write(record, table, judged.examples.arrays(judged.scored.anomaly_maps))
-        return judged.run, record
+            kept = store.write(record, table, judged.examples.arrays(judged.scored.anomaly_maps))
+        return judged.run, kept
 
     with (
         ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
@@ -156,7 +157,8 @@ def carry_out(
         gathered = pool.submit(gather)  # beside the engine, which is not there yet
         waiting: deque[_Judged] = deque()
         before = monitor.seconds.get("score", 0.0)
-        for run, spec, scored in zip(planned.runs, specs, scores, strict=False):
+        put_off = _PutOff()
+        for run, spec, scored in zip(planned.runs, specs, put_off.taken_from(scores, monitor), strict=False):
             with monitor.stage("masks"):
                 masks, examples = gathered.result()
             # The stages that all runs share, and of `score` its own part.
@@ -170,6 +172,29 @@ def carry_out(
             with monitor.stage("metrics"):
                 waiting[0].report.exception()
             yield keep(waiting.popleft())
+        put_off.raise_if_any(monitor)
+
+
+class _PutOff:
+    """An error that ended the scoring early, put off until the runs that were scored before it are kept."""
+
+    def __init__(self) -> None:
+        self._error: Exception | None = None
+        self._stage: str | None = None
+
+    def taken_from(self, scores: Iterable[Scores], monitor: Monitor) -> Iterator[Scores]:
+        """The scores until the first error, which is remembered with its stage."""
+        try:
+            yield from scores
+        except Exception as error:
+            self._error, self._stage = error, monitor.current
+            monitor.current = None  # other stages follow
+
+    def raise_if_any(self, monitor: Monitor) -> None:
+        """Raise it now, as if it came in its own stage."""
+        if self._error is not None:
+            monitor.current = self._stage
+            raise self._error
 
 
 @dataclass(frozen=True)

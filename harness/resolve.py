@@ -25,6 +25,7 @@ from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, PROJECT
 from harness.overrides import WEIGHT_WORDS
+from harness.padim.blur import check_blur
 
 DEFAULT_STORE = PROJECT / "results"
 SYNTHETIC_STORE = PROJECT / "smoke"
@@ -47,7 +48,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     device = resolve_device(values["device"])
-    runs = tuple(
+    runs = [
         RunConfig(
             dataset=dataset,
             category=values["category"],
@@ -65,11 +66,11 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             _as_list(values["n_features"]),
             values["seeds"] if values["seeds"] is not None else [values["seed"]],
         )
-    )
+    ]
     default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
     store = Path(values["store"]) if values["store"] else default_store
     return Job(
-        runs,
+        tuple(dict.fromkeys(runs)),  # n_features=100,null may name one run twice
         Execution(
             store=store, threads=values["threads"], workers=values["workers"], memory_budget=values["memory_budget"]
         ),
@@ -144,7 +145,7 @@ def make_protocol(values: Mapping[str, Any]) -> ProtocolConfig:
     """A protocol from its fields' values, lists as YAML has them.
 
     Raises:
-        RequestError: the crop is larger than the resized image.
+        RequestError: the crop is larger than the resized image, or the blur's border than what is left of it.
     """
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     protocol = ProtocolConfig(**fields)
@@ -153,6 +154,7 @@ def make_protocol(values: Mapping[str, Any]) -> ProtocolConfig:
         raise RequestError(
             f"protocol.center_crop={list(crop)}: is larger than protocol.resize={list(resize)}; make it smaller or null"
         )
+    check_blur(protocol.blur_sigma, protocol.input_size)
     return protocol
 
 

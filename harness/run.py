@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.padim.backbone import Weights, resolve_weights
 from harness.padim.indices import index_versions
-from harness.passes import carry_out, plan_runs
+from harness.passes import Pass, carry_out, plan_runs
 from harness.recording import Costs, failed_record
 from harness.store import Store
 from harness.store.claims import Claims
@@ -28,6 +29,10 @@ from harness.store.claims import Claims
 if TYPE_CHECKING:
     from harness.data.split import Split
     from harness.store import RunRecord
+
+
+SHARED_STAGES = ("import", "load", "fit", "test", "masks")
+"""An error in one of these stops all runs of a pass; any other may be of one run's own making."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,8 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
 def plan_job(job: Job) -> tuple[Outcome, ...]:
     """What each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
 
+    FAILED where the store holds a record of it that cannot be trusted.
+
     Raises:
         UserError: as `prepare`.
     """
@@ -67,7 +74,11 @@ def plan_job(job: Job) -> tuple[Outcome, ...]:
     prepared = prepare(job, Monitor())
     outcomes = []
     for run, spec in zip(job.runs, prepared.specs, strict=True):
-        record = store.done(spec)
+        try:
+            record = store.done(spec)
+        except StoreError as error:
+            outcomes.append(outcome_of(run, spec=spec, status=FAILED, error=str(error)))
+            continue
         holder = None if record else claims.holder(run_key(spec))
         status = DONE if record else CLAIMED if holder else TO_DO
         outcomes.append(
@@ -84,66 +95,147 @@ def run_job(job: Job, display: Display | None = None) -> Iterator[Outcome]:
     CLAIMED, and is that process's to do; each other one is claimed until it has ended. Only an interruption is raised.
     """
     with Claims(job.execution.store) as claims:
-        yield from _run_unclaimed(job, display, claims)
+        yield from _JobUnderWay(job, display, claims).outcomes()
 
 
-def _run_unclaimed(job: Job, display: Display | None, claims: Claims) -> Iterator[Outcome]:
-    monitor = Monitor(display)
-    started = datetime.now(UTC)
-    store = Store(job.execution.store)
-    pending = list(job.runs)
-    prepared: Prepared | None = None
-    try:
-        prepared = prepare(job, monitor)
-        specs = dict(zip(job.runs, prepared.specs, strict=True))
-        preparing = dict(monitor.seconds)
-        for run in job.runs:
+class _JobUnderWay:
+    """One job, while its runs are done."""
+
+    def __init__(self, job: Job, display: Display | None, claims: Claims) -> None:
+        self._job, self._claims = job, claims
+        self._store = Store(job.execution.store)
+        self._monitor = Monitor(display)
+        self._started = datetime.now(UTC)
+        self._pending = list(job.runs)
+        """Runs that have not ended yet."""
+        self._prepared: Prepared | None = None
+        self._specs: dict[RunConfig, dict[str, Any]] = {}
+        self._preparing: dict[str, float] = {}
+        """Seconds by stage that all passes share."""
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """How each run ended, as soon as it has."""
+        try:
+            self._prepared = prepare(self._job, self._monitor)
+            self._specs = dict(zip(self._job.runs, self._prepared.specs, strict=True))
+            self._preparing = dict(self._monitor.seconds)
+            yield from self._done_before()
+            for together in self._planned(self._pending):
+                ours = []
+                for run in together.runs:
+                    if elsewhere := self._elsewhere(run):
+                        yield self._ended(run, elsewhere)
+                    else:
+                        ours.append(run)
+                yield from self._carried_out(ours)
+        except Exception as error:
+            raise_if_asked()
+            yield from self._failures(list(self._pending), error)
+
+    def _done_before(self) -> Iterator[Outcome]:
+        for run in self._job.runs:
             try:
-                record = store.done(specs[run])
+                record = self._store.done(self._specs[run])
             except StoreError as error:  # one record that cannot be trusted stops one run
-                pending.remove(run)
-                yield outcome_of(run, spec=specs[run], status=FAILED, error=str(error))
+                yield self._ended(run, self._outcome(run, FAILED, error=str(error)))
                 continue
             if record:
-                pending.remove(run)
-                yield outcome_of(run, spec=specs[run], status=DONE, record=record)
-        for together in plan_runs(pending, prepared.split, prepared.weights, job.execution):
-            ours = []
-            for run in together.runs:
-                if elsewhere := _elsewhere(run, specs[run], store, claims):
-                    pending.remove(run)
-                    yield elsewhere
-                else:
-                    ours.append(run)
-            for planned in plan_runs(ours, prepared.split, prepared.weights, job.execution):
-                raise_if_asked()  # an exception in a destructor is lost
-                monitor.seconds = dict(preparing)  # Another pass's seconds are not this one's.
-                for run, record in carry_out(
-                    planned,
-                    [specs[run] for run in planned.runs],
-                    split=prepared.split,
-                    weights=prepared.weights,
-                    execution=job.execution,
-                    monitor=monitor,
-                    started=started,
-                ):
-                    pending.remove(run)
-                    claims.release(run_key(specs[run]))
-                    yield outcome_of(run, spec=specs[run], status=OK, record=record)
-    except Exception as error:
-        raise_if_asked()
-        yield from _failures(pending, prepared, error, store=store, monitor=monitor, started=started)
+                yield self._ended(run, self._outcome(run, DONE, record=record))
 
+    def _elsewhere(self, run: RunConfig) -> Outcome | None:
+        """How a run stands that another process has claimed, or has ended since we looked; None where it is ours."""
+        label = f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"
+        if holder := self._claims.take(run_key(self._specs[run]), label):
+            return self._outcome(run, CLAIMED, holder=str(holder))
+        if record := self._store.done(self._specs[run]):
+            return self._outcome(run, DONE, record=record)
+        return None
 
-def _elsewhere(run: RunConfig, spec: Mapping[str, Any], store: Store, claims: Claims) -> Outcome | None:
-    """How a run stands that another process has claimed, or has ended since we looked; None once it is ours to do."""
-    key = run_key(spec)
-    if holder := claims.take(key, f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"):
-        return outcome_of(run, spec=spec, status=CLAIMED, holder=str(holder))
-    if record := store.done(spec):
-        claims.release(key)
-        return outcome_of(run, spec=spec, status=DONE, record=record)
-    return None
+    def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
+        """Do claimed runs in as few passes as may be.
+
+        An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
+        by run.
+
+        Raises:
+            UserError: one that the other runs would meet as well: a wrong request, a store that fails.
+        """
+        waiting = deque(self._planned(runs))
+        while waiting:
+            planned = waiting.popleft()
+            left = list(planned.runs)
+            raise_if_asked()  # an exception in a destructor is lost
+            try:
+                for run, record in self._scored(planned):
+                    left.remove(run)
+                    yield self._ended(run, self._outcome(run, OK, record=record))
+                continue
+            except Exception as error:
+                raise_if_asked()
+                if isinstance(error, UserError) and not isinstance(error, DataError):
+                    raise
+                failure = error
+            if len(planned.runs) > 1 and self._monitor.current not in SHARED_STAGES:
+                waiting.extendleft(single for run in reversed(left) for single in self._planned([run]))
+            else:
+                yield from self._failures(left, failure)
+
+    def _planned(self, runs: Sequence[RunConfig]) -> list[Pass]:
+        assert self._prepared is not None
+        return plan_runs(runs, self._prepared.split, self._prepared.weights, self._job.execution)
+
+    def _scored(self, planned: Pass) -> Iterator[tuple[RunConfig, RunRecord]]:
+        assert self._prepared is not None
+        # Another pass's seconds are not this one's, nor is the stage in which it failed.
+        self._monitor.seconds, self._monitor.current = dict(self._preparing), None
+        return carry_out(
+            planned,
+            [self._specs[run] for run in planned.runs],
+            split=self._prepared.split,
+            weights=self._prepared.weights,
+            execution=self._job.execution,
+            monitor=self._monitor,
+            started=self._started,
+        )
+
+    def _ended(self, run: RunConfig, outcome: Outcome) -> Outcome:
+        """Give the claim back, and do not do this run again."""
+        self._pending.remove(run)
+        if outcome.key is not None:
+            self._claims.release(outcome.key)
+        return outcome
+
+    def _outcome(self, run: RunConfig, status: str, **details: Any) -> Outcome:
+        return outcome_of(run, status=status, spec=self._specs.get(run), **details)
+
+    def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
+        """How each run ends that an error stopped; recorded where the data or the numbers are to blame, or we are."""
+        if isinstance(error, UserError) and not isinstance(error, DataError):
+            # A store that fails under a run has no room for its failure either, but the request was right.
+            status = FAILED if isinstance(error, StoreError) else REFUSED
+            yield from (self._ended(run, self._outcome(run, status, error=str(error))) for run in runs)
+            return
+        if not isinstance(error, UserError):
+            # Names from data stand in it, too.
+            for line in "".join(traceback.format_exception(error)).splitlines():
+                print(printable(line), file=sys.stderr)
+        stage, costs = self._monitor.current, Costs.so_far(self._monitor)
+        text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        message = f"{stage or 'start'}: {' '.join(text.split())}"
+        for run in runs:
+            # Without a fingerprint where the split could not be read, and the weights where these were not reached.
+            weights = self._prepared.weights if self._prepared else resolve_weights(run.backbone)
+            spec = self._specs.get(run) or _spec(run, None, weights)
+            split = self._prepared.split if self._prepared else None
+            record = failed_record(
+                run, spec, weights=weights, split=split, error=error, stage=stage, costs=costs, started=self._started
+            )
+            unrecorded = ""
+            try:
+                self._store.write(record)
+            except UserError as unwritable:
+                unrecorded = f" (and the failure could not be recorded: {unwritable})"
+            yield self._ended(run, outcome_of(run, spec=spec, status=FAILED, error=f"{message}{unrecorded}"))
 
 
 def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[str, Any]:
@@ -154,50 +246,6 @@ def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[
         metrics_version=METRICS_VERSION,
         index_versions=index_versions(run.protocol.index_sampler),
     )
-
-
-def _failures(
-    runs: Sequence[RunConfig],
-    prepared: Prepared | None,
-    error: Exception,
-    *,
-    store: Store,
-    monitor: Monitor,
-    started: datetime,
-) -> Iterator[Outcome]:
-    """How each run ends that an error stopped; recorded where the data or the numbers are to blame, or we are."""
-    if isinstance(error, UserError) and not isinstance(error, DataError):
-        # A store that fails under a run has no room for its failure either, but the request was right.
-        status = FAILED if isinstance(error, StoreError) else REFUSED
-        yield from (outcome_of(run, status=status, error=str(error)) for run in runs)
-        return
-    if not isinstance(error, UserError):
-        # Names from data stand in it, too.
-        for line in "".join(traceback.format_exception(error)).splitlines():
-            print(printable(line), file=sys.stderr)
-    text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-    message = f"{monitor.current or 'start'}: {' '.join(text.split())}"
-    split = prepared.split if prepared else None
-    for run in runs:
-        # The run has no fingerprint where its split could not be read, and no weights where these were not reached.
-        weights = prepared.weights if prepared else resolve_weights(run.backbone)
-        spec = _spec(run, prepared.fingerprint if prepared else None, weights)
-        record = failed_record(
-            run,
-            spec,
-            weights=weights,
-            split=split,
-            error=error,
-            stage=monitor.current,
-            costs=Costs.so_far(monitor),
-            started=started,
-        )
-        unrecorded = ""
-        try:
-            store.write(record)
-        except UserError as unwritable:
-            unrecorded = f" (and the failure could not be recorded: {unwritable})"
-        yield outcome_of(run, spec=spec, status=FAILED, error=f"{message}{unrecorded}")
 
 
 def outcome_of(
@@ -216,6 +264,7 @@ def outcome_of(
         backbone=run.backbone.name,
         seed=run.seed,
         n_features=run.n_features,
+        index_sampler=run.protocol.index_sampler,
         key=run_key(spec) if spec else None,
         status=status,
         folder=str(Store(Path()).run_folder(spec)) if spec else None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
@@ -46,11 +48,31 @@ class _Forgiving:
         return getattr(self._stream, name)
 
 
+def _open_what_is_closed() -> None:
+    """Write to nowhere where Python found no standard output or error: some daemons start their programs so.
+
+    Its number is taken as well, or the next file that is opened would get what libraries print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for as long as it runs
+
+
 @contextmanager
 def unbreakable_output() -> Iterator[list[OSError]]:
-    """Standard output and error that never raise; yields a list that takes the first failure of each."""
+    """Standard output and error that never raise; yields a list that takes the first failure of each.
+
+    A letter that the terminal's encoding does not have is written as an escape.
+    """
     lost: list[OSError] = []
+    _open_what_is_closed()
     streams = sys.stdout, sys.stderr
+    for stream in streams:
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = (_Forgiving(stream, lost) for stream in streams)  # type: ignore[assignment]
     try:
         yield lost
@@ -58,3 +80,22 @@ def unbreakable_output() -> Iterator[list[OSError]]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         sys.stdout, sys.stderr = streams
+
+
+def run_script(main: Callable[[], int]) -> int:
+    """Call a script's main function and return its exit status, whatever becomes of its output.
+
+    Whoever closed the pipe (`status.py | head`) has seen enough. Any other failure of the output makes a success a 1.
+    """
+    with unbreakable_output() as lost:
+        status = main()
+    return status_of_output(lost, status)
+
+
+def status_of_output(lost: Sequence[OSError], status: int) -> int:
+    """Say what became of the output, in one line where it was no closed pipe, and return the exit status with that."""
+    for error in lost:
+        if error.errno != errno.EPIPE:
+            print(f"error: the output cannot be written ({error.strerror}); what was done is kept", file=sys.stderr)
+            status = status or 1
+    return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,14 +15,15 @@ from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
 from harness.launch.gpus import take_gpu
-from harness.launch.lost import in_one_line
-from harness.launch.worker import as_worker, end_with_parent
+from harness.launch.lost import in_one_line, was_killed
+from harness.launch.worker import as_worker, end_with_sweep, is_sweep, this_is_the_sweep
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
+from harness.streams import unbreakable_output
 from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
@@ -29,6 +31,9 @@ Launch = Callable[[Sequence[Sequence[str]]], list[Any]]
 
 SILENT = ("submitit_slurm", "ray")
 """Launchers whose jobs cannot be heard: the sweep says at its end how each run has ended."""
+
+ON_THIS_MACHINE = ("joblib", "submitit_local")
+"""Launchers whose processes must not outlive the sweep."""
 
 LOOK_S, SELDOM_S = 0.2, 5.0
 """How often a claim of another sweep is looked at: the first time, and once it takes long."""
@@ -65,6 +70,7 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
         print_plan([outcome for job in jobs for outcome in _plan(job)])
         return ()
     stores = dict.fromkeys(job.execution.store for job in jobs)
+    this_is_the_sweep()
     try:
         _finished.extend(_carry_out_all(jobs, overrides, launch, launcher=str(config.launcher)))
     finally:
@@ -91,9 +97,9 @@ def _carry_out_all(
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
         for i, again in zip(free, launched(free), strict=True):
-            kept = [outcome for outcome in ended[i] if outcome.status != CLAIMED]
-            keys = {outcome.key for outcome in kept}
-            ended[i] = (*kept, *(outcome for outcome in again if outcome.key not in keys))
+            by_run = {outcome.run: outcome for outcome in ended[i]}
+            by_run |= {new.run: new for new in again if by_run[new.run].status not in (OK, DONE)}
+            ended[i] = tuple(by_run.values())
     return [outcome for outcomes in ended for outcome in outcomes]
 
 
@@ -130,24 +136,37 @@ def _launch(
     if launcher == "basic":  # Hydra's own launcher would compose each configuration once more
         return [_run(job, make_display(_label(job))) for job in jobs]
     ended: dict[int, tuple[Outcome, ...]] = {}
-    batches = [list(range(len(jobs)))]
+    batches = deque([list(range(len(jobs)))])
+    tried_again = False
     while batches:
-        batch = batches.pop(0)
+        batch = batches.popleft()
         try:
             returned = launch([overrides[i] for i in batch])
         except UserError:
             raise
         except Exception as error:
-            begun, others = _begun([jobs[i] for i in batch])
-            if len(batch) == 1 or not begun:
-                ended |= {i: _lost(jobs[i], error) for i in batch}
-            else:
-                batches[:0] = [[batch[place] for place in others]] if others else []
-                batches += [[batch[place]] for place in begun]
-            continue
+            begun, others = ([batch[place] for place in places] for places in _begun([jobs[i] for i in batch]))
+            if len(batch) > 1 and begun:
+                batches.extendleft([others] if others else [])
+                batches.extend([i] for i in begun)
+                continue
+            if len(batch) > 1 and was_killed(error):  # before anything was claimed: once more, then one by one
+                batches.extendleft([[i] for i in reversed(batch)] if tried_again else [batch])
+                tried_again = True
+                continue
+            returned = [error] * len(batch)
         for i, result in zip(batch, returned, strict=True):
             ended[i] = _lost(jobs[i], result) if isinstance(result, Exception) else tuple(result)
+            if isinstance(result, Exception) and launcher not in SILENT:
+                _print_lost(ended[i])
     return [ended[i] for i in range(len(jobs))]
+
+
+def _print_lost(outcomes: Sequence[Outcome]) -> None:
+    """A line for each run of a lost job but for those that ended well before, which have had theirs."""
+    for outcome in outcomes:
+        if outcome.status != DONE:
+            print_outcome(outcome)
 
 
 def _begun(jobs: Sequence[Job]) -> tuple[list[int], list[int]]:
@@ -209,9 +228,14 @@ def _plan(job: Job) -> tuple[Outcome, ...]:
 
 def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, ...]:
     """One job of a sweep, in whatever process a launcher put it: a line for each run as it ends."""
-    with as_worker():
-        if config.launcher == "joblib":
-            end_with_parent()
+    if is_sweep():  # joblib works here where one job at a time is asked for
+        if config.device != "cpu":
+            take_gpu()
+        job = resolve(config, protocol_name=protocol_name)
+        return _run(job, make_display(_label(job)))
+    with as_worker(), unbreakable_output():
+        if config.launcher in ON_THIS_MACHINE:
+            end_with_sweep()
         if config.device != "cpu":
             take_gpu()
         return _run(resolve(config, protocol_name=protocol_name), None)

@@ -16,6 +16,7 @@ from harness.bench.process import BenchError
 from harness.bench.sections import QUICK, SECTIONS
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
+from harness.streams import run_script
 
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
 
@@ -92,4 +93,4 @@ def _measure(arguments: object, sections: Sequence[str], out: Path | None) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

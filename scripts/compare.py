@@ -6,13 +6,13 @@ Exit status: 0 the same (environment, times and memory aside), 1 different, 2 a 
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
 from harness.errors import UserError
+from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,10 +48,4 @@ def _tolerance(text: str) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `compare.py | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    sys.exit(status)
+    sys.exit(run_script(main))

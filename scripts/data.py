@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.interruption import INTERRUPTED, listen
+from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,10 +110,4 @@ def _root(arguments: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    try:
-        status = main()
-        sys.stdout.flush()
-    except BrokenPipeError:  # `data.py list | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    sys.exit(status)
+    sys.exit(run_script(main))

@@ -16,6 +16,7 @@ from harness.bench.process import BenchError
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
+from harness.streams import run_script
 
 NOT_RUN = 3
 
@@ -76,4 +77,4 @@ def _measure(arguments: object) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

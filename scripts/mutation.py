@@ -52,6 +52,9 @@ longest, and each mutant would run them."""
 PLAIN = "_plain_"
 """Before the name of a function that stands without its decorators in the copy."""
 
+CODECS = ("utf-8", "ascii")
+"""Python takes their names in any case."""
+
 NOTICED = ("killed", "timeout", "segfault")
 """A mutant that ends the process or never ends is noticed too."""
 
@@ -204,7 +207,7 @@ def is_equivalent(change: Change, known: Mapping[Change, str]) -> bool:
     The latter where the lengths are equal in any case; where they may differ, a test of that error finds it.
     """
     unasserted = [change.was.replace("strict=True", other) for other in ("strict=None", "strict=False", "")]
-    spelt = [change.was.replace(f'"{codec}"', f'"{codec.upper()}"') for codec in ("utf-8", "ascii")]
+    spelt = [change.was.replace(f"{q}{codec}{q}", f"{q}{codec.upper()}{q}") for codec in CODECS for q in "'\""]
     same = [*spelt, *(unasserted if "zip(" in change.was else [])]
     return change in known or (change.becomes != change.was and change.becomes in same)
 

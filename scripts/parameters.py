@@ -17,6 +17,7 @@ from harness.report.output import write_output
 from harness.report.parameters import FILE
 from harness.resolve import read_backbone
 from harness.store.table import csv_text
+from harness.streams import run_script
 
 
 def _count(backbone: BackboneConfig) -> int:
@@ -45,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
+from harness.streams import run_script
 
 
 def _parser() -> Parser:
@@ -53,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

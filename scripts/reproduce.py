@@ -19,6 +19,7 @@ from harness.arguments import Parser
 from harness.errors import RequestError, UserError
 from harness.interruption import INTERRUPTED, listen
 from harness.keys import KEYS, LAUNCHERS, PROJECT
+from harness.streams import run_script
 from harness.terminal import printable
 
 if TYPE_CHECKING:
@@ -117,4 +118,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

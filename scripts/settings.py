@@ -12,6 +12,7 @@ from harness.keys import PROJECT
 from harness.paper.published import load_published
 from harness.paper.ranking import agreements, spreads
 from harness.store import Store
+from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,4 +45,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -16,6 +16,7 @@ from harness.errors import RequestError, UserError
 from harness.keys import PROJECT
 from harness.smoke import begin_empty, check_golden, draw_everything, real_request, update_golden
 from harness.store import Store
+from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,4 +54,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -12,6 +12,7 @@ from pathlib import Path
 from harness.arguments import Parser
 from harness.errors import UserError
 from harness.keys import PROJECT
+from harness.streams import run_script
 from harness.terminal import printable
 
 
@@ -52,4 +53,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

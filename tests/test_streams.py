@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import subprocess
 import sys
 
@@ -32,3 +34,42 @@ def test_output_that_fails_is_dropped_and_told_once(project, trouble, expected):
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("first\n")
     assert done.stderr == "end\n", "Python says nothing of what it could not flush"
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "1,2"])
+def test_output_that_was_closed_before_the_start_is_as_good_as_any(project, closed, tmp_path):
+    """Some daemons start their programs so; then the first file that is opened would be taken for the output."""
+    code = (
+        "import sys; from harness.streams import unbreakable_output\n"
+        f"with unbreakable_output() as lost, open({str(tmp_path / 'a')!r}, 'w') as file:\n"
+        "    print('out', flush=True); print('err', file=sys.stderr, flush=True); sys.stdout.isatty()\n"
+        "    assert file.fileno() > 2 and lost == []\n"
+        f"open({str(tmp_path / 'b')!r}, 'w').write('done')"
+    )
+    closing = " ".join(f"{number}>&-" for number in closed.split(","))
+    command = f"{sys.executable} -c {shlex.quote(code)} {closing}"
+    subprocess.run(["bash", "-c", command], cwd=project, timeout=60, check=True)
+    assert (tmp_path / "a").read_text() == ""
+    assert (tmp_path / "b").read_text() == "done"
+
+
+def test_letters_that_the_encoding_lacks_become_escapes(project):
+    code = "from harness.streams import unbreakable_output\nwith unbreakable_output(): print('瓶é')"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, env=environment, check=True)
+    assert done.stdout == b"\\u74f6\\xe9\n"
+
+
+@pytest.mark.parametrize("script", ["settings.py", "verify.py", "status.py"])
+def test_whoever_closes_the_pipe_has_seen_enough(project, script):
+    command = f"{sys.executable} scripts/{script} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_a_full_disk_under_a_scripts_log_is_one_line(project):
+    command = f"{sys.executable} scripts/status.py > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, check=False)
+    assert done.stderr == "error: the output cannot be written (No space left on device); what was done is kept\n"
+    assert done.returncode == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -37,7 +38,9 @@ def stored(monkeypatch) -> set[int]:
 
 
 def outcome(seed: int, status: str) -> Outcome:
-    return Outcome("mvtec", "bottle", "resnet18", seed, 100, key=f"{seed:012x}", status=status, holder="somebody")
+    return Outcome(
+        "mvtec", "bottle", "resnet18", seed, 100, "anomalib_v1", key=f"{seed:012x}", status=status, holder="somebody"
+    )
 
 
 def overrides(jobs: list[Job]) -> list[list[str]]:
@@ -143,3 +146,47 @@ def test_in_this_very_process_no_launcher_is_asked_and_a_defect_is_not_dressed_u
     with pytest.raises(ZeroDivisionError):
         carry_out(jobs, None, "basic")
     assert begun == [0, 1, 0, 1, 2]
+
+
+def test_a_process_that_was_lost_before_it_claimed_anything_costs_nobody(jobs, stored):
+    launched = []
+
+    def launch(batch):
+        launched.append(seeds_of(batch))
+        if len(launched) == 1:
+            raise BrokenProcessPool("a worker was killed")
+        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
+
+    assert {one.status for one in carry_out(jobs, launch).values()} == {OK}
+    assert launched == [[0, 1, 2, 3, 4]] * 2
+
+
+def test_a_job_that_kills_before_it_claims_is_found_out(jobs, stored, capsys):
+    launched = []
+
+    def launch(batch):
+        launched.append(seeds_of(batch))
+        if 2 in seeds_of(batch):
+            raise BrokenProcessPool("a worker was killed")
+        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
+
+    ended = carry_out(jobs, launch)
+    assert launched == [[0, 1, 2, 3, 4]] * 2 + [[0], [1], [2], [3], [4]]
+    assert {seed: one.status for seed, one in ended.items()} == {0: OK, 1: OK, 2: FAILED, 3: OK, 4: OK}
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith(
+        "failed  mvtec/bottle resnet18 seed 2  its job did not come back (BrokenProcessPool: a worker"
+    )
+
+
+def test_a_run_that_failed_and_then_went_well_has_gone_well(jobs):
+    returned = iter([(outcome(0, FAILED), outcome(1, CLAIMED)), (outcome(0, OK), outcome(1, DONE))])
+    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
+    assert [(one.seed, one.status) for one in ended] == [(0, OK), (1, DONE)]
+
+
+def test_a_failure_without_a_key_stands_for_its_run_once(jobs):
+    nameless = replace(outcome(0, FAILED), key=None)
+    returned = iter([(nameless, outcome(1, CLAIMED)), (nameless, outcome(1, OK))])
+    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
+    assert [(one.seed, one.status) for one in ended] == [(0, FAILED), (1, OK)]

@@ -13,6 +13,7 @@ from harness.terminal import COLUMNS, printable, seed_table, summary_table
 def outcome(seed=42, value=0.9, **changes) -> Outcome:
     fields = {
         "dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "seed": seed, "n_features": 100,
+        "index_sampler": "anomalib_v1",
         "key": "0" * 12, "status": OK, "metrics": dict.fromkeys(COLUMNS, value),
     }  # fmt: skip
     return Outcome(**(fields | changes))

@@ -23,7 +23,17 @@ from pathlib import Path
 
 from harness.data.digests import digest_files
 from harness.data.files import direct_images, list_images, one_of, subfolders
-from harness.data.found import Found, by_path, defective_samples, normal_samples, scan_tree, single_folder
+from harness.data.found import (
+    KINDS,
+    Found,
+    by_path,
+    check_masks_used,
+    defective_samples,
+    find_masks,
+    normal_samples,
+    scan_tree,
+    single_folder,
+)
 from harness.data.split import NORMAL, Sample
 from harness.errors import DataError
 
@@ -54,14 +64,15 @@ def find_folder(root: Path, category: str, normal_test_share: float) -> Found:
 
 
 def _has_train(folder: Path) -> bool:
-    return bool(one_of(subfolders(folder / "train"), GOOD_NAMES))
+    return any(one_of(subfolders(folder / name), GOOD_NAMES) for name in one_of(subfolders(folder), ("train",)))
 
 
 def _scan_plain(root: Path, base: str) -> Found:
     good = single_folder(root, base, GOOD_NAMES, "good images")
-    masks = single_folder(root, base, MASK_NAMES, "masks")
+    masks = find_masks(root, base, MASK_NAMES)
     prefix = f"{base}/" if base else ""
-    expected = " or ".join(f"{prefix}{name}" for name in (*GOOD_NAMES, "train/good"))
+    places = " or ".join(f"{prefix}{name}" for name in (*GOOD_NAMES, "train/good"))
+    expected = f"{places} ({KINDS})"
     if good is None:
         return Found(root, (), (), expected=expected)
     stray = direct_images(root / base)
@@ -75,6 +86,7 @@ def _scan_plain(root: Path, base: str) -> Found:
         if name.lower() in {"train", "test"}:
             raise DataError(f"{folder}: lies beside {good}; use either {good} or {prefix}train/good, not both")
         test += defective_samples(root, folder, masks, GOOD_NAMES)
+    check_masks_used(root, masks, test)
     return Found(root, by_path(normal_samples(list_images(root, good))), by_path(test), expected=expected)
 
 

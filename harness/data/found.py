@@ -6,13 +6,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from harness.data.files import direct_images, list_images, one_of, subfolders
+from harness.data.files import IMAGE_EXTENSIONS, direct_images, list_images, one_of, subfolders
 from harness.data.pairing import pair_masks
 from harness.data.split import ANOMALOUS, NORMAL, Sample
 from harness.errors import DataError
 
 GOOD = "good"
 """`Sample.defect` of a normal image, whatever its folder is called."""
+
+KINDS = ", ".join(sorted(IMAGE_EXTENSIONS))
+"""What counts as an image, for whoever has none."""
+
+NEARLY_MASKS = ("mask", "gt", "groundtruth", "ground-truth", "ground truth", "ground_truths")
+"""What folders of masks are called by mistake; taken for a defect type they would be scored as defective images."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +43,11 @@ def scan_tree(root: Path, category: str, *, good: Collection[str], masks: Collec
         masks: accepted names, in lower case, of the folder of masks.
 
     Raises:
-        DataError: images where none can be meant (beside the defect folders of test, in a folder of train that
-            is not good), two folders with the same meaning, or masks that cannot be paired.
+        DataError: images where none can be meant (beside the folders of train or test, in a folder of train that is not
+            good), two folders with the same meaning, or masks that cannot be paired.
     """
-    train_folder, test_folder = _join(category, "train"), _join(category, "test")
+    train_folder = single_folder(root, category, ("train",), "training images") or _join(category, "train")
+    test_folder = single_folder(root, category, ("test",), "test images") or _join(category, "test")
     wanted = " or ".join(f"{train_folder}/{name}" for name in good)
     train: list[Sample] = []
     for name in subfolders(root / train_folder):
@@ -51,10 +58,10 @@ def scan_tree(root: Path, category: str, *, good: Collection[str], masks: Collec
             raise DataError(
                 f"{images[0]}: training images must be normal and lie in {wanted}; move it to {test_folder}"
             )
-    stray = direct_images(root / test_folder)
-    if stray:
-        raise DataError(f"{_join(test_folder, stray[0])}: lies beside the folders of {test_folder}; move it into one")
-    mask_folder = single_folder(root, category, masks, "masks")
+    for folder in (train_folder, test_folder):
+        if stray := direct_images(root / folder):
+            raise DataError(f"{_join(folder, stray[0])}: lies beside the folders of {folder}; move it into one")
+    mask_folder = find_masks(root, category, masks)
     test: list[Sample] = []
     for name in subfolders(root / test_folder):
         folder = _join(test_folder, name)
@@ -62,7 +69,36 @@ def scan_tree(root: Path, category: str, *, good: Collection[str], masks: Collec
             test += normal_samples(list_images(root, folder))
         else:
             test += defective_samples(root, folder, mask_folder, good)
-    return Found(root, by_path(train), by_path(test), expected=wanted)
+    check_masks_used(root, mask_folder, test)
+    return Found(root, by_path(train), by_path(test), expected=f"{wanted} ({KINDS})")
+
+
+def find_masks(root: Path, parent: str, accepted: Collection[str]) -> str | None:
+    """The folder of masks; None where there is none.
+
+    Raises:
+        DataError: there are two, or one that is called nearly so.
+    """
+    found = single_folder(root, parent, accepted, "masks")
+    if found is None and (near := one_of(subfolders(root / parent), NEARLY_MASKS)):
+        wanted = " or ".join(sorted(accepted))
+        raise DataError(f"{_join(parent, near[0])}: if it holds masks call it {wanted}, if not anything else")
+    return found
+
+
+def check_masks_used(root: Path, mask_folder: str | None, test: Collection[Sample]) -> None:
+    """Refuse masks that lie where no defective image looks for them.
+
+    Raises:
+        DataError: there are masks and defective images, and no image has a mask.
+    """
+    defective = [sample for sample in test if sample.label == ANOMALOUS]
+    if mask_folder is None or not defective or any(sample.mask for sample in defective):
+        return
+    if unused := list_images(root, mask_folder):
+        first = defective[0]
+        wanted = _join(_join(mask_folder, first.defect or ""), f"{PurePosixPath(first.path).stem}_mask.png")
+        raise DataError(f"{unused[0]}: no defective image has this mask; that of {first.path} belongs in {wanted}")
 
 
 def normal_samples(images: Collection[str]) -> list[Sample]:
@@ -82,10 +118,13 @@ def defective_samples(root: Path, folder: str, mask_folder: str | None, good: Co
         inner = PurePosixPath(image).relative_to(folder).parts[:-1]
         if one_of(inner, good):
             raise DataError(f"{image}: good images below the defect type {defect!r}; move them out of {folder}")
-    pairs: dict[str, str] = {}
+    below, masks = "a folder of masks", []
     if mask_folder is not None:
         below = _join(mask_folder, defect)
-        pairs = pair_masks(images, folder, list_images(root, below), below)
+        if defect not in subfolders(root / mask_folder):
+            below = single_folder(root, mask_folder, (defect.lower(),), f"masks of {defect}") or below
+        masks = list_images(root, below)
+    pairs = pair_masks(images, folder, masks, below)
     return [Sample(path=image, label=ANOMALOUS, defect=defect, mask=pairs.get(image)) for image in images]
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from harness.config import DatasetConfig
 from harness.data.catalog import CATALOG, Counts
-from harness.data.files import read_header, subfolders
+from harness.data.files import one_of, read_header, subfolders
 from harness.data.folder import find_folder, holds_images
 from harness.data.found import Found
 from harness.data.official import VISA_SPLIT, find_btad, find_mvtec, find_visa
@@ -82,9 +83,7 @@ def resolve_split(dataset: DatasetConfig, category: str) -> Split:
         found, note = _limit(found, dataset.limit)
         notes += note
     _check_sizes(found)
-    mode = read_header(found.root, found.train[0].path).mode
-    if mode in _CLIPPED_MODES:
-        notes.append(f"images of mode {mode} (more than 8 bits): grey values above 255 are clipped, as anomalib does")
+    notes += _mode_notes(found)
     return Split(dataset.name, category, found.root, found.train, found.test, has_masks, tuple(notes))
 
 
@@ -106,7 +105,7 @@ def _check_folders(dataset: DatasetConfig, category: str) -> None:
     if os.path.isdir(root / category) or (dataset.layout == "folder" and holds_images(root)):
         return
     there = subfolders(root)
-    if "train" in there:
+    if one_of(there, ("train",)):
         hint = f"it looks like a category itself; give its parent, dataset.root={dataset.root.parent}"
     elif there:
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
@@ -167,6 +166,22 @@ def _limit(found: Found, limit: int) -> tuple[Found, list[str]]:
         f"and {len(test)} of {len(found.test)} test images"
     )
     return replace(found, train=train, test=test), [note]
+
+
+def _mode_notes(found: Found) -> list[str]:
+    """Of all images, since a camera's good and bad ones may have been saved in two ways."""
+    samples = [*found.train, *found.test]
+    read_header(found.root, samples[0].path)  # a folder of something else altogether
+    clipped: list[str] = []
+    for sample in samples:
+        with suppress(DataError):  # what cannot be read is told where it is read
+            mode = read_header(found.root, sample.path).mode
+            clipped += [mode] if mode in _CLIPPED_MODES else []
+    if not clipped:
+        return []
+    how_many = "" if len(clipped) == len(samples) else f"{len(clipped)} of {len(samples)} "
+    modes = " and ".join(sorted(set(clipped)))
+    return [f"{how_many}images of mode {modes} (more than 8 bits): grey values above 255 are clipped, as anomalib does"]
 
 
 def _check_sizes(found: Found) -> None:

@@ -18,11 +18,13 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
+from harness.interruption import restore
 from harness.launch.gpus import VISIBLE
 from harness.launch.lost import LostJobError
 from harness.launch.scratch import discard
 from harness.store.files import write_atomically
 
+_CLOSED = "closed"
 LOOK_S = 0.1
 GRACE_S = 20.0
 """How long an interrupted job has to give its claims back, then it is killed."""
@@ -84,8 +86,10 @@ def run_jobs(
                     _show(returned)
             time.sleep(LOOK_S if working else 0)
     except BaseException:
-        _cancel([worker._process for worker in workers])
-        discard(queue.folder.parent)
+        with _undisturbed():
+            queue.close()
+            _cancel([worker._process for worker in workers])
+            discard(queue.folder.parent)
         raise
     logs = [str(worker.paths.stderr) for worker in workers if _was_killed(worker)]
     lost = LostJobError(f"its process was killed or crashed; what it said is in {' or '.join(logs) or folder}")
@@ -100,12 +104,17 @@ class Queue:
     n_jobs: int
 
     def take(self) -> int | None:
-        """The next job that nobody has taken; None where there is none."""
-        for index in range(self.n_jobs):
+        """The next job that nobody has taken; None where there is none, or the queue is closed."""
+        for index in range(self.n_jobs if not (self.folder / _CLOSED).exists() else 0):
             with suppress(FileExistsError):
                 (self.folder / f"{index}.taken").touch(exist_ok=False)
                 return index
         return None
+
+    def close(self) -> None:
+        """From now on there is nothing to take."""
+        with suppress(OSError):
+            (self.folder / _CLOSED).touch()
 
     def n_taken(self) -> int:
         """How many jobs have been taken."""
@@ -176,6 +185,16 @@ def _deaf_to_interruptions() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C does not leave processes behind."""
+    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        restore(before)
 
 
 def _was_killed(worker: Any) -> bool:

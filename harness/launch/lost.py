@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import BrokenExecutor
+
 LONGEST = 120
 """Characters of what a launcher says about it."""
 
 
 class LostJobError(Exception):
     """A job's process was killed, or never began; `str(error)` is one line."""
+
+
+_OF_RAY = ("WorkerCrashedError", "NodeDiedError", "OutOfMemoryError")
+
+
+def was_killed(error: BaseException) -> bool:
+    """Whether a launcher gave up because a process was killed, and not because it could not begin at all."""
+    return isinstance(error, LostJobError | BrokenExecutor) or type(error).__name__ in _OF_RAY
 
 
 def in_one_line(error: BaseException) -> str:

@@ -48,7 +48,11 @@ def _remove_old(parent: Path) -> None:
     with suppress(OSError), os.scandir(parent) as entries:
         for entry in entries:
             with suppress(OSError):
+                made = _MADE.fullmatch(entry.name)
+                is_ours = made is not None and made[1] == machine()
+                if made is not None and is_ours and is_alive(int(made[2])):
+                    continue
                 if entry.is_dir(follow_symlinks=False) and time.time() - entry.stat().st_mtime > KEPT_S:
                     discard(Path(entry.path))
-                elif (made := _MADE.fullmatch(entry.name)) and made[1] == machine() and not is_alive(int(made[2])):
+                elif is_ours:
                     os.rmdir(entry.path)  # only where it is empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -49,7 +50,7 @@ def require(launcher: str) -> None:
     """Check that a launcher can be used.
 
     Raises:
-        RequestError: its plugin is not installed, and how to install it.
+        RequestError: its plugin is not installed, and how to install it; or SLURM is not there.
     """
     if launcher not in PACKAGES:
         return
@@ -57,6 +58,11 @@ def require(launcher: str) -> None:
     if find_spec(f"hydra_plugins.{module}") is None:
         name = module.replace("_", "-")
         raise RequestError(f"launcher={launcher}: {name} is not installed in this environment; {remedy}")
+    if launcher == "submitit_slurm" and shutil.which("srun") is None:
+        raise RequestError(
+            "launcher=submitit_slurm: there is no srun here; start it where SLURM's commands are, or give "
+            "launcher=submitit_local or joblib for this machine"
+        )
 
 
 def chosen(own: Sequence[Override]) -> str:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from harness.interruption import before_errors, listen, restore
+from harness.leftovers import is_alive, machine
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -19,6 +20,9 @@ LOOK_S = 1.0
 """How often a process looks whether the sweep that made it still lives."""
 
 _watching = threading.Event()
+
+_SWEEP = "VAD_HARNESS_SWEEP"
+"""The sweep's process, in the environment that its launcher's processes inherit."""
 
 
 class _Stop(BaseException):
@@ -49,17 +53,36 @@ def as_worker() -> Iterator[None]:
         restore(before)
 
 
-def end_with_parent() -> None:
-    """From now on this process ends when its parent does, however that ends, as if it were told to stop.
+def this_is_the_sweep() -> None:
+    """Let the processes that this one starts know whose they are."""
+    os.environ[_SWEEP] = _own_name()
 
-    joblib's processes would work on for a sweep that was killed, and then wait for more with all that they have loaded.
+
+def is_sweep() -> bool:
+    """Whether this process is the sweep itself, and no launcher's."""
+    return os.environ.get(_SWEEP) == _own_name()
+
+
+def _own_name() -> str:
+    return f"{machine()}-{os.getpid()}"
+
+
+def end_with_sweep() -> None:
+    """From now on this process ends when the sweep does, however that ends, as if it were told to stop.
+
+    Launchers' processes would work on for a sweep that was killed; joblib's would then wait for more with all that they
+    have loaded.
     """
     if not _watching.is_set():
         _watching.set()
-        threading.Thread(target=_watch, args=(os.getppid(),), name="parent", daemon=True).start()
+        threading.Thread(
+            target=_watch, args=(int(os.environ[_SWEEP].partition("-")[2]),), name="sweep", daemon=True
+        ).start()
 
 
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
+def _watch(sweep: int) -> None:
+    while is_alive(sweep):
         time.sleep(LOOK_S)
-    os.kill(os.getpid(), signal.SIGTERM)
+    while True:  # between two jobs a launcher may not listen
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(LOOK_S)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import RequestError
+from harness.padim.blur import blur_reach, check_blur
 
 if TYPE_CHECKING:
     import torch
@@ -82,12 +82,7 @@ def map_maker(
     """
     import torch
 
-    reach = int(4.0 * blur_sigma + 0.5)
-    if min(size) <= reach:
-        raise RequestError(
-            f"protocol.blur_sigma={blur_sigma} reaches {reach} pixels and needs an input larger than that on each "
-            f"side, here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
-        )
+    check_blur(blur_sigma, size)
     # Computed in float64: the products then err by no more than the two separate steps in float32.
     down, across = (
         torch.from_numpy((blur_matrix(pixels, blur_sigma) @ upsampling_matrix(cells, pixels)).astype(np.float32)).to(
@@ -113,7 +108,7 @@ def blur_matrix(pixels: int, sigma: int) -> np.ndarray:
     """(pixels, pixels) float64: a Gaussian blur along one side, its border reflected without repeating the edge."""
     if not sigma:
         return np.eye(pixels)
-    reach = int(4.0 * sigma + 0.5)
+    reach = blur_reach(sigma)
     offsets = np.arange(-reach, reach + 1)
     taps = np.exp(-(offsets**2) / (2.0 * sigma**2))
     taps /= taps.sum()

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.paper.audit import run_audit
 from harness.paper.audit_text import audit_markdown, replace_audit
 from harness.paper.published import load_published
+from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,4 +31,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

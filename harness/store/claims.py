@@ -161,8 +161,8 @@ class Claims:
         return []
 
     def _is_over(self, holder: Holder) -> bool:
-        if holder.machine == machine() and holder.started:
-            return not (is_alive(holder.pid) and _start_of(holder.pid) in (holder.started, ""))
+        if holder.machine == machine() and holder.started and not _lives(holder):
+            return True
         return self._is_old(self._path(holder.key))
 
     def _is_old(self, path: Path) -> bool:
@@ -303,6 +303,11 @@ def _unknown(key: str, path: Path) -> Holder:
     except OSError:
         token = "x"
     return Holder(key, "", "an unknown machine", 0, "an unknown time", token, "", "")
+
+
+def _lives(holder: Holder) -> bool:
+    """Whether the process of a holder on this machine is there; it may hang, or be stopped."""
+    return is_alive(holder.pid) and _start_of(holder.pid) in (holder.started, "")
 
 
 def _start_of(pid: int) -> str:

@@ -192,3 +192,77 @@ def test_any_legal_name_works(tmp_path):
         defective = split.test[[s.label for s in split.test].index(ANOMALOUS)]
         assert (defective.path, defective.mask) == (f"{name}/{name}/{name}.png", f"{name}/masks/{name}/{name}.png")
         assert defective.defect == name
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "folder"])
+def test_the_letters_case_of_no_folder_matters(tmp_path, layout):
+    name = "good" if layout == "mvtec" else "Good"
+    fill(tmp_path / f"bottle/Train/{name}", 5)
+    fill(tmp_path / f"bottle/TEST/{name}", 2, start=20)
+    fill(tmp_path / "bottle/TEST/cut", 2, start=40)
+    for i in (40, 41):
+        save(tmp_path / f"bottle/Ground_Truth/Cut/{i:03d}_mask.png", mode="L")
+    made = request(tmp_path) if layout == "mvtec" else ask(tmp_path)
+    split = resolve_split(made, "bottle")
+    assert (len(split.train), split.n_test_normal, split.n_test_anomalous, split.has_masks) == (5, 2, 2, True)
+    assert {sample.mask for sample in split.test} == {
+        None,
+        *(f"bottle/Ground_Truth/Cut/{i}_mask.png" for i in ("040", "041")),
+    }
+
+
+def test_a_defect_types_masks_are_taken_by_their_exact_name_first(tmp_path):
+    fill(tmp_path / "c/good", 5)
+    for defect, start in (("cut", 40), ("Cut", 50)):
+        fill(tmp_path / "c" / defect, 1, start=start)
+        save(tmp_path / f"c/masks/{defect}/{start:03d}.png", mode="L")
+    masks = [sample.mask for sample in resolve_split(ask(tmp_path), "c").test if sample.mask]
+    assert sorted(masks) == ["c/masks/Cut/050.png", "c/masks/cut/040.png"]
+    fill(tmp_path / "c/CUT", 1, start=60)
+    with pytest.raises(DataError, match=r"c/masks/Cut and c/masks/cut: two folders of masks of CUT; merge them"):
+        resolve_split(ask(tmp_path), "c")
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "folder"])
+def test_masks_among_the_images_are_no_defective_images_even_where_no_masks_are_expected(tmp_path, layout):
+    draw_mvtec_category(tmp_path / "bottle", size=16)
+    shutil.move(tmp_path / "bottle/ground_truth/blot/000_mask.png", tmp_path / "bottle/test/blot/000_mask.png")
+    shutil.rmtree(tmp_path / "bottle/ground_truth")
+    made = request(tmp_path) if layout == "mvtec" else ask(tmp_path)
+    with pytest.raises(DataError, match=r"^bottle/test/blot/000_mask.png: a mask among the images; move it"):
+        resolve_split(made, "bottle")
+
+
+@pytest.mark.parametrize("name", ["mask", "GT", "groundtruth"])
+@pytest.mark.parametrize("base", ["a", "b"])
+def test_a_folder_of_masks_by_nearly_that_name_is_no_defect_type_and_not_passed_over(tmp_path, base, name):
+    fill(tmp_path / "a/train/good", 5)
+    fill(tmp_path / "a/test/cut", 3, start=50)
+    fill(tmp_path / "b/good", 5)
+    fill(tmp_path / "b/cut", 3, start=50)
+    fill(tmp_path / base / name / "cut", 3)
+    wanted = rf"^{base}/{name}: if it holds masks call it ground_truth or masks, if not anything else"
+    with pytest.raises(DataError, match=wanted):
+        resolve_split(ask(tmp_path), base)
+
+
+@pytest.mark.parametrize("base", ["a", "b"])
+def test_masks_that_lie_in_no_folder_of_a_defect_type_are_not_taken_for_none(tmp_path, base):
+    fill(tmp_path / "a/train/good", 5)
+    fill(tmp_path / "a/test/cut", 3, start=50)
+    fill(tmp_path / "b/good", 5)
+    fill(tmp_path / "b/cut", 3, start=50)
+    defect = {"a": "a/test/cut", "b": "b/cut"}[base]
+    fill(tmp_path / base / "masks", 3, start=50)
+    complaint = rf"^{base}/masks/050.png: no defective image has this mask; that of {defect}/050.png belongs in "
+    with pytest.raises(DataError, match=f"{complaint}{base}/masks/cut/050_mask.png$"):
+        resolve_split(ask(tmp_path), base)
+
+
+@pytest.mark.parametrize("layout", ["mvtec", "folder"])
+def test_images_beside_the_good_ones_of_train_are_not_passed_over(tmp_path, layout):
+    draw_mvtec_category(tmp_path / "bottle", size=16)
+    fill(tmp_path / "bottle/train", 1)
+    made = request(tmp_path) if layout == "mvtec" else ask(tmp_path)
+    with pytest.raises(DataError, match=r"^bottle/train/000.png: lies beside the folders of bottle/train; move it"):
+        resolve_split(made, "bottle")

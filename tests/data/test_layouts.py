@@ -1,6 +1,8 @@
 import shutil
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from harness.data import layouts
 from harness.data.catalog import CATALOG, Counts
@@ -91,7 +93,9 @@ def test_validation_opens_no_image(root, monkeypatch):
 
 def test_no_training_images(root):
     shutil.rmtree(root / "bottle/train/good")
-    with pytest.raises(DataError, match=r"^bottle: no training images in .*; they belong in bottle/train/good$"):
+    with pytest.raises(
+        DataError, match=r"^bottle: no training images in .*; they belong in bottle/train/good \(.bmp, "
+    ):
         resolve_split(request(root), "bottle")
 
 
@@ -214,13 +218,17 @@ def test_a_folder_called_like_an_image_is_no_image(root):
     assert (len(split.train), len(split.test)) == (12, 10)
 
 
-def test_more_than_eight_bits_are_noted(root):
-    import numpy as np
-    from PIL import Image
-
-    Image.fromarray(np.zeros((16, 16), np.uint16)).save(root / "bottle/train/good/000.png")
+@pytest.mark.parametrize("some", ["train/good/000.png", "test/blot/000.png"])
+def test_more_than_eight_bits_are_noted_wherever_they_are(root, some):
+    deep = Image.fromarray(np.zeros((16, 16), np.uint16))
+    deep.save(root / "bottle" / some)
     (note,) = resolve_split(request(root), "bottle").notes
-    assert note == "images of mode I;16 (more than 8 bits): grey values above 255 are clipped, as anomalib does"
+    what = "images of mode I;16 (more than 8 bits): grey values above 255 are clipped, as anomalib does"
+    assert note == f"1 of 22 {what}"
+    for path in (root / "bottle").glob("t*/*/*.png"):
+        deep.save(path)
+    (note,) = resolve_split(request(root), "bottle").notes
+    assert note == what
 
 
 def test_a_linked_category_is_followed_out_of_the_root(root, tmp_path_factory):

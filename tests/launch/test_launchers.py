@@ -141,8 +141,9 @@ def test_an_interrupted_sweep_ends_with_its_processes_and_its_claims(start, tmp_
     assert contents(tmp_path / "store") == ["runs"]
 
 
-def test_when_a_sweep_is_killed_its_workers_end_too(start, tmp_path):
-    process = start("launcher=joblib", "jobs=2")
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_when_a_sweep_is_killed_its_workers_end_too(start, tmp_path, launcher):
+    process = start(f"launcher={launcher}", "jobs=2")
     workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
     process.kill()
     process.wait()
@@ -173,3 +174,45 @@ def test_ray_completes_a_sweep_on_a_local_cluster(start, tmp_path):
     assert ran(lines) == RUNS
     assert len(lines) == len(RUNS)
     assert contents(tmp_path / "store") == ["runs", "runs.csv"]
+
+
+def test_two_processes_go_on_where_nobody_reads_what_they_say(start, tmp_path):
+    process = start("launcher=joblib", "jobs=2", "category=bottle")
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=280) == 0
+    assert len(list((tmp_path / "store").glob("runs/**/record.json"))) == 2
+
+
+def test_one_job_at_a_time_runs_in_the_sweep_itself_and_outlives_its_shell(start, tmp_path):
+    """joblib starts no process for it; so nothing may end with the shell that started the sweep."""
+    command = f"nohup {sys.executable} -m harness {' '.join(SWEEP)} {' '.join(ONE)} store={tmp_path / 'store'} jobs=1 &"
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["bash", "-c", f"{command} sleep 1"], check=True, env=environment, cwd=tmp_path, **pipes)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "store").glob("runs/**/record.json")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert list((tmp_path / "store").glob("runs/**/record.json"))
+
+
+@pytest.mark.slow
+def test_a_second_ctrl_c_leaves_no_process_behind(start, tmp_path):
+    process = start("launcher=submitit_local", "jobs=2")
+    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
+    for _ in range(2):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert not [pid for pid in workers if is_alive(pid)]
+    assert contents(tmp_path / "store") == ["runs"]
+
+
+def test_a_job_whose_process_never_came_back_has_a_line(start):
+    process = start(*ONE, "launcher=submitit_local", "hydra.launcher.folder=/proc/nowhere")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "Traceback" not in err
+    (line,) = out.strip().splitlines()
+    assert line.startswith("failed  SYNTHETIC mini_mvtec/bottle efficientnet_lite0 seed 42  its job did not come back")

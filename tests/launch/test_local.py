@@ -44,3 +44,11 @@ def test_what_a_launcher_says_is_one_short_line():
     assert in_one_line(KeyError()) == "KeyError"
     assert in_one_line(LostJobError("all of it, " * 100)).count("all of it") == 100
     assert len(in_one_line(RuntimeError("x" * 1000))) == LONGEST + 2
+
+
+def test_of_a_closed_queue_nothing_is_taken(tmp_path):
+    queue = Queue(tmp_path, 2)
+    assert queue.take() == 0
+    queue.close()
+    assert queue.take() is None
+    assert queue.n_left() == 1

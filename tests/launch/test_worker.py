@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from harness.launch.worker import as_worker
+from harness.leftovers import is_alive
 from harness.store.claims import CLAIMS
 
 WORK = """
@@ -59,3 +61,32 @@ def test_in_a_thread_there_is_nothing_to_handle():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+OWNED = """
+import os, subprocess, sys, time
+from harness.launch import worker
+worker.LOOK_S = 0.1
+assert not worker.is_sweep()
+worker.this_is_the_sweep()
+assert worker.is_sweep()
+code = "import time; from harness.launch import worker; worker.LOOK_S = 0.1; assert not worker.is_sweep();"
+code += "worker.end_with_sweep(); print('at work', flush=True); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+assert child.stdout.readline() == "at work\\n"
+print(child.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_sweeps_process_ends_with_it_and_no_other_takes_itself_for_the_sweep():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    sweep = subprocess.Popen([sys.executable, "-c", OWNED], text=True, **pipes)
+    child = int(sweep.stdout.readline())
+    assert is_alive(child)
+    sweep.kill()
+    sweep.communicate()
+    deadline = time.monotonic() + 20
+    while is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(child)

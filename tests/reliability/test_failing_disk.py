@@ -50,7 +50,7 @@ EXPECTED = {
     "store removed": (0, 1, ""),
     "data removed": (2, 0, "fit: bottle/train/good/000.png: no such file; restore it, or remove what refers to it"),
     "working folder removed": (0, 4, ""),
-    "output full": (1, 2, "error: the output cannot be written (No space left on device); finished runs are kept"),
+    "output full": (1, 2, "error: the output cannot be written (No space left on device); what was done is kept"),
     "output closed": (0, 2, ""),
 }
 """Exit status, runs in the store then, and what is said. A full disk midway is 1 or 2: jobs that find it full before

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from harness.__main__ import main
+from harness.run import plan_job, run_job
 from harness.store import Store, load_frame
+from harness.store.claims import Claims
 from tests.drawing import draw_mvtec_category
 from tests.padim.sources import RESNET18
+from tests.test_config import job
 
 REQUEST = (
     "dataset=mvtec", "n_features=3", "device=cpu", "threads=1", "protocol.resize=64", "protocol.center_crop=null",
@@ -56,8 +60,6 @@ def refused(name):
 
 def weights_with(path, changes):
     """ResNet-18's random weights, some of them replaced."""
-    from dataclasses import replace
-
     from safetensors.torch import save_file
 
     from harness.padim.backbone import load_timm, resolve_weights
@@ -121,3 +123,60 @@ def test_one_training_image_is_too_few(sweep, root):
     assert status == 1
     assert records["bottle"].status == "failed"
     assert any("mvtec/bottle" in line and "at least 2" in line for line in said.splitlines()), said
+
+
+@pytest.fixture
+def few_and_many(root, tmp_path):
+    """Two runs of one job: 3 features of 20 images are trusted without an epsilon, and 60 are not."""
+    store = tmp_path / "store"
+    alone = job_of(root, store, "n_features=3", "protocol.epsilon=1e-12")
+    many = job_of(root, store, "n_features=60", "protocol.epsilon=1e-12")
+    return store, replace(alone, runs=(*alone.runs, *many.runs))
+
+
+def job_of(root, store, *overrides):
+    names = [part for part in REQUEST if not part.startswith("n_features")]
+    return job(*names, *LITE0, f"dataset.root={root}", "category=bottle", f"store={store}", *overrides)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_run_that_cannot_be_trusted_takes_no_other_of_its_pass_with_it(few_and_many, order):
+    store, both = few_and_many
+    ended = list(run_job(replace(both, runs=both.runs[::order])))
+    assert [(one.n_features, one.status) for one in ended] == [(3, "ok"), (60, "failed")][::order]
+    assert Store(store).find_key(ended[::order][0].key).status == "ok"
+    failed = Store(store).find_key(ended[::order][1].key)
+    assert failed.error.stage == "score"
+    assert not (store / ".claims").exists()
+    # Once more: what is there stays, and what failed is tried again.
+    again = {one.n_features: one.status for one in run_job(both)}
+    assert again == {3: "done", 60: "failed"}
+
+
+def test_where_test_images_come_in_parts_the_guilty_run_is_found_all_the_same(few_and_many, monkeypatch):
+    """The first part stops at the second run, before any map of the first is there."""
+    from harness import passes
+
+    _, both = few_and_many
+    plan = passes.plan_passes
+    in_parts = lambda *given: [(place, replace(one, test_batches_at_once=1)) for place, one in plan(*given)]  # noqa: E731
+    monkeypatch.setattr(passes, "plan_passes", in_parts)
+    small = replace(both, runs=tuple(replace(run, protocol=replace(run.protocol, batch_size=4)) for run in both.runs))
+    assert [(one.n_features, one.status) for one in run_job(small)] == [(3, "ok"), (60, "failed")]
+
+
+def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path, monkeypatch):
+    """The second run has a pass of its own, and another process is at it."""
+    from harness import run as run_module
+
+    store, plan = tmp_path / "store", run_module.plan_runs
+    apart = lambda runs, *rest: [single for run in runs for single in plan([run], *rest)]  # noqa: E731
+    monkeypatch.setattr(run_module, "plan_runs", apart)
+    for path in sorted((root / "bottle/train/good").iterdir())[1:]:
+        path.unlink()
+    both = job_of(root, store, "n_features=3", "seeds=[0,1]")
+    second = plan_job(both)[1]
+    with Claims(store) as others:
+        others.take(second.key)
+        assert [(one.seed, one.status) for one in run_job(both)] == [(0, "failed"), (1, "claimed")]
+    assert [record.spec.seed for record in Store(store).records().records] == [0]

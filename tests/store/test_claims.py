@@ -97,10 +97,12 @@ def test_a_process_with_the_number_of_one_that_is_gone_holds_nothing(tmp_path):
         assert claims.take(KEY) is None
 
 
-def test_a_living_process_of_this_machine_holds_however_long_it_is_silent(tmp_path):
-    plant(tmp_path, age_s=1e6)
-    with Claims(tmp_path) as claims:
+def test_a_process_of_this_machine_that_hangs_or_was_stopped_holds_until_it_has_long_been_silent(tmp_path):
+    path = plant(tmp_path, age_s=100)
+    with Claims(tmp_path, expiry_s=120) as claims:
         assert claims.take(KEY) is not None
+        os.utime(path, (time.time() - 140,) * 2)
+        assert claims.take(KEY) is None
 
 
 @pytest.mark.parametrize("change", [{"machine": ELSEWHERE}, {"started": ""}])

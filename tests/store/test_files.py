@@ -173,9 +173,17 @@ def test_a_folder_removed_under_a_write_is_told_as_what_it_was(tmp_path, monkeyp
 
 def test_what_is_no_plain_file_has_an_error_number(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="it is no plain file") as caught:
+    with pytest.raises(OSError, match=r"\] it is no plain file$") as caught:
         read_plain(tmp_path / "pipe", 10)
     assert caught.value.errno == errno.EINVAL
+
+
+def test_a_file_may_be_as_large_as_the_limit_and_no_larger(tmp_path):
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_plain(tmp_path / "a", 5) == b"12345"
+    with pytest.raises(OSError, match="it has 5 bytes, and 4 are the most") as caught:
+        read_plain(tmp_path / "a", 4)
+    assert caught.value.errno == errno.EFBIG
 
 
 def test_a_turn_is_of_a_folder(tmp_path):

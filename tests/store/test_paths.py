@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -120,3 +121,12 @@ def test_a_name_that_is_no_unicode_is_refused_in_one_line():
 def test_other_folders_are_no_runs(name):
     assert key_of_folder(name) is None
     assert key_of_folder("seed42-0123456789ab") == "0123456789ab"
+
+
+@pytest.mark.parametrize(
+    ("name", "readable"),
+    [("--é_-", "e"), ("Xé", "Xe"), ("é" * 70, "e" * 60), ("a\udce9", "a"), ("é-é", "e-e"), ("a é//b", "a_e_b")],
+)
+def test_what_is_left_of_a_name_and_eight_digits_of_all_of_it(name, readable):
+    digits = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    assert component(name) == f"{readable}~{digits[:8]}"

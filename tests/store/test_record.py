@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -169,7 +170,7 @@ def test_engine_metrics_belong_to_the_reference_engine():
 def test_times_are_utc_to_the_second():
     record = make_ok()
     assert (record.started, record.finished) == ("2026-11-23T16:42:00Z", "2026-11-23T16:42:20Z")
-    with pytest.raises(ValueError, match=r"^a record's times need a time zone"):
+    with pytest.raises(ValueError, match=r"^a record's times need a time zone; use datetime\.now\(UTC\)$"):
         new_record(**make_parts(started=datetime(2026, 11, 23)))
 
 
@@ -222,3 +223,14 @@ def test_a_message_is_cut_behind_the_longest(length, end):
 
 def test_free_text_that_is_no_unicode_is_made_readable_by_the_record_itself():
     assert make_dataset(make_spec(), notes=["caf\udce9"]).notes == [r"caf\udce9"]
+
+
+def test_times_are_utc_wherever_it_runs(monkeypatch):
+    try:
+        monkeypatch.setenv("TZ", "America/New_York")
+        time.tzset()
+        started = datetime.fromisoformat("2026-11-23T17:00:00+01:00")
+        assert make_ok(started=started).started == "2026-11-23T16:00:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()

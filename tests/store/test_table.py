@@ -17,7 +17,7 @@ def test_formulas(text):
     assert no_formula(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["", "a", "a=1", "-1", "+1.5", "-0.25", "1", " x", "'=1"])
+@pytest.mark.parametrize("text", ["", "a", "Xa", "a=1", "-1", "+1.5", "-0.25", "1", " x", "'=1"])
 def test_what_no_spreadsheet_runs(text):
     assert not is_formula(text)
     assert no_formula(text) == text
