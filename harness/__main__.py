@@ -141,7 +141,8 @@ def _one_line(error: Exception) -> str:
     """The first line of what Hydra or OmegaConf says, with the key it is about."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     key = getattr(error, "full_key", None)
-    return f"{key}: {first}" if key and str(key) not in first else first
+    hint = "; only the launcher that has it takes it: give launcher= as well" if "hydra.launcher." in first else ""
+    return f"{key}: {first}{hint}" if key and str(key) not in first else f"{first}{hint}"
 
 
 def help_text() -> str:

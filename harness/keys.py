@@ -166,7 +166,7 @@ KEYS: dict[str, Key] = {
     "memory_budget": Key("a number of GiB above 0", _number(0, 1_000_000)),
     "metrics.aupro_fpr_limit": Key("a number from 0 (no AUPRO) to 1", _or_zero(_number(0, 1))),
     "metrics.confidence": Key("a number above 0 and below 1", _number(0, 0.999999)),
-    "metrics.bootstrap_samples": Key("a whole number of at least 0 (0 is none)", _whole(0, 1_000_000)),
+    "metrics.bootstrap_samples": Key("a whole number from 0 (none) to 20000", _whole(0, 20_000)),
     "metrics.bootstrap_seed": Key(_SEED, _whole(0, LARGEST_SEED)),
 }
 

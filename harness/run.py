@@ -62,10 +62,13 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
     return Prepared(split, print_of_split, weights, tuple(_spec(run, print_of_split, weights) for run in job.runs))
 
 
-def plan_job(job: Job) -> tuple[Outcome, ...]:
+def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
     """What each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
 
     FAILED where the store holds a record of it that cannot be trusted.
+
+    Args:
+        foresee: plan the passes of what is to do as well, and raise what they would: too little memory, a full disk.
 
     Raises:
         UserError: as `prepare`.
@@ -73,6 +76,7 @@ def plan_job(job: Job) -> tuple[Outcome, ...]:
     store, claims = Store(job.execution.store), Claims(job.execution.store)
     prepared = prepare(job, Monitor())
     outcomes = []
+    to_do = []
     for run, spec in zip(job.runs, prepared.specs, strict=True):
         try:
             record = store.done(spec)
@@ -81,9 +85,12 @@ def plan_job(job: Job) -> tuple[Outcome, ...]:
             continue
         holder = None if record else claims.holder(run_key(spec))
         status = DONE if record else CLAIMED if holder else TO_DO
+        to_do += [run] if status == TO_DO else []
         outcomes.append(
             outcome_of(run, spec=spec, status=status, record=record, holder=str(holder) if holder else None)
         )
+    if foresee:
+        plan_runs(to_do, prepared.split, prepared.weights, job.execution)
     return tuple(outcomes)
 
 

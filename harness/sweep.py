@@ -67,7 +67,7 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
         dry_run = dry_run or bool(config.dry_run)
     _check(jobs)
     if dry_run:
-        print_plan([outcome for job in jobs for outcome in _plan(job)])
+        print_plan([outcome for job in jobs for outcome in _plan(job, foresee=True)])
         return ()
     stores = dict.fromkeys(job.execution.store for job in jobs)
     this_is_the_sweep()
@@ -217,11 +217,11 @@ def draw_where_missing(dataset: DatasetConfig) -> None:
     write_dataset(dataset.name, dataset.root)
 
 
-def _plan(job: Job) -> tuple[Outcome, ...]:
+def _plan(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
     from harness.run import outcome_of, plan_job
 
     try:
-        return plan_job(job)
+        return plan_job(job, foresee=foresee)
     except DataError as error:
         return tuple(outcome_of(run, status=FAILED, error=str(error)) for run in job.runs)
 

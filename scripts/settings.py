@@ -11,8 +11,10 @@ from harness.errors import StoreError, UserError
 from harness.keys import PROJECT
 from harness.paper.published import load_published
 from harness.paper.ranking import agreements, spreads
+from harness.report.checkup import check_store
 from harness.store import Store
 from harness.streams import run_script
+from harness.terminal import printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--top", type=int, default=8, help="best runs to show for each table (default: 8)")
     try:
         arguments = parser.parse_args(argv)
-        records = Store(arguments.store).records().records
+        checkup = check_store(Store(arguments.store))
+        for fault in checkup.faults:
+            print(f"not counted: {printable(fault)}", file=sys.stderr)
+        records = checkup.records
         ranked = agreements(records, load_published())
         if not ranked:
             raise StoreError(

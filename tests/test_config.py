@@ -150,3 +150,15 @@ def test_a_key_is_twelve_hex_digits_of_canonical_json():
     assert run_key({"b": 1, "a": "é"}) == run_key({"a": "é", "b": 1})
     assert len(run_key({})) == 12
     int(run_key({}), 16)
+
+
+def test_a_run_that_is_named_twice_is_one():
+    config = composed("category=bottle", "dataset.root=/data", "backbone=resnet18")
+    config.n_features = [100, None, 50]  # as n_features=100,null,50 is folded
+    assert [run.n_features for run in resolve(config, protocol_name="paper").runs] == [100, 50]
+
+
+def test_a_blur_that_the_input_has_no_room_for_is_refused_before_anything_is_opened():
+    with pytest.raises(RequestError, match=r"^protocol.blur_sigma=60 reaches 240 pixels and needs an input larger"):
+        job("protocol.blur_sigma=60")
+    assert job("protocol.blur_sigma=55").runs[0].protocol.blur_sigma == 55  # 220 of 224

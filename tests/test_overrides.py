@@ -176,3 +176,9 @@ def test_hydras_way_to_name_a_launcher_is_ours():
         parse(["hydra/launcher=joblib", "launcher=ray"])
     with pytest.raises(RequestError, match="did you mean joblib"):
         parse(["hydra/launcher=jobli"])
+
+
+@pytest.mark.parametrize("argument", ["hydra/sweeper=basic", "hydra.mode=RUN"])
+def test_what_the_harness_rests_on_is_not_for_changing(argument):
+    with pytest.raises(RequestError, match=rf"^{argument}: .* is not for changing here: "):
+        parse([argument])

@@ -38,25 +38,42 @@ class Verification:
 def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:
     """Read the whole store, make tables and figures again in a folder of their own, and compare byte for byte.
 
-    What lies in a folder for pictures of real images, and hidden files, are nobody's business here.
+    Stores that lie in folders of this one are read too. What lies in a folder for pictures of real images, and hidden
+    files, are nobody's business here.
 
     Raises:
         RequestError: there is no such store, table folder or figure folder.
         StoreError: the store cannot be listed.
     """
-    for folder, what in ((store / RUNS, "runs of a store"), (tables, "tables"), (figures, "figures")):
+    for folder, what in ((tables, "tables"), (figures, "figures")):
         if not folder.is_dir():
             raise RequestError(f"{folder}: no such folder; give the one that holds the {what}")
-    checkup = check_store(Store(store))
-    faults = [*checkup.faults, *checkup.astray]
-    faults += _runs_csv_faults(store, Store(store).records().records)
+    stores = verify_stores(store)
+    faults = list(stores.faults)
     with tempfile.TemporaryDirectory(prefix="verify-") as fresh:
         again = {tables: Path(fresh, "tables"), figures: Path(fresh, "figures")}
         render(store, edition, tables=again[tables], figures=again[figures])
         for kept, made in again.items():
             faults += compare_folders(kept, made)
         n_files = sum(len(_files(made)) for made in again.values())
-    return Verification(len(checkup.records), n_files, tuple(faults))
+    return Verification(stores.n_records, n_files, tuple(faults))
+
+
+def verify_stores(store: Path) -> Verification:
+    """Read a whole store, and every store that lies in a folder of it; without tables and figures.
+
+    Raises:
+        RequestError: there is no such store.
+        StoreError: one cannot be listed.
+    """
+    if not (store / RUNS).is_dir():
+        raise RequestError(f"{store / RUNS}: no such folder; give the one that holds the runs of a store")
+    n_records, faults = 0, []
+    for one in (store, *sorted(runs.parent for runs in store.glob(f"*/{RUNS}"))):
+        checkup = check_store(Store(one))
+        n_records += len(checkup.records)
+        faults += [*checkup.faults, *checkup.astray, *_runs_csv_faults(one, Store(one).records().records)]
+    return Verification(n_records, 0, tuple(faults))
 
 
 def compare_folders(kept: Path, made: Path) -> list[str]:

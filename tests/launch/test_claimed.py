@@ -55,3 +55,21 @@ def test_a_claimed_run_has_a_line_that_says_what_becomes_of_it(capsys):
     assert line.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep is at it (host, process 1)")
     print_summary([claimed])
     assert "failed" not in capsys.readouterr().out
+
+
+def test_a_plan_refuses_what_there_is_no_memory_for(drawn_mvtec, tmp_path, capsys):
+    request = ["dataset=mvtec", f"dataset.root={drawn_mvtec}", "category=bottle", "backbone.weights=random"]
+    assert main([*request, f"store={tmp_path / 'store'}", "memory_budget=0.3", "dry_run=true"]) == 2
+    assert capsys.readouterr().err.startswith("error: memory_budget=0.3: this run needs about ")
+
+
+def test_a_plan_shows_a_record_that_cannot_be_trusted_beside_the_others(planned, tmp_path, drawn_mvtec, capsys):
+    request = ["dataset=mvtec", f"dataset.root={drawn_mvtec}", "category=bottle", "backbone.weights=random"]
+    assert main([*request, "seed=1", "device=cpu", f"store={tmp_path / 'store'}"]) == 0
+    (path,) = (tmp_path / "store").rglob("record.json")
+    path.write_text("{")
+    first, second, total = planned()
+    assert first.split()[1] == "failed"
+    assert "record.json: is not the JSON of a record" in first
+    assert second.split()[1:3] == ["to", "do"]
+    assert total.startswith("2 runs, 0 done, 2 to do")

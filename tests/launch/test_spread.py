@@ -112,3 +112,10 @@ def test_a_launcher_that_is_not_installed_is_refused_with_its_remedy(monkeypatch
         require("joblib")
     with pytest.raises(RequestError, match="make setup-ray"):
         require("ray")
+
+
+def test_where_slurm_is_not_it_is_said_before_anything_runs(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(RequestError, match=r"^launcher=submitit_slurm: there is no srun here; .*submitit_local or"):
+        require("submitit_slurm")
+    require("submitit_local")

@@ -139,3 +139,26 @@ def test_the_script_runs_by_itself_and_help_is_quick(tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert shown.returncode == 0
     assert "Exit status: 0" in shown.stdout
+
+
+@pytest.mark.usefixtures("quick")
+def test_stores_within_the_store_are_verified_too(store):
+    shutil.copytree(store / "runs", store / "settings" / "runs")
+    shutil.copy(store / "runs.csv", store / "settings")
+    verification = verify(store, SMOKE, tables=store / "tables", figures=store / "figures")
+    assert (verification.faults, verification.n_records) == ((), 20)
+    path = min((store / "settings").rglob("record.json"))
+    path.write_text(path.read_text().replace('"image_auroc": 0.', '"image_auroc": 0.1'))
+    damaged, table = faults_of(store)
+    assert damaged.startswith(f"{path}: was edited or damaged after it was written")
+    assert table.startswith(f"{store / 'settings' / 'runs.csv'}: is not the table of the records")
+
+
+def test_a_store_of_which_nothing_was_made_is_verified_alone(store, capsys):
+    shutil.rmtree(store / "tables")
+    shutil.rmtree(store / "figures")
+    assert main(["--store", str(store)]) == 0
+    assert capsys.readouterr().out == "verified: 10 runs, 0 files of tables and figures\n"
+    assert main(["--store", str(store), "--tables", str(store / "tables")]) == 2
+    (store / "runs.csv").unlink()
+    assert main(["--store", str(store)]) == 1
