@@ -142,7 +142,8 @@ def _one_line(error: Exception) -> str:
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     key = getattr(error, "full_key", None)
     hint = "; only the launcher that has it takes it: give launcher= as well" if "hydra.launcher." in first else ""
-    return f"{key}: {first}{hint}" if key and str(key) not in first else f"{first}{hint}"
+    said = first.rstrip(".") + hint
+    return f"{key}: {said}" if key and str(key) not in first else said
 
 
 def help_text() -> str:

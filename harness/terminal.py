@@ -39,6 +39,9 @@ COLUMNS = {
 }
 """Metrics of the summary table, in its order."""
 
+VARIANTS = {"n_features": "features", "index_sampler": "sampler"}
+"""What runs of one job may differ in besides the seed, and its heading; shown where it varies."""
+
 LONGEST_TABLE = 40
 """Rows beyond which only the table over seeds is shown, where there is one; each run has had its line by then."""
 
@@ -151,7 +154,14 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     if bad:
         errors = console(stderr=True)
         for outcome in bad if len(outcomes) > 1 else []:
-            errors.print(Text(printable(f"  {outcome.label}: {outcome.error}")), soft_wrap=True)
+            which = "".join(f" {name}={value}" for name, value in _variant(outcome, outcomes).items())
+            errors.print(Text(printable(f"  {outcome.label}{which}: {outcome.error}")), soft_wrap=True)
+
+
+def _variant(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """What tells a run from others of the same dataset, category, backbone and seed; empty where nothing varies."""
+    names = [name for name in VARIANTS if len({getattr(other, name) for other in outcomes}) > 1]
+    return {name: str(getattr(outcome, name)) for name in names}
 
 
 def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
@@ -161,8 +171,9 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
         **_look(plain=plain),
     )
-    for name in ("dataset", "category", "backbone", "seed", "state"):
-        table.add_column(name, justify="right" if name == "seed" else "left", no_wrap=True)
+    variants = [name for name in VARIANTS if outcomes and name in _variant(outcomes[0], outcomes)]
+    for name in ("dataset", "category", "backbone", *(VARIANTS[name] for name in variants), "seed", "state"):
+        table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
@@ -170,7 +181,7 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
-        table.add_row(*names, str(outcome.seed), state, *numbers)
+        table.add_row(*names, *_variant(outcome, outcomes).values(), str(outcome.seed), state, *numbers)
     return table
 
 
@@ -179,9 +190,11 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         where: tuple[str, ...] = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
-        groups.setdefault(where, []).append(outcome)
+        sampler = _variant(outcome, outcomes).get("index_sampler")
+        groups.setdefault((*where, sampler) if sampler else where, []).append(outcome)
     table = Table(title="Over seeds", **_look(plain=plain))
-    for name in ("dataset", "category", "backbone", "features", "seeds", ""):
+    samplers = ["sampler"] if outcomes and "index_sampler" in _variant(outcomes[0], outcomes) else []
+    for name in ("dataset", "category", "backbone", "features", *samplers, "seeds", ""):
         table.add_column(name, no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)

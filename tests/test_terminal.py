@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.outcome import DONE, FAILED, OK, Outcome, exit_status
-from harness.terminal import COLUMNS, printable, seed_table, summary_table
+from harness.terminal import COLUMNS, print_summary, printable, seed_table, summary_table
 
 
 def outcome(seed=42, value=0.9, **changes) -> Outcome:
@@ -63,3 +63,30 @@ def test_the_exit_status_says_how_the_worst_run_ended():
     assert exit_status((outcome(), outcome(status=DONE))) == 0
     assert exit_status((outcome(), outcome(status=FAILED))) == 1
     assert exit_status((outcome(status=FAILED), outcome(status="refused"))) == 2
+
+
+def test_what_varies_besides_the_seed_has_a_column_and_nothing_else_has():
+    runs = [outcome(0), outcome(0, n_features=50), outcome(0, n_features=50, index_sampler="anomalib_v2")]
+    header, *rows = text_of(summary_table(runs, plain=True)).splitlines()[1:]
+    assert header.split()[:6] == ["dataset", "category", "backbone", "features", "sampler", "seed"]
+    assert [row.split()[3:5] for row in rows] == [
+        ["100", "anomalib_v1"],
+        ["50", "anomalib_v1"],
+        ["50", "anomalib_v2"],
+    ]
+    assert "features" not in text_of(summary_table(runs[:1], plain=True))
+
+
+def test_runs_of_two_samplers_are_not_averaged():
+    runs = [outcome(seed, value, index_sampler=name) for name, value in (("v1", 0.5), ("v2", 0.9)) for seed in (0, 1)]
+    text = text_of(seed_table(runs, plain=True))
+    assert [line.split()[4:7] for line in text.splitlines() if " mean " in line] == [
+        ["v1", "2", "mean"],
+        ["v2", "2", "mean"],
+    ]
+    assert "0.7000" not in text
+
+
+def test_a_failure_says_which_of_several_runs_it_is(capsys):
+    print_summary([outcome(), outcome(n_features=50, status=FAILED, metrics={}, error="no")])
+    assert capsys.readouterr().err == "  mvtec/bottle resnet18 seed 42 n_features=50: no\n"
