@@ -34,3 +34,17 @@ def test_old_files_go_with_the_next_sweep(tmp_path, age_s, kept):
     os.utime(old, (time.time() - age_s,) * 2)
     with scratch_folder(tmp_path):
         assert old.exists() == kept
+
+
+def test_an_old_folder_of_a_sweep_that_lives_is_kept(tmp_path):
+    """A cluster's queue may hold a sweep for weeks."""
+    with scratch_folder(tmp_path) as ours:
+        ours.mkdir(parents=True)
+        (ours / "log").touch()
+        os.utime(ours, (0, 0))
+        with scratch_folder(tmp_path):
+            assert (ours / "log").exists()
+    dead = ours.with_name(ours.name.replace(f"-{os.getpid()}-", "-4194305-"))
+    ours.rename(dead)
+    with scratch_folder(tmp_path):
+        assert not dead.exists()
