@@ -322,6 +322,12 @@ def test_the_time_of_a_claim_is_utc(tmp_path):
         assert ours.living()[0].since.endswith("+00:00")
 
 
+def test_a_claim_says_when_its_process_started(tmp_path):
+    with Claims(tmp_path) as ours:
+        ours.take(KEY)
+        assert ours.living()[0].started == module._start_of(os.getpid())
+
+
 def test_a_folder_that_another_process_removed_between_two_looks_is_made_again(tmp_path, monkeypatch):
     real, refusals = os.open, []
 
