@@ -39,16 +39,18 @@ smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT
 test: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
 
-tables: render ## the paper's six tables from the store (STORE=results) into results/tables
-figures: render ## the paper's nine figures from the store into figures
-report: render ## one HTML page with tables, figures, verdicts, audit and every run: results/report.html
+tables: render ## the paper's six tables from the store (STORE=results) into its tables/
+figures: render ## the paper's nine figures from the store into figures/ (of another store: STORE/figures)
+report: render ## one HTML page with tables, figures, verdicts, audit and every run: STORE/report.html
 
 # One process for whichever of the three are asked for together.
 RENDERED = $(filter tables figures report,$(MAKECMDGOALS))
+# Another store's output goes into that store.
+FIGURES = $(if $(filter results,$(STORE)),figures,$(STORE)/figures)
 render: setup
-	$(PY) scripts/render.py --store '$(STORE)' $(if $(filter tables,$(RENDERED)),--tables results/tables) \
-	  $(if $(filter figures report,$(RENDERED)),--figures figures) \
-	  $(if $(filter report,$(RENDERED)),--report results/report.html)
+	$(PY) scripts/render.py --store '$(STORE)' $(if $(filter tables,$(RENDERED)),--tables '$(STORE)/tables') \
+	  $(if $(filter figures report,$(RENDERED)),--figures '$(FIGURES)') \
+	  $(if $(filter report,$(RENDERED)),--report '$(STORE)/report.html')
 
 verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
 	$(PY) scripts/verify.py

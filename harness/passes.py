@@ -10,11 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config import Execution, RunConfig
-from harness.errors import RequestError, StoreError
+from harness.data.fingerprint import fingerprint
+from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
 from harness.padim.plan import GIB, Plan, Task, plan_passes
@@ -129,8 +131,19 @@ def carry_out(
             report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
         return report, own.seconds["metrics"]
 
+    @cache
+    def check_unchanged() -> None:
+        """Every image has been read by now, and was what the runs' specs say if it still is."""
+        with monitor.stage("data"):
+            if fingerprint(split) != specs[0]["fingerprint"]:
+                raise DataError(
+                    "the images or masks changed while they were read: run again once they stay as they are"
+                )
+
     def keep(judged: _Judged) -> tuple[RunConfig, RunRecord]:
-        report, seconds = judged.report.result()
+        with monitor.stage("metrics"):
+            report, seconds = judged.report.result()
+        check_unchanged()
         with monitor.stage("write"):
             table = ScoreTable(tuple(sample.path for sample in split.test), truth, judged.scored.image_scores)
             record = ok_record(
@@ -169,8 +182,6 @@ def carry_out(
             if len(waiting) > planned.plan.judges:
                 yield keep(waiting.popleft())
         while waiting:
-            with monitor.stage("metrics"):
-                waiting[0].report.exception()
             yield keep(waiting.popleft())
         put_off.raise_if_any(monitor)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from harness.store import RunRecord
 
 
-SHARED_STAGES = ("import", "load", "fit", "test", "masks")
+SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
 
 
@@ -168,8 +168,9 @@ class _JobUnderWay:
             UserError: one that the other runs would meet as well: a wrong request, a store that fails.
         """
         waiting = deque(self._planned(runs))
-        while waiting:
-            planned = waiting.popleft()
+        alone: deque[RunConfig] = deque()
+        while waiting or alone:
+            (planned,) = self._planned([alone.popleft()]) if alone else [waiting.popleft()]
             left = list(planned.runs)
             raise_if_asked()  # an exception in a destructor is lost
             try:
@@ -183,9 +184,10 @@ class _JobUnderWay:
                     raise
                 failure = error
             if len(planned.runs) > 1 and self._monitor.current not in SHARED_STAGES:
-                waiting.extendleft(single for run in reversed(left) for single in self._planned([run]))
+                alone.extend(left)
             else:
                 yield from self._failures(left, failure)
+            del failure  # its traceback holds all that the pass had in memory
 
     def _planned(self, runs: Sequence[RunConfig]) -> list[Pass]:
         assert self._prepared is not None

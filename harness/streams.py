@@ -88,7 +88,11 @@ def run_script(main: Callable[[], int]) -> int:
     Whoever closed the pipe (`status.py | head`) has seen enough. Any other failure of the output makes a success a 1.
     """
     with unbreakable_output() as lost:
-        status = main()
+        try:
+            status = main()
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            status = 130
     return status_of_output(lost, status)
 
 

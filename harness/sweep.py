@@ -14,6 +14,7 @@ from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
+from harness.interruption import raise_if_asked
 from harness.launch.gpus import take_gpu
 from harness.launch.lost import in_one_line, was_killed
 from harness.launch.worker import as_worker, end_with_sweep, is_sweep, this_is_the_sweep
@@ -109,6 +110,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
     print_status(f"waiting for {len(runs)} runs that others are at: {runs[0].label} ({runs[0].holder})")
     pause = LOOK_S
     while True:
+        raise_if_asked()
         free = [
             i
             for i, (job, outcomes) in claimed.items()
@@ -140,6 +142,7 @@ def _launch(
     tried_again = False
     while batches:
         batch = batches.popleft()
+        raise_if_asked()  # an exception in a destructor is lost
         try:
             returned = launch([overrides[i] for i in batch])
         except UserError:
@@ -159,6 +162,7 @@ def _launch(
             ended[i] = _lost(jobs[i], result) if isinstance(result, Exception) else tuple(result)
             if isinstance(result, Exception) and launcher not in SILENT:
                 _print_lost(ended[i])
+    raise_if_asked()
     return [ended[i] for i in range(len(jobs))]
 
 

@@ -152,16 +152,15 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     if bad and len(outcomes) > 1:
         out.print(f"{len(bad)} of {len(outcomes)} runs {'failed' if bad[0].status == FAILED else 'were refused'}:")
     if bad:
-        errors = console(stderr=True)
+        errors, varying = console(stderr=True), _varying(outcomes)
         for outcome in bad if len(outcomes) > 1 else []:
-            which = "".join(f" {name}={value}" for name, value in _variant(outcome, outcomes).items())
+            which = "".join(f" {name}={getattr(outcome, name)}" for name in varying)
             errors.print(Text(printable(f"  {outcome.label}{which}: {outcome.error}")), soft_wrap=True)
 
 
-def _variant(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """What tells a run from others of the same dataset, category, backbone and seed; empty where nothing varies."""
-    names = [name for name in VARIANTS if len({getattr(other, name) for other in outcomes}) > 1]
-    return {name: str(getattr(outcome, name)) for name in names}
+def _varying(outcomes: Sequence[Outcome]) -> list[str]:
+    """What tells runs of the same dataset, category, backbone and seed apart."""
+    return [name for name in VARIANTS if len({getattr(outcome, name) for outcome in outcomes}) > 1]
 
 
 def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
@@ -171,8 +170,8 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
         **_look(plain=plain),
     )
-    variants = [name for name in VARIANTS if outcomes and name in _variant(outcomes[0], outcomes)]
-    for name in ("dataset", "category", "backbone", *(VARIANTS[name] for name in variants), "seed", "state"):
+    varying = _varying(outcomes)
+    for name in ("dataset", "category", "backbone", *(VARIANTS[name] for name in varying), "seed", "state"):
         table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -181,19 +180,18 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
-        table.add_row(*names, *_variant(outcome, outcomes).values(), str(outcome.seed), state, *numbers)
+        table.add_row(*names, *(str(getattr(outcome, name)) for name in varying), str(outcome.seed), state, *numbers)
     return table
 
 
 def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     """Mean, lowest and highest value of each metric over seeds; no rows where no run has several."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
+    samplers = ["sampler"] if "index_sampler" in _varying(outcomes) else []
     for outcome in outcomes:
         where: tuple[str, ...] = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
-        sampler = _variant(outcome, outcomes).get("index_sampler")
-        groups.setdefault((*where, sampler) if sampler else where, []).append(outcome)
+        groups.setdefault((*where, outcome.index_sampler) if samplers else where, []).append(outcome)
     table = Table(title="Over seeds", **_look(plain=plain))
-    samplers = ["sampler"] if outcomes and "index_sampler" in _variant(outcomes[0], outcomes) else []
     for name in ("dataset", "category", "backbone", "features", *samplers, "seeds", ""):
         table.add_column(name, no_wrap=True)
     for heading in COLUMNS.values():

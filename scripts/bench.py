@@ -19,6 +19,8 @@ from harness.keys import PROJECT
 from harness.streams import run_script
 
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
+KEPT = PROJECT / "results" / "bench"
+"""Where the committed results are, of which the document is made."""
 
 
 def _parser() -> Parser:
@@ -42,13 +44,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         sections = _sections(arguments.only)
         if arguments.repeats < 1 or (arguments.limit is not None and arguments.limit < 2):
             raise RequestError("--repeats must be at least 1, --limit at least 2")
-        out = arguments.out or (None if arguments.limit else PROJECT / "results" / "bench")
-        if not arguments.docs:
-            _measure(arguments, sections, out)
-        if out == PROJECT / "results" / "bench":
-            from harness.bench.document import write_document
+        out = arguments.out.resolve() if arguments.out else None if arguments.limit else KEPT
+        if arguments.docs and out != KEPT:
+            raise RequestError("--docs: makes the page of results/bench; give neither --limit nor --out with it")
+        try:
+            if not arguments.docs:
+                _measure(arguments, sections, out)
+        finally:  # of the sections that were finished
+            if out == KEPT:
+                from harness.bench.document import write_document
 
-            print(f"written: {', '.join(path.name for path in write_document(DOCUMENT, out))}")
+                print(f"written: {', '.join(path.name for path in write_document(DOCUMENT, out))}")
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -71,6 +71,7 @@ def _measure(arguments: object) -> int:
     measured_properly = asked["device"] == "cuda" and not limit
     if out := asked["out"] or (PROJECT / "results" / "bench" if measured_properly else None):
         print(write_results(results, out).name)
+        print("scripts/bench.py --docs puts it into docs/benchmarks.md")
     for line in failed:
         print(f"does not hold: {line}", file=sys.stderr)
     return 1 if failed else 0

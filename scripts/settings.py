@@ -10,7 +10,7 @@ from harness.arguments import Parser
 from harness.errors import StoreError, UserError
 from harness.keys import PROJECT
 from harness.paper.published import load_published
-from harness.paper.ranking import agreements, spreads
+from harness.paper.ranking import agreements, comparable, spreads
 from harness.report.checkup import check_store
 from harness.store import Store
 from harness.streams import run_script
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkup = check_store(Store(arguments.store))
         for fault in checkup.faults:
             print(f"not counted: {printable(fault)}", file=sys.stderr)
-        records = checkup.records
+        records = comparable(checkup.records)
         ranked = agreements(records, load_published())
         if not ranked:
             raise StoreError(

@@ -104,6 +104,8 @@ def failures(numbers: dict[str, float], *, device: str) -> list[str]:
         lines.append("the same run again gives other bits")
     if not numbers["auto_took_it"]:
         lines.append(f"device=auto did not take {device}")
+    elif not numbers["auto_identical"]:
+        lines.append(f"device=auto gives other bits than device={device}")
     if device == "cuda":
         if not numbers["peak_device_bytes"]:
             lines.append("the record has no peak of device memory")

@@ -25,7 +25,7 @@ from harness.leftovers import is_abandoned, temporary_name
 RACY_NS = 2_000_000_000
 """A file is remembered only when it was at least this old as it was hashed. Within a clock tick (2 s on FAT) a file can
 change again without changing its times, as git found with its index."""
-_VERSION = 1
+_VERSION = 2
 _THREADS = 8
 
 
@@ -39,8 +39,9 @@ class Digest:
     """Hex."""
 
 
-_Stamp = tuple[int, int, int]
-"""Size, mtime_ns, ctime_ns. The ctime catches a file replaced by one of the same size and a copied mtime."""
+_Stamp = tuple[int, ...]
+"""Size, mtime_ns, ctime_ns, inode, device. The ctime catches a file replaced by one of the same size and a copied
+mtime; inode and device catch a link or a folder in the path that leads elsewhere now, to a file of the same tick."""
 _Entries = dict[str, tuple[_Stamp, str]]
 """Stamp and sha256 by file name."""
 
@@ -84,7 +85,7 @@ def _stamp(path: Path, name: str) -> _Stamp:
 
 
 def _stamp_of(status: os.stat_result) -> _Stamp:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
 
 
 def _hash(path: Path, name: str) -> tuple[_Stamp, str, bool]:
@@ -99,7 +100,7 @@ def _hash(path: Path, name: str) -> tuple[_Stamp, str, bool]:
         raise _unreadable(name, error) from error
     if before != after:
         raise DataError(f"{name}: changed while it was read; wait until the copy is complete and run again")
-    return after, digest, start - max(after[1:]) > RACY_NS
+    return after, digest, start - max(after[1:3]) > RACY_NS
 
 
 def _unreadable(name: str, error: OSError) -> DataError:
@@ -117,8 +118,8 @@ def _load(folder: Path) -> _Entries:
         if stored["folder"] != str(folder):
             return {}
         return {
-            str(name): ((int(size), int(mtime), int(ctime)), str(digest))
-            for name, (size, mtime, ctime, digest) in stored["files"].items()
+            str(name): (tuple(int(part) for part in stamp), str(digest))
+            for name, (*stamp, digest) in stored["files"].items()
         }
     except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
         return {}

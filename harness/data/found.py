@@ -90,9 +90,16 @@ def check_masks_used(root: Path, mask_folder: str | None, test: Collection[Sampl
     """Refuse masks that lie where no defective image looks for them.
 
     Raises:
-        DataError: there are masks and defective images, and no image has a mask.
+        DataError: there are masks and defective images, and no image has a mask; or two images have one.
     """
     defective = [sample for sample in test if sample.label == ANOMALOUS]
+    owner: dict[str, str] = {}
+    for sample in defective:
+        if sample.mask is not None and owner.setdefault(sample.mask, sample.path) != sample.path:
+            raise DataError(
+                f"{sample.mask}: is the mask of {owner[sample.mask]} and of {sample.path}; give each defect type a "
+                "folder of masks of its very name"
+            )
     if mask_folder is None or not defective or any(sample.mask for sample in defective):
         return
     if unused := list_images(root, mask_folder):

@@ -18,7 +18,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 
-from harness.interruption import restore
+from harness.interruption import raise_if_asked, restore
 from harness.launch.gpus import VISIBLE
 from harness.launch.lost import LostJobError
 from harness.launch.scratch import discard
@@ -73,6 +73,7 @@ def run_jobs(
     try:
         working = 1
         while working:
+            raise_if_asked()  # an exception in a destructor is lost
             working = sum(not worker.done() for worker in workers)  # before looking: what the last one left counts
             # A process that was killed has a successor, as long as there is something to do and each has begun a job.
             wanted = min(array_parallelism, len(job_overrides)) if queue.n_left() else 0

@@ -221,7 +221,7 @@ def _refuse_packed(path: Path, label: str) -> None:
 
 def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     """Return a value for each tensor of the network; what the file holds besides is left out."""
-    state, missing, misshapen, not_finite = {}, [], [], []
+    state, missing, odd, misshapen, not_finite = {}, [], [], [], []
     for name, current in wanted.items():
         # timm flattens a network's first level: its stages_0.x is stages.0.x in the file.
         tensor = given.get(name, given.get(name.replace("_", ".", 1)))
@@ -231,6 +231,8 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
                 state[name] = current.new_zeros((), device="cpu")
             else:
                 missing.append(name)
+        elif not _is_plain(tensor) and not name.endswith("num_batches_tracked"):
+            odd.append(f"{name} is {'meta' if tensor.is_meta else tensor.layout}, {tensor.dtype}".replace("torch.", ""))
         elif tensor.shape != current.shape:
             misshapen.append(f"{name} is {list(tensor.shape)}, not {list(current.shape)}")
         elif not bool(tensor.isfinite().all()):
@@ -239,6 +241,7 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
             state[name] = tensor
     for trouble, names in (
         ("lacks", missing),
+        ("holds no plain floating-point tensors:", odd),
         ("is of another network:", misshapen),
         ("has a NaN or an infinity in", not_finite),
     ):
@@ -246,6 +249,14 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
             more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
             raise RequestError(f"backbone.weights: {label} {trouble} {', '.join(names[:_SHOWN_NAMES])}{more}")
     return state
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a tensor holds numbers that can be copied as they are: no sparse, quantised, complex or empty shell."""
+    import torch
+
+    dtypes = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    return tensor.layout == torch.strided and not tensor.is_meta and tensor.dtype in dtypes
 
 
 def _resolve_package(backbone: BackboneConfig) -> Weights:
@@ -275,13 +286,13 @@ def _random_digest(architecture: str) -> str:
 def _file_digest(path: Path) -> str:
     try:
         status = path.stat()
-        return _content_digest(path, status.st_size, status.st_mtime_ns)
+        return _content_digest(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
     except OSError as error:
         raise RequestError(f"backbone.weights={path}: cannot be read ({error.strerror})") from error
 
 
 @functools.lru_cache(maxsize=32)
-def _content_digest(path: Path, _size: int, _mtime_ns: int) -> str:
-    """Hash a file once, and again only when its size or time has changed."""
+def _content_digest(path: Path, *_stamp: int) -> str:
+    """Hash a file once, and again only when its size or a time has changed, or the path leads to another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

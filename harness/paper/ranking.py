@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
+from omegaconf import OmegaConf
+
+from harness.keys import CONFIGS
 from harness.paper.digits import prints_as
 from harness.paper.model import PAPER_METRICS, Place
 from harness.paper.published import Published
@@ -14,8 +19,9 @@ if TYPE_CHECKING:
     from harness.store import RunRecord
 
 PLACE = Place("mvtec", "bottle", "resnet18")
-DEFAULTS = {"index_sampler": "anomalib_v1", "epsilon": 0.01, "center_crop": [224, 224], "blur_sigma": 4}
-"""The paper's protocol, which a setting's name need not repeat."""
+PAPER = CONFIGS / "protocol" / "paper.yaml"
+FIRST = ("index_sampler", "epsilon", "center_crop", "blur_sigma", "interpolation", "antialias")
+"""What a setting's name says first; any other field of the protocol that is not the paper's follows."""
 
 
 @dataclass(frozen=True)
@@ -39,18 +45,21 @@ class Agreement:
 
 
 def agreements(records: Iterable[RunRecord], published: Published) -> list[Agreement]:
-    """Every ok run of the real bottle with ResNet-18 against Table 1's and Table 2's row, the best of each table first.
+    """Every run that `comparable` takes, against Table 1's and Table 2's row, the best of each table first.
 
     Ranked by how many of the row's four numbers a run gives to the printed digit, then by the mean absolute difference.
     """
     rows = {(cell.table, cell.row) for cell in published.cells if cell.places == (PLACE,) and cell.table in (1, 2)}
+    taken = comparable(records)
+    usual = usual_weights(taken)
     found = []
-    for record in _of_the_place(records):
-        found += [_agreement(record, table, row, published) for table, row in rows]
+    for record in taken:
+        found += [_agreement(record, table, row, published, usual) for table, row in rows]
     return sorted(found, key=lambda one: (one.table, -len(one.exact), one.distance, one.setting, one.seed))
 
 
-def _of_the_place(records: Iterable[RunRecord]) -> list[RunRecord]:
+def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """The ok runs of the whole real bottle with ResNet-18 that have all of the paper's metrics."""
     return [
         record
         for record in records
@@ -58,38 +67,58 @@ def _of_the_place(records: Iterable[RunRecord]) -> list[RunRecord]:
         == (PLACE.dataset, PLACE.category, PLACE.backbone)
         and record.status == "ok"
         and record.dataset.limit is None
+        and all(record.values[metric] is not None for metric in PAPER_METRICS.values())
     ]
 
 
-def _agreement(record: RunRecord, table: int, row: str, published: Published) -> Agreement:
+def usual_weights(records: Sequence[RunRecord]) -> str | None:
+    """The digest of the weights that most runs have, of which a setting's name says nothing."""
+    counts = Counter(record.spec.backbone.weights_digest for record in records)
+    return max(counts, key=lambda digest: (counts[digest], digest)) if counts else None
+
+
+def _agreement(record: RunRecord, table: int, row: str, published: Published, usual: str | None) -> Agreement:
     exact, differences = [], {}
     for column, metric in PAPER_METRICS.items():
         printed = published.cell(table, row, column).printed
         value = record.values[metric]
-        assert value is not None, "the bottle has masks and both classes"
+        assert value is not None, "a comparable run has it"
         differences[column] = value - float(printed)
         if prints_as(value, printed):
             exact.append(column)
-    return Agreement(table, setting_of(record), record.spec.seed, tuple(exact), differences, record.key)
+    return Agreement(table, setting_of(record, usual), record.spec.seed, tuple(exact), differences, record.key)
 
 
-def setting_of(record: RunRecord) -> str:
-    """What is not the paper's protocol, in words."""
-    protocol = record.spec.protocol
-    parts = [
-        f"{name}={_plain(getattr(protocol, name))}"
-        for name, value in DEFAULTS.items()
-        if getattr(protocol, name) != value
-    ]
-    parts += [f"interpolation={protocol.interpolation}"] if protocol.interpolation != "bilinear" else []
-    parts += [] if protocol.antialias else ["antialias=false"]
-    parts += [f"n_features={record.spec.n_features}"] if record.spec.n_features != 100 else []
+def setting_of(record: RunRecord, usual: str | None = None) -> str:
+    """What is not the paper's protocol, in words.
+
+    Args:
+        usual: the digest of the weights that need no mention; None where no weights are mentioned.
+    """
+    paper, protocol = _paper_protocol(), record.spec.protocol.model_dump()
+    names = [*FIRST, *(name for name in protocol if name not in FIRST)]
+    parts = [f"{name}={_plain(protocol[name])}" for name in names if protocol[name] != paper[name]]
+    n_features = paper["n_features"][PLACE.backbone]
+    parts += [f"n_features={record.spec.n_features}"] if record.spec.n_features != n_features else []
     parts += [f"engine={record.spec.engine}"] if record.spec.engine != "streaming" else []
+    parts += [f"device={record.spec.device}"] if record.spec.device != "cpu" else []
+    parts += [f"inexact={','.join(record.spec.inexact)}"] if record.spec.inexact else []
+    digest = record.spec.backbone.weights_digest
+    parts += [f"weights={record.weights} ({digest[:8]})"] if usual not in (None, digest) else []
     return " ".join(parts) or "paper"
 
 
+@cache
+def _paper_protocol() -> Mapping[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(PAPER))
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
 def _plain(value: object) -> str:
-    return "null" if value is None else "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)
@@ -104,8 +133,9 @@ class Spread:
 def spreads(records: Sequence[RunRecord]) -> list[Spread]:
     """The range over seeds for each setting, in the order of its name, `paper` first."""
     groups: dict[str, list[RunRecord]] = {}
-    for record in _of_the_place(records):
-        groups.setdefault(setting_of(record), []).append(record)
+    taken = comparable(records)
+    for record in taken:
+        groups.setdefault(setting_of(record, usual_weights(taken)), []).append(record)
     result = []
     for setting in sorted(groups, key=lambda name: (name != "paper", name)):
         values = {

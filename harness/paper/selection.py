@@ -267,7 +267,7 @@ def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
     missing = tuple(text for part in parts for text in part.missing)
     refused = tuple(text for part in parts for text in part.refused)
     if not missing and not refused:
-        refused = _mixed_weights(chosen)
+        refused = _mixed(chosen)
     if missing or refused:
         return Measured({}, None, (), missing=missing, refused=refused)
     common = sorted(set.intersection(*(set(part.by_seed) for part in parts)))
@@ -286,7 +286,10 @@ def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
     )
 
 
-def _mixed_weights(chosen: Sequence[_Chosen]) -> tuple[str, ...]:
-    of = _UNIFORM["weights"]
-    weights = sorted({of(record) for place in chosen for record in place.runs.values()})
-    return (f"the mean's categories have different weights ({', '.join(weights)})",) if len(weights) > 1 else ()
+def _mixed(chosen: Sequence[_Chosen]) -> tuple[str, ...]:
+    """Why categories have no mean, each of which is right by itself."""
+    for what in ("weights", "versions of the metrics"):
+        values = sorted({_UNIFORM[what](record) for place in chosen for record in place.runs.values()})
+        if len(values) > 1:
+            return (f"the mean's categories have different {what} ({', '.join(values)})",)
+    return ()

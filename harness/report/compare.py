@@ -52,14 +52,27 @@ class Pair:
         a, b = self.a.values, self.b.values
         return tuple(name for name in METRICS if _differ(a[name], b[name], tolerance))
 
+    def results(self, tolerance: float) -> tuple[str, ...]:
+        """What else the two found and differ in: intervals, thresholds, counts of images, channels, errors.
+
+        Thresholds are raw scores, of which a tolerance above 0 does not speak.
+        """
+        a, b = results_of(self.a), results_of(self.b)
+        return tuple(
+            name
+            for name in dict.fromkeys([*a, *b])
+            if _unequal(a.get(name), b.get(name), tolerance) and not (tolerance > 0 and name.startswith("thresholds."))
+        )
+
     def is_same(self, tolerance: float) -> bool:
-        """Same status, key and metrics, these to within `tolerance`; neither environment nor labels count.
+        """Same status, key, metrics and other results, these to within `tolerance`; no environment and no label counts.
 
         The scores of the images must be equal where the tolerance is 0. Where it is not they may differ, since they are
         raw distances and it speaks of metrics, but they must be of the same images.
         """
         scores = self.score_gap == 0 or (tolerance > 0 and self.score_gap is not None)
-        return self.a.status == self.b.status and self.a.key == self.b.key and not self.metrics(tolerance) and scores
+        alike = self.a.status == self.b.status and self.a.key == self.b.key
+        return alike and scores and not self.metrics(tolerance) and not self.results(tolerance)
 
 
 @dataclass(frozen=True)
@@ -173,6 +186,12 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
     }
 
 
+def results_of(record: RunRecord) -> dict[str, Any]:
+    """What a run found besides its metrics; flat, as `intervals.image_auroc.low`."""
+    fields = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha256", "engine_metrics", "error"}
+    return _flat(record.model_dump(include=fields))
+
+
 def environment_of(record: RunRecord) -> dict[str, Any]:
     """Where and with what a run was made; flat, as `packages.torch`."""
     return _flat(record.environment.model_dump())
@@ -266,6 +285,12 @@ def _score_gap(a: ScoreTable | None, b: ScoreTable | None) -> float | None:
 
 def _differ(a: float | None, b: float | None, tolerance: float) -> bool:
     return a != b if a is None or b is None else abs(a - b) > tolerance
+
+
+def _unequal(a: Any, b: Any, tolerance: float) -> bool:
+    if isinstance(a, float) and isinstance(b, float):
+        return _differ(a, b, tolerance)
+    return bool(a != b)
 
 
 def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,11 @@ def blocks(comparison: Comparison, name_a: str, name_b: str, *, every_run: bool 
         yield ""
         yield f"metrics that differ{_beyond(comparison.tolerance)}, by cell:"
         yield _change_table(found)
+    others = Counter(name for pair in comparison.pairs for name in pair.results(comparison.tolerance))
+    if others:
+        yield ""
+        yield f"other results that differ{_beyond(comparison.tolerance)}:"
+        yield _table(("field", "runs"), [(name, str(count)) for name, count in sorted(others.items())])
     if every_run and differing:
         yield ""
         yield "runs that differ:"
@@ -94,7 +100,7 @@ def _run_table(comparison: Comparison) -> Table:
             gap = _gap(b - a) if a is not None and b is not None else ""
             rows.append((*name, metric, _number(a), _number(b), gap))
         if not rows or rows[-1][4:6] != name[4:6]:
-            rows.append((*name, "settings or scores only", "", "", ""))
+            rows.append((*name, "settings, scores or other results only", "", "", ""))
     return _table(("dataset", "category", "backbone", "seed", "key A", "key B", "what", "A", "B", "B-A"), rows)
 
 

@@ -70,6 +70,10 @@ def _seeds(listed: str) -> str:
     return f"seed={listed}" if "," not in listed else shlex.quote(f"seeds=[{listed}]")
 
 
+_SHARE = re.compile(r"\(share ([0-9.e-]+), chosen by content hash\)")
+"""In the note that `harness.data.folder` leaves where it parted the good images itself."""
+
+
 def run_command(record: RunRecord) -> str:
     """The command that does one run again, with the same key on the same images and weights.
 
@@ -80,6 +84,9 @@ def run_command(record: RunRecord) -> str:
     arguments = [f"dataset={spec.dataset}"]
     if not record.synthetic:
         arguments.append("dataset.root=PATH")
+    arguments += [
+        f"dataset.normal_test_share={share}" for note in record.dataset.notes for share in _SHARE.findall(note)
+    ]
     if record.dataset.limit is not None:
         arguments.append(f"dataset.limit={record.dataset.limit}")
     arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]

@@ -16,6 +16,7 @@ from harness.paper.verdict import judge_all, judge_rows
 from harness.report.checkup import check_store
 from harness.report.tables import build_tables, write_tables
 from harness.store import Store
+from harness.store.fields import RUNS
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
@@ -59,8 +60,10 @@ def render(
         RequestError: there is no such store, or something cannot be written.
         StoreError: the store cannot be read.
     """
-    if not store.is_dir():
-        raise RequestError(f"store {store}: no such folder; give the folder that holds runs/")
+    if not (store / RUNS).is_dir():
+        raise RequestError(
+            f"store {store}: is no store (it holds no folder {RUNS}); give the folder that holds {RUNS}/"
+        )
     if report is not None and figures is None:
         raise RequestError("the page shows the figures: give their folder too (--figures)")
     judged = _judge(Store(store), edition)

@@ -77,14 +77,15 @@ class Plan:
     @property
     def to_do(self) -> tuple[RunState, ...]:
         """Runs that are not done, and whose images are there."""
-        return tuple(state for state in self.states if state.state != State.DONE and self._is_there(state))
+        return tuple(state for state in self.states if state.state != State.DONE and self.is_there(state))
 
     @property
     def without_data(self) -> tuple[RunState, ...]:
         """Runs that are not done, and whose images are not there."""
-        return tuple(state for state in self.states if state.state != State.DONE and not self._is_there(state))
+        return tuple(state for state in self.states if state.state != State.DONE and not self.is_there(state))
 
-    def _is_there(self, state: RunState) -> bool:
+    def is_there(self, state: RunState) -> bool:
+        """Whether a run's images are there."""
         return (state.run.dataset, state.run.category) in self.presence.there
 
 

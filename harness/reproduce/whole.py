@@ -9,6 +9,7 @@ from harness.data.archive.view import make_view
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.reproduce.costs import find_pace, load_costs
+from harness.reproduce.kinds import contradiction
 from harness.reproduce.machine import Machine, this_machine
 from harness.reproduce.outputs import outputs_of
 from harness.reproduce.plan import Plan, Request, after_download, downloads, make_plan, needed_categories
@@ -46,6 +47,11 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         raise RequestError(f"{request.data_root}: holds none of {names}; give another --data-root, or --download")
     plan = _plan(request, after_download(presence, wanted) if download else presence, machine)
     show(plan_blocks(plan, machine, wanted, will_fetch=download))
+    records = Store(request.store).records().records
+    if unlike := contradiction(request, plan, records, device=resolve_device(request.device)):
+        raise RequestError(
+            f"{request.store}: holds {unlike}, or another store (STORE or --store); runs of two kinds fill no table"
+        )
     if dry_run:
         return 0
     statuses = [0]

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from harness.paper.published import load_published
-from harness.paper.ranking import agreements, setting_of, spreads
+from harness.paper.ranking import agreements, comparable, setting_of, spreads
 from harness.store import Metrics, Store
-from tests.store.making import VALUES, make_ok, make_spec
+from tests.store.making import VALUES, make_dataset, make_ok, make_spec
 
 ROW1 = {"image_auroc": 0.9952, "image_f1_adaptive": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_adaptive": 0.6944}
 
@@ -72,3 +72,25 @@ def test_the_findings_are_what_the_committed_runs_say(project):
         told = [float(number) for number in re.findall(r"(?<![\w.])(\.\d{4}|1)(?![\w.])", line.split("|", 2)[2])]
         measured = [value for low_high in by_setting[setting].ranges.values() for value in low_high]
         assert told == pytest.approx(measured, abs=5.1e-5), words
+
+
+def test_any_other_field_of_the_protocol_the_device_and_other_weights_are_named():
+    assert setting_of(record(batch_size=8, resize=(128, 256))) == "resize=128x256 batch_size=8"
+    usual, other = record(seed=0), record(seed=1)
+    spec = other.spec.model_copy(update={"device": "cuda"})
+    assert setting_of(other.model_copy(update={"spec": spec})) == "device=cuda"
+    backbone = other.spec.backbone.model_copy(update={"weights_digest": "ef" * 32})
+    spec = other.spec.model_copy(update={"backbone": backbone})
+    other = other.model_copy(update={"spec": spec, "weights": "file: a1.safetensors"})
+    names = [spread.setting for spread in spreads([usual, record(seed=2), other])]
+    assert names == ["paper", "weights=file: a1.safetensors (efefefef)"]
+
+
+def test_a_run_without_pixel_metrics_is_left_out():
+    pixels = [name for name in VALUES if name.startswith("pixel")]
+    spec = make_spec()
+    whole = record()
+    absent = {"metrics": Metrics(**(VALUES | dict.fromkeys(pixels))), "metrics_absent": dict.fromkeys(pixels, "none")}
+    without = make_ok(spec, dataset=make_dataset(spec, has_masks=False), intervals={}, **absent)
+    assert comparable([whole, without]) == [whole]
+    assert len(agreements([whole, without], load_published())) == 2

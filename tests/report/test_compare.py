@@ -13,9 +13,9 @@ import pytest
 from harness.errors import RequestError
 from harness.report.compare import changes, compare_stores, pair_up, tally
 from harness.report.compare_text import blocks
-from harness.store import Metrics, Store
+from harness.store import Interval, Metrics, Store, failure_of
 from harness.store.overview_text import plain
-from tests.store.making import VALUES, make_failed, make_ok, make_parts, make_scores, make_spec
+from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +25,8 @@ def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes_):
     spec_keys = {"category", "backbone", "dataset", "epsilon", "n_features", "fingerprint", "blur_sigma"}
     spec = make_spec(seed=seed, **{key: changes_.pop(key) for key in list(changes_) if key in spec_keys})
     table = scores or make_scores(shift)
+    if "counts" in changes_:
+        changes_["dataset"] = make_dataset(spec, n_test_normal=changes_.pop("counts"))
     record = make_ok(spec, scores_sha256=table.sha256, metrics=Metrics(**(VALUES | (values or {}))), **changes_)
     return Store(path).write(record, table)
 
@@ -245,3 +247,40 @@ def test_comparison_is_symmetric_in_what_it_counts(stores):
     assert len(forth.differing) == len(back.differing)
     for one, other in zip(changes(forth), changes(back), strict=True):
         assert (one.n_differing, one.largest, one.mean_a) == (other.n_differing, -other.largest, other.mean_b)
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"intervals": {"image_auroc": Interval(low=0.1, high=1.0, method="m")}}, "intervals.image_auroc.low"),
+        ({"thresholds": {"image_f1_max": 40.0}}, "thresholds.image_f1_max"),
+        ({"indices_sha256": "ee" * 32}, "indices_sha256"),
+        ({"counts": 19}, "dataset.n_test_normal"),
+    ],
+)
+def test_what_else_a_run_found_counts_too(stores, change, name):
+    put(stores[0])
+    put(stores[1], **change)
+    comparison = compare_stores(*stores)
+    assert not comparison.is_same
+    assert name in comparison.pairs[0].results(0.0)
+    shown = text_of(comparison, every_run=True)
+    assert "other results that differ:" in shown
+    assert name in shown
+    assert "settings, scores or other results only" in shown
+
+
+def test_a_tolerance_excuses_small_gaps_of_intervals_and_any_of_thresholds(stores):
+    for store, gap in zip(stores, (0.0, 1e-7), strict=True):
+        interval = Interval(low=0.5 + gap, high=1.0, method="m")
+        put(store, intervals={"image_auroc": interval}, thresholds={"image_f1_max": 40.0 + gap})
+    assert not compare_stores(*stores).is_same
+    assert compare_stores(*stores, tolerance=1e-6).is_same
+
+
+def test_failures_of_two_kinds_are_not_the_same(stores):
+    for store, message in zip(stores, ("one", "other"), strict=True):
+        Store(store).write(make_failed(error=failure_of(ValueError(message), "fit")))
+    comparison = compare_stores(*stores)
+    assert comparison.pairs[0].results(0.0) == ("error.message",)
+    assert not comparison.is_same

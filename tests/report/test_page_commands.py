@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import BackboneConfig, DatasetConfig, Execution, Job, MetricsConfig, ProtocolConfig, RunConfig
+from harness.data.layouts import resolve_split
 from harness.experiment import expand
 from harness.keys import group_options
 from harness.monitor import Monitor
@@ -124,3 +125,14 @@ def test_the_commands_exist():
 def test_the_protocol_of_the_tests_is_the_papers():
     assert isinstance(PROTOCOL, ProtocolConfig)
     assert not [word for word in overrides(run_command(make_ok(make_spec()))) if word.startswith("protocol.")]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.123456789])
+def test_the_share_of_good_images_that_became_test_is_in_the_command(tmp_path, share):
+    draw_mvtec_category(tmp_path / "bottle", n_train=20)
+    for path in (tmp_path / "bottle/test/good").iterdir():
+        path.unlink()
+    split = resolve_split(DatasetConfig("folder", "folder", tmp_path, normal_test_share=share), "bottle")
+    spec = make_spec(dataset="folder")
+    command = run_command(make_ok(spec, dataset=make_dataset(spec, notes=list(split.notes))))
+    assert overrides(command)["dataset.normal_test_share"] == (share,)

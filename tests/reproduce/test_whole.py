@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import subprocess
@@ -10,16 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from harness.config import run_key
 from harness.errors import RequestError, StoreError
 from harness.reproduce import whole
 from harness.reproduce.machine import this_machine
 from harness.reproduce.outputs import outputs_of
 from harness.reproduce.plan import Request
 from harness.reproduce.text import duration
+from harness.store import RunRecord, Store
 from harness.store.overview_text import plain
 from tests.drawing import draw_mvtec_category
-from tests.paper.making import failed
+from tests.paper.making import failed, run
 from tests.report.stores import PLACES, write_store
+from tests.store.making import make_scores
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -85,7 +89,8 @@ def test_the_plan_and_its_cost_come_before_the_first_sweep(step, data_root):
 
 @pytest.mark.parametrize(("statuses", "expected"), [((0, 0), 0), ((1, 0), 1), ((0, 2), 2), ((2, 1), 2)])
 def test_every_sweep_runs_and_the_worst_status_counts(step, data_root, statuses, expected):
-    request = request_of(data_root, weights={"resnet18": "/a.pth"})
+    (data_root.parent / "a.pth").touch()
+    request = request_of(data_root, weights={"resnet18": str(data_root.parent / "a.pth")})
     status, calls, texts, _ = step(request, statuses)
     assert status == expected
     assert len(calls) == 2
@@ -197,3 +202,41 @@ def test_it_all_runs_and_a_second_time_nothing_does(data_root, tmp_path):
     assert second.stdout.count("already in the store, nothing to do") == 2
     assert {path: path.read_bytes() for path in store.rglob("record.json")} == records
     assert (store / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize(
+    ("weights", "device", "words"),
+    [
+        ("file: other.safetensors", "cpu", "with the weights file: other.safetensors, and this sweep has timm's"),
+        ("timm: x", "cuda", "seed 42 on device=cuda, and this sweep is on cpu"),
+    ],
+)
+def test_what_would_stand_beside_runs_of_another_kind_is_refused_before_anything_runs(
+    step, data_root, weights, device, words
+):
+    made = run(PLACES[0], seed=42)
+    spec = made.spec.model_dump() | {"device": device}
+    memory = {"peak_rss_bytes": 1, "peak_device_bytes": 1 if device == "cuda" else None}
+    changed = made.model_dump() | {"spec": spec, "key": run_key(spec), "weights": weights, "memory": memory}
+    request = request_of(data_root)
+    Store(request.store).write(RunRecord.model_validate(changed), make_scores())
+    with pytest.raises(RequestError, match=f"^{request.store}: holds .*{words}: give .* fill no table"):
+        step(request)
+    _, calls, _, _ = step(request_of(data_root, store=data_root.parent / "another"))
+    assert len(calls) == 1
+
+
+def test_the_very_file_of_weights_that_the_stores_runs_have_is_no_other_kind(step, data_root, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"weights")
+    made = run(PLACES[0], seed=42)
+    digest = hashlib.sha256(b"weights").hexdigest()
+    spec = made.spec.model_dump()
+    spec["backbone"]["weights_digest"] = digest
+    changed = made.model_dump() | {"spec": spec, "key": run_key(spec), "weights": "file: mine.safetensors"}
+    request = request_of(data_root, weights={"resnet18": str(path)})
+    Store(request.store).write(RunRecord.model_validate(changed), make_scores())
+    assert step(request, statuses=(0, 0))[0] == 0
+    path.write_bytes(b"other weights")
+    with pytest.raises(RequestError, match=r"and this sweep has .*mine.safetensors: give --weights resnet18=FILE, or"):
+        step(request)

@@ -139,7 +139,7 @@ def _zip_kind(info: zipfile.ZipInfo) -> str:
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "a symbolic link" if stat.S_ISLNK(mode) else "a device or other special file"
-    if info.is_dir():
+    if info.filename.endswith("/"):  # is_dir() fails on an empty name
         return FOLDER
     if info.flag_bits & 1:
         return "an encrypted file"
