@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from harness.streams import run_script
+
 CODE = """
 import os, sys
 from harness.streams import unbreakable_output
@@ -73,3 +75,11 @@ def test_a_full_disk_under_a_scripts_log_is_one_line(project):
     done = subprocess.run(["bash", "-c", command], cwd=project, capture_output=True, text=True, check=False)
     assert done.stderr == "error: the output cannot be written (No space left on device); what was done is kept\n"
     assert done.returncode == 1
+
+
+def test_an_interrupted_script_says_so(capsys):
+    def main() -> int:
+        raise KeyboardInterrupt
+
+    assert run_script(main) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import sweep
+from harness import interruption, sweep
 from harness.config import Job
 from harness.errors import RequestError
 from harness.launch.lost import LostJobError
@@ -190,3 +190,18 @@ def test_a_failure_without_a_key_stands_for_its_run_once(jobs):
     returned = iter([(nameless, outcome(1, CLAIMED)), (nameless, outcome(1, OK))])
     ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
     assert [(one.seed, one.status) for one in ended] == [(0, FAILED), (1, OK)]
+
+
+@pytest.mark.parametrize("lost", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_that_a_destructor_swallowed_is_heard_before_and_after_a_launch(jobs, monkeypatch, lost):
+    monkeypatch.setattr(interruption, "_heard", [lost])
+    with pytest.raises(lost):
+        carry_out(jobs, lambda _: pytest.fail("it was launched"))
+    monkeypatch.setattr(interruption, "_heard", [])
+
+    def launch(batch):
+        interruption._heard.append(lost)
+        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
+
+    with pytest.raises(lost):
+        carry_out(jobs, launch)

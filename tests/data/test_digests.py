@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -245,3 +246,13 @@ def test_a_file_that_changes_while_it_is_read_is_named(root, monkeypatch):
     monkeypatch.setattr(digests.hashlib, "file_digest", slow)
     with pytest.raises(DataError, match=r"^x/a\.png: changed while it was read"):
         digest_files(root, ["x/a.png"])
+
+
+def test_a_file_of_the_same_size_and_times_behind_the_same_path_is_another(tmp_path):
+    """Two versions of a dataset written side by side, within one tick of the clock, and a link turned to the second."""
+    (tmp_path / "x").write_bytes(b"1")
+    status = (tmp_path / "x").stat()
+    fields = {name: getattr(status, name) for name in ("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_dev")}
+    stamp = digests._stamp_of(SimpleNamespace(**fields))
+    for name, value in fields.items():
+        assert digests._stamp_of(SimpleNamespace(**fields | {name: value + 1})) != stamp

@@ -266,3 +266,12 @@ def test_images_beside_the_good_ones_of_train_are_not_passed_over(tmp_path, layo
     made = request(tmp_path) if layout == "mvtec" else ask(tmp_path)
     with pytest.raises(DataError, match=r"^bottle/train/000.png: lies beside the folders of bottle/train; move it"):
         resolve_split(made, "bottle")
+
+
+def test_two_images_never_share_a_mask(tmp_path):
+    fill(tmp_path / "c/good", 5)
+    fill(tmp_path / "c/Cut", 1, start=40)
+    fill(tmp_path / "c/cut", 1, start=40)
+    save(tmp_path / "c/masks/cut/040_mask.png", mode="L")
+    with pytest.raises(DataError, match=r"^c/masks/cut/040_mask.png: is the mask of c/Cut/040.png and of c/cut/"):
+        resolve_split(ask(tmp_path), "c")

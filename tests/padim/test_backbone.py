@@ -313,3 +313,21 @@ def test_a_packed_checkpoint_is_refused_before_it_is_read(tmp_path):
     assert packed.stat().st_size < stored.stat().st_size / 100
     with pytest.raises(RequestError, match=r"packed\.pth is compressed; save it again"):
         load_network(config, resolve_weights(config))
+
+
+@pytest.mark.parametrize("kind", ["sparse", "complex", "int8", "meta", "float8", "quantized"])
+def test_tensors_that_are_no_plain_numbers_are_one_line(tmp_path, full_state, kind):
+    state = dict(full_state)
+    tensor = state["conv1.weight"]
+    state["conv1.weight"] = {
+        "sparse": tensor.to_sparse,
+        "complex": lambda: tensor.to(torch.complex64),
+        "int8": lambda: tensor.to(torch.int8),
+        "meta": lambda: tensor.to("meta"),
+        "float8": lambda: tensor.to(torch.float8_e4m3fn),
+        "quantized": lambda: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
+    }[kind]()
+    with pytest.raises(
+        RequestError, match=r"odd.pth for resnet18 holds no plain floating-point tensors: conv1.weight is "
+    ):
+        load_network(*with_file(tmp_path / "odd.pth", state))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -180,3 +181,58 @@ def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path,
         others.take(second.key)
         assert [(one.seed, one.status) for one in run_job(both)] == [(0, "failed"), (1, "claimed")]
     assert [record.spec.seed for record in Store(store).records().records] == [0]
+
+
+def test_images_that_change_while_they_are_read_are_in_no_record(root, tmp_path, monkeypatch):
+    from harness import run as run_module
+
+    plan = run_module.plan_runs
+
+    def change(*given):
+        """After the fingerprint was taken, before anything is decoded."""
+        for path in (root / "bottle/test/blot").iterdir():
+            Image.fromarray(np.full((96, 96, 3), 250, np.uint8)).save(path)
+        return plan(*given)
+
+    monkeypatch.setattr(run_module, "plan_runs", change)
+    (ended,) = run_job(job_of(root, tmp_path / "store", "n_features=3"))
+    assert ended.status == "failed"
+    assert ended.error.startswith("data: the images or masks changed while they were read: run again")
+    (record,) = Store(tmp_path / "store").records().records
+    assert (record.status, record.error.stage) == ("failed", "data")
+    monkeypatch.undo()
+    assert [one.status for one in run_job(job_of(root, tmp_path / "store", "n_features=3"))] == ["ok"]
+
+
+def test_a_defect_in_the_metrics_is_recorded_with_its_stage(root, tmp_path, monkeypatch, capfd):
+    def fail(*_, **__):
+        raise ValueError("boom")
+
+    monkeypatch.setattr("harness.metrics.evaluate", fail)
+    ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
+    assert [(one.status, one.error) for one in ended] == [("failed", "metrics: ValueError: boom")] * 2
+    assert {record.error.stage for record in Store(tmp_path / "store").records().records} == {"metrics"}
+    assert "boom" in capfd.readouterr().err
+
+
+def test_what_a_failed_pass_had_in_memory_is_gone_before_the_next(root, tmp_path, monkeypatch, capfd):
+    from harness import run as run_module
+
+    class Large:
+        pass
+
+    kept = []
+
+    def carry_out(planned, *_, monitor, **__):
+        assert [one() for one in kept] == [None] * len(kept)
+        large = Large()
+        kept.append(weakref.ref(large))
+        with monitor.stage("score"):
+            raise ValueError("boom")
+        yield
+
+    monkeypatch.setattr(run_module, "carry_out", carry_out)
+    ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
+    assert len(kept) == 3  # both together, then each alone
+    assert [one.status for one in ended] == ["failed"] * 2
+    assert "boom" in capfd.readouterr().err
