@@ -69,7 +69,7 @@ def test_help_and_refusals_come_without_the_store_or_numpy(project):
         ([], "nothing to do: give --tables, --figures or --report"),
         (["--edition", "other", "--tables", "t"], "paper"),
         (["--tables"], "--tables"),
-        (["--store", "nowhere", "--tables", "t"], "store nowhere: no such folder"),
+        (["--store", "nowhere", "--tables", "t"], "store nowhere: is no store (it holds no folder runs)"),
         (["--report", "page.html"], "--figures"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_store_that_is_a_file_and_an_output_that_cannot_be_written_are_one_lin
     file.write_text("")
     assert main(["--store", str(file), "--tables", str(tmp_path / "t")]) == 2
     write_store(tmp_path / "store", [])
-    (tmp_path / "store").mkdir(exist_ok=True)
+    (tmp_path / "store" / "runs").mkdir(parents=True, exist_ok=True)
     assert main(["--store", str(tmp_path / "store"), "--tables", str(file)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 2
@@ -97,7 +97,7 @@ def test_a_store_that_is_a_file_and_an_output_that_cannot_be_written_are_one_lin
 
 
 def test_an_empty_store_gives_every_table_and_a_warning(tmp_path, capsys):
-    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "runs").mkdir(parents=True)
     assert main(["--store", str(tmp_path / "store"), "--tables", str(tmp_path / "t")]) == 0
     out, err = capsys.readouterr()
     assert out == "36 files written; 0 of 72 numbers have runs, out of 0 records\n"
