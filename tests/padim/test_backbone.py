@@ -327,7 +327,5 @@ def test_tensors_that_are_no_plain_numbers_are_one_line(tmp_path, full_state, ki
         "float8": lambda: tensor.to(torch.float8_e4m3fn),
         "quantized": lambda: torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8),
     }[kind]()
-    with pytest.raises(
-        RequestError, match=r"odd.pth for resnet18 holds no plain floating-point tensors: conv1"
-    ):
+    with pytest.raises(RequestError, match=r"odd.pth for resnet18 holds no plain floating-point tensors: conv1"):
         load_network(*with_file(tmp_path / "odd.pth", state))
