@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
-from harness.interruption import raise_if_asked
+from harness.interruption import heard, kept_from_children, raise_if_asked
 from harness.launch.gpus import take_gpu
 from harness.launch.lost import in_one_line, was_killed
 from harness.launch.worker import as_worker, end_with_sweep, is_sweep, this_is_the_sweep
@@ -144,7 +145,8 @@ def _launch(
         batch = batches.popleft()
         raise_if_asked()  # an exception in a destructor is lost
         try:
-            returned = launch([overrides[i] for i in batch])
+            with kept_from_children() if launcher == "joblib" else nullcontext():
+                returned = launch([overrides[i] for i in batch])
         except UserError:
             raise
         except Exception as error:
@@ -233,11 +235,12 @@ def _plan(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
 def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, ...]:
     """One job of a sweep, in whatever process a launcher put it: a line for each run as it ends."""
     if is_sweep():  # joblib works here where one job at a time is asked for
-        if config.device != "cpu":
-            take_gpu()
-        job = resolve(config, protocol_name=protocol_name)
-        return _run(job, make_display(_label(job)))
-    with as_worker(), unbreakable_output():
+        with heard():
+            if config.device != "cpu":
+                take_gpu()
+            job = resolve(config, protocol_name=protocol_name)
+            return _run(job, make_display(_label(job)))
+    with as_worker(), heard() if config.launcher == "joblib" else nullcontext(), unbreakable_output():
         if config.launcher in ON_THIS_MACHINE:
             end_with_sweep()
         if config.device != "cpu":

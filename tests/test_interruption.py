@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 from hydra.errors import ConfigCompositionException
 
 from harness.__main__ import main
-from harness.interruption import INTERRUPTED, TERMINATED, before_errors, listen, raise_if_asked, restore
+from harness.interruption import (
+    INTERRUPTED,
+    TERMINATED,
+    before_errors,
+    kept_from_children,
+    listen,
+    raise_if_asked,
+    restore,
+)
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
 from tests.reliability.failing import QUICK
@@ -111,3 +122,76 @@ def test_the_first_answer_stands_before_what_comes_out():
     listen()
     with pytest.raises(OSError, match="alone"), before_errors():
         raise OSError("alone")
+
+
+GROUP = """
+import os, signal, subprocess, sys, threading, time
+from harness.interruption import heard, kept_from_children, listen
+CHILD = '''
+import signal, sys, time
+from harness.interruption import heard
+{begin}
+print("begun", flush=True)
+time.sleep(1)
+print("imported", flush=True)
+try:
+    with heard():
+        time.sleep(30)
+except KeyboardInterrupt:
+    print("answered", flush=True)
+'''
+def start(begin=""):
+    return subprocess.Popen([sys.executable, "-c", CHILD.format(begin=begin)], stdout=subprocess.PIPE, text=True)
+listen()
+try:
+    with kept_from_children():
+        hears = start()
+        ignores = start("signal.signal(signal.SIGINT, signal.SIG_IGN)")
+        assert hears.stdout.readline() == ignores.stdout.readline() == "begun\\n"
+        os.killpg(0, signal.SIGINT)
+        for _ in range(3000):
+            time.sleep(0.01)
+except KeyboardInterrupt:
+    print("here:", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+print(hears.stdout.read().split(), hears.wait())
+assert ignores.stdout.readline() == "imported\\n"
+time.sleep(0.2)
+assert ignores.poll() is None
+ignores.kill()
+assert ignores.stdout.read() == ""
+"""
+
+
+def test_a_terminals_interruption_waits_in_a_child_until_it_listens():
+    done = subprocess.run(
+        [sys.executable, "-c", GROUP], capture_output=True, text=True, timeout=60, start_new_session=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:2] == ["here: False", "['imported', 'answered'] 0"]
+
+
+def test_what_multiprocessing_starts_unblocks_nothing():
+    code = (
+        "import signal\n"
+        "from multiprocessing import resource_tracker\n"
+        "from harness.interruption import kept_from_children\n"
+        "with kept_from_children():\n"
+        "    resource_tracker.ensure_running()\n"
+        "    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+        "assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_in_a_thread_nothing_is_kept_from_children():
+    masks = []
+
+    def work():
+        with kept_from_children():
+            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert signal.SIGINT not in masks[0]

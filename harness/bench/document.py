@@ -38,6 +38,8 @@ def summary(results: Results) -> str:
     """Medians, ranges and bounds of one section, for a terminal."""
     rows = [[words(name), *_taken(results, name)] for name in results.names]
     lines = [*_aligned([["", "seconds (range)", "work alone", "peak MiB"], *rows]), ""]
+    if limit := results.settings.get("limit"):  # what must hold, holds for the whole
+        return "\n".join([*lines, f"at most {limit} images: no bound is for this"])
     sections = {results.section: results}
     lines += [_bound_line(bound, sections) for bound in BOUNDS if bound.section == results.section]
     return "\n".join(lines)
@@ -52,7 +54,8 @@ def words(name: str) -> str:
     if match := re.fullmatch(r"(ours|anomalib|anomalib-lean)-(auroc_f1|aupro|)-?(\d+M?)", name):
         who = {"ours": "ours", "anomalib": "anomalib", "anomalib-lean": "anomalib's Engine, lean"}[match[1]]
         if match[2]:
-            return f"{_WHAT[match[2]]} of {match[3][:-1]} million pixels, {who}"
+            size = f"{match[3][:-1]} million pixels" if match[3].endswith("M") else f"{match[3]} drawn images"
+            return f"{_WHAT[match[2]]} of {size}, {who}"
         return f"{who}, {match[3]} training images"
     return name
 

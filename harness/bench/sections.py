@@ -98,7 +98,7 @@ class Bench:
             contestants,
             self.repeats,
             lambda one: self.say(
-                f"{one.name:<18} {one.repeat + 1}/{self.repeats}  {one.seconds:7.2f} s  "
+                f"{one.name:<21} {one.repeat + 1}/{self.repeats}  {one.seconds:7.2f} s  "
                 f"{one.peak_rss_bytes / 2**20:6.0f} MiB"
                 + (f"  work {one.work_seconds:.2f} s" if one.work_seconds is not None else "")
             ),
@@ -212,7 +212,7 @@ def wide(bench: Bench) -> Results:
 def metrics(bench: Bench) -> Results:
     """AUROC with the F1s, and AUPRO, alone, on 4 and 40 million drawn pixels."""
     started = now()
-    sizes = {name: min(n, bench.limit or n) for name, n in PIXELS.items()}
+    sizes = {str(bench.limit): bench.limit} if bench.limit else PIXELS
     measured = bench.measure([
         pixels(f"{side}-{what}-{size}", side, what, n_images)
         for size, n_images in sizes.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,14 @@ def test_bounds():
     assert "**does not hold**" in rewrite("<!-- bench:bounds -->\n<!-- /bench -->", sections)
 
 
+def test_no_bound_is_for_a_few_images():
+    few = replace(core(), settings={**core().settings, "limit": 4})
+    said = summary(few)
+    assert said.endswith("\n\nat most 4 images: no bound is for this")
+    assert "ours, ten seeds" in said
+    assert "holds" not in said
+
+
 def test_an_unknown_part_is_refused():
     with pytest.raises(RequestError, match="no part bench:nonsense"):
         rewrite("<!-- bench:nonsense -->\nx\n<!-- /bench -->", {})
@@ -92,6 +101,7 @@ def test_an_unknown_part_is_refused():
 def test_names_in_words():
     assert words("ours-auroc_f1-40M") == "AUROC and F1 of 40 million pixels, ours"
     assert words("anomalib-aupro-4M") == "AUPRO of 4 million pixels, anomalib"
+    assert words("ours-aupro-4") == "AUPRO of 4 drawn images, ours"
     assert words("anomalib-lean-1000") == "anomalib's Engine, lean, 1000 training images"
     assert words("ours-50") == "ours, 50 training images"
     assert words("workers-2") == "anomalib's Engine, lean, 2 decoding processes"

@@ -57,6 +57,19 @@ def test_the_metrics_are_measured_on_as_many_pixels_as_their_names_say():
     assert set(sections.QUICK) <= set(SECTIONS)
 
 
+def test_a_few_images_are_not_called_millions_of_pixels(tmp_path, monkeypatch):
+    names = []
+
+    def measure(_self, contestants):
+        names.extend(contestant.name for contestant in contestants)
+        return []
+
+    monkeypatch.setattr(Bench, "measure", measure)
+    found = sections.metrics(Bench(None, tmp_path, lambda _: None, limit=4))
+    assert names == ["ours-auroc_f1-4", "anomalib-auroc_f1-4", "ours-aupro-4", "anomalib-aupro-4"]
+    assert found.settings["images"] == {"4": 4}
+
+
 def test_weights():
     sections.check_weights("random")
     with pytest.raises(RequestError, match="no-such-file: no such file"):

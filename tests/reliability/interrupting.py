@@ -19,6 +19,8 @@ ENDINGS = {
     signal.SIGINT: (130, "interrupted: finished runs are kept; the same command goes on with the rest"),
     signal.SIGTERM: (143, "terminated: finished runs are kept; the same command goes on with the rest"),
 }
+SEND = {signal.SIGINT: os.killpg, signal.SIGTERM: os.kill}
+"""A terminal's Ctrl-C comes to a sweep and to all that it has started; a scheduler's SIGTERM, to the sweep."""
 PATIENCE_S = 60.0
 
 
@@ -53,29 +55,37 @@ def interrupt(sweep: Sweep, start: Start, *, times: int, seed: int, earliest_s: 
         process = start(one)
         _wait_for_the_beginning(process)
         time.sleep(chance.uniform(earliest_s, latest_s))
-        family = {process.pid, *_descendants(process.pid)}
-        if process.poll() is None:
-            os.kill(process.pid, kind)
-        sent = time.monotonic()
-        while process.poll() is None and time.monotonic() - sent < PATIENCE_S:
-            time.sleep(0.01)
-        log = (one.base / "log").read_text(errors="replace")
-        if process.poll() == 0:
+        if (seconds := interrupt_once(one, process, kind)) is None:
             report.ended_by_themselves += 1
-            continue
-        status, line = ENDINGS[kind]
-        assert process.poll() == status, f"exit status {process.poll()} instead of {status}\n{log}"
-        report.slowest_s = max(report.slowest_s, time.monotonic() - sent)
-        said = [text for text in log.splitlines() if not text.startswith(("ok ", "note: "))]
-        assert said == [line], log
-        _wait_for_the_end(family)
-        contents = one.store.records()
-        assert contents.problems == ()
-        assert all(one.store.done(record.spec.model_dump()) for record in contents.records)
-        litter = [str(path) for path in one.base.rglob("*") if is_temporary(path.name) or ".claims" in path.parts]
-        assert not litter, litter
-        report.interrupted += 1
+        else:
+            report.interrupted += 1
+            report.slowest_s = max(report.slowest_s, seconds)
     return report
+
+
+def interrupt_once(sweep: Sweep, process: Process, kind: signal.Signals) -> float | None:
+    """Interrupt a sweep now; returns how many seconds it took to end, None if it had come to its own end before."""
+    family = {process.pid, *descendants(process.pid)}
+    if process.poll() is None:
+        SEND[kind](process.pid, kind)
+    sent = time.monotonic()
+    while process.poll() is None and time.monotonic() - sent < PATIENCE_S:
+        time.sleep(0.01)
+    seconds = time.monotonic() - sent
+    if process.poll() == 0:
+        return None
+    _wait_for_the_end(family)
+    log = (sweep.base / "log").read_text(errors="replace")
+    status, line = ENDINGS[kind]
+    assert process.poll() == status, f"exit status {process.poll()} instead of {status}\n{log}"
+    said = [text for text in log.splitlines() if not text.startswith(("ok ", "note: "))]
+    assert said == [line], log
+    contents = sweep.store.records()
+    assert contents.problems == ()
+    assert all(sweep.store.done(record.spec.model_dump()) for record in contents.records)
+    litter = [str(path) for path in sweep.base.rglob("*") if is_temporary(path.name) or ".claims" in path.parts]
+    assert not litter, litter
+    return seconds
 
 
 def _wait_for_the_beginning(process: Process) -> None:
@@ -92,7 +102,8 @@ def _catches(pid: int, kind: signal.Signals) -> bool:
     return bool(int(mask, 16) >> (kind - 1) & 1)
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
+    """All processes that a process has started, and those that they have."""
     parents = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():

@@ -96,6 +96,7 @@ def spawn(sweep: Sweep) -> Process:
             env={**os.environ, **sweep.environment},
             stdout=log,
             stderr=log,
+            start_new_session=True,  # what a terminal sends to all of them at once can be sent to these alone
         )
 
 
@@ -120,6 +121,7 @@ def fork(sweep: Sweep) -> Process:
         return _Fork(pid)
     status = 70
     try:
+        os.setsid()
         os.environ.update(sweep.environment)
         tempfile.tempdir = None
         log = os.open(sweep.base / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
