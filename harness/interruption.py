@@ -1,13 +1,20 @@
-"""Ctrl-C and SIGTERM, remembered: what a library does in its own clean-up can put another error in their place.
+"""Ctrl-C and SIGTERM: answered when an answer is safe, and remembered.
 
-OmegaConf does: an interruption that comes while it builds a list ends as an error about the list. Taken for an answer,
-that would be a refused request or a failed run; so whoever catches errors asks here first.
+Not while something is imported. torch and triton call Python from C++ meanwhile, and an exception that comes out of
+such a call ends the process at once: abort, with claims and temporary files left and a page of tracebacks.
+
+Remembered, since what a library does in its own clean-up can put another error in their place. OmegaConf does: an
+interruption that comes while it builds a list ends as an error about the list. Taken for an answer, that would be a
+refused request or a failed run; so whoever catches errors asks here first.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -23,10 +30,17 @@ ANSWERS: Answers = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: lambda: Sy
 _heard: list[Callable[[], BaseException]] = []
 """The answers to the signals that came."""
 
+AGAIN_S = 0.02
+"""How long an interruption waits before it asks again whether an import has ended."""
+
+_waiting: set[signal.Signals] = set()
+"""Signals that came in an import, and come again."""
+
 
 def listen(answers: Answers = ANSWERS) -> dict[signal.Signals, object]:
     """From now on raise the answer to a signal, and remember it; returns the handlers until now, for `restore`.
 
+    A signal that comes while something is imported is answered once that has ended.
     A signal that is ignored, as Ctrl-C is in a shell's background, goes on being ignored. Signals can be heard in the
     main thread only; elsewhere this does nothing.
     """
@@ -36,20 +50,48 @@ def listen(answers: Answers = ANSWERS) -> dict[signal.Signals, object]:
     before = {kind: signal.getsignal(kind) for kind in answers}
     for kind, answer in answers.items():
         if before[kind] is not signal.SIG_IGN:
-            signal.signal(kind, _raiser(answer))
+            signal.signal(kind, _raiser(kind, answer))
     return dict(before)
 
 
-def _raiser(answer: Callable[[], BaseException]) -> Callable[[int, FrameType | None], None]:
-    def hear(_number: int, _frame: FrameType | None) -> None:
+def _raiser(kind: signal.Signals, answer: Callable[[], BaseException]) -> Callable[[int, FrameType | None], None]:
+    def hear(_number: int, frame: FrameType | None) -> None:
+        if _imports(frame):
+            _let_wait(kind)
+            return
         _heard.append(answer)
         raise answer()
 
     return hear
 
 
+def _imports(frame: FrameType | None) -> bool:
+    """Whether what is interrupted is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _let_wait(kind: signal.Signals) -> None:
+    """Send this process a signal again in a moment."""
+
+    def send() -> None:
+        time.sleep(AGAIN_S)
+        if kind in _waiting:
+            _waiting.discard(kind)
+            os.kill(os.getpid(), kind)
+
+    if kind not in _waiting:
+        _waiting.add(kind)
+        # Not by `threading`, which takes locks: the interrupted code may hold them.
+        _thread.start_new_thread(send, ())
+
+
 def restore(before: Mapping[signal.Signals, object]) -> None:
-    """Put handlers back that `listen` returned."""
+    """Put handlers back that `listen` returned; what waits for the end of an import does not come any more."""
+    _waiting.clear()
     for kind, handler in before.items():
         signal.signal(kind, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
 

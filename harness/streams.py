@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from harness.interruption import INTERRUPTED, TERMINATED, listen, restore
+
 
 class _Forgiving:
     """A text stream that drops what comes after its first failure."""
@@ -87,13 +89,22 @@ def run_script(main: Callable[[], int]) -> int:
 
     Whoever closed the pipe (`status.py | head`) has seen enough. Any other failure of the output makes a success a 1.
     """
-    with unbreakable_output() as lost:
-        try:
-            status = main()
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            status = 130
-    return status_of_output(lost, status)
+    before = listen()
+    try:
+        with unbreakable_output() as lost:
+            try:
+                status = main()
+            except KeyboardInterrupt:
+                print("interrupted", file=sys.stderr)
+                status = INTERRUPTED
+            except SystemExit as stop:
+                if stop.code != TERMINATED:
+                    raise
+                print("terminated", file=sys.stderr)
+                status = TERMINATED
+        return status_of_output(lost, status)
+    finally:
+        restore(before)
 
 
 def status_of_output(lost: Sequence[OSError], status: int) -> int:

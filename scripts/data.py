@@ -10,13 +10,12 @@ from pathlib import Path
 
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
-from harness.interruption import INTERRUPTED, listen
+from harness.interruption import INTERRUPTED
 from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 ok, 1 a download failed or a dataset is not as it must be, 2 a wrong request, 130 interrupted."""
-    listen()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         arguments = _parser().parse_args(argv)

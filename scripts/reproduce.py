@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from harness.arguments import Parser
 from harness.errors import RequestError, UserError
-from harness.interruption import INTERRUPTED, listen
+from harness.interruption import INTERRUPTED
 from harness.keys import KEYS, LAUNCHERS, PROJECT
 from harness.streams import run_script
 from harness.terminal import printable
@@ -75,7 +75,6 @@ def _weights(text: str) -> tuple[str, str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 all that could be run is there, 1 something failed, 2 a wrong request, 130 interrupted."""
-    listen()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return _reproduce(_parser().parse_args(argv))

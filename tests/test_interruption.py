@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from importlib import import_module
 
 import pytest
 from hydra.errors import ConfigCompositionException
@@ -122,6 +124,70 @@ def test_the_first_answer_stands_before_what_comes_out():
     listen()
     with pytest.raises(OSError, match="alone"), before_errors():
         raise OSError("alone")
+
+
+MODULE = """
+import os, signal, time
+for _ in range(3):
+    os.kill(os.getpid(), signal.{kind})
+    time.sleep(0.1)
+imported = True
+"""
+
+
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+def test_an_import_is_not_interrupted(kind, tmp_path, monkeypatch):
+    """Python code that C++ calls in an import, as torch's does, must not raise: the process would be aborted."""
+    (tmp_path / "some_module.py").write_text(MODULE.format(kind=kind))
+    monkeypatch.syspath_prepend(tmp_path)
+    ended = []
+
+    def work() -> None:
+        ended.append(import_module("some_module").imported)
+        time.sleep(10)
+
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        work()
+    del sys.modules["some_module"]
+    time.sleep(0.1)  # nothing comes again
+    assert ended == [True]
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        raise_if_asked()
+
+
+TORCH = """
+import signal, sys, time
+from harness import interruption
+interruption.listen({signal.SIGALRM: KeyboardInterrupt})  # a timer sends nothing else
+def send(_frame, event, called):
+    if event == "c_call" and called.__name__ == "_c10d_init":
+        signal.setitimer(signal.ITIMER_REAL, 0.0005)
+        sys.setprofile(None)
+sys.setprofile(send)
+try:
+    import torch
+    time.sleep(10)
+except KeyboardInterrupt:
+    print(hasattr(torch, "__version__"))
+"""
+
+
+@pytest.mark.slow
+def test_an_interruption_while_torch_registers_its_classes_aborts_nothing(project):
+    done = subprocess.run([sys.executable, "-c", TORCH], cwd=project, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr[-2000:]
+
+
+def test_what_waits_for_an_import_is_forgotten_with_the_handlers(tmp_path, monkeypatch):
+    (tmp_path / "other_module.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGTERM)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = listen()
+    import other_module  # noqa: F401
+
+    came = []
+    restore({**before, signal.SIGTERM: lambda *_: came.append(True)})
+    time.sleep(0.1)
+    assert came == []
 
 
 GROUP = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -83,3 +84,17 @@ def test_an_interrupted_script_says_so(capsys):
 
     assert run_script(main) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_a_terminated_script_says_so_and_a_helped_one_does_not(capsys):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise AssertionError("it was terminated")
+
+    assert run_script(main) == 143
+    assert capsys.readouterr().err == "terminated\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+    with pytest.raises(SystemExit, match="0"):
+        run_script(lambda: sys.exit(0))
