@@ -18,7 +18,7 @@ from harness.experiment import expand, to_hydra
 from harness.interruption import heard, kept_from_children, raise_if_asked
 from harness.launch.gpus import take_gpu
 from harness.launch.lost import in_one_line, was_killed
-from harness.launch.worker import as_worker, end_with_sweep, is_sweep, this_is_the_sweep
+from harness.launch.worker import as_worker, end_with_sweep, is_sweep, stay_silent_between_jobs, this_is_the_sweep
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
@@ -240,6 +240,8 @@ def carry_out_job(config: DictConfig, *, protocol_name: str) -> tuple[Outcome, .
                 take_gpu()
             job = resolve(config, protocol_name=protocol_name)
             return _run(job, make_display(_label(job)))
+    if config.launcher == "joblib":
+        stay_silent_between_jobs()
     with as_worker(), heard() if config.launcher == "joblib" else nullcontext(), unbreakable_output():
         if config.launcher in ON_THIS_MACHINE:
             end_with_sweep()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 
 from harness.interruption import before_errors, listen, restore
 from harness.leftovers import is_alive, machine
@@ -51,6 +52,20 @@ def as_worker() -> Iterator[None]:
         os._exit(128 + stop.number)
     finally:
         restore(before)
+
+
+def stay_silent_between_jobs() -> None:
+    """Give Ctrl-C no answer here from now on, but for what `as_worker` gives within a job.
+
+    Python's own would be a traceback of each process that waits for a job; the sweep ends them.
+    """
+    can_answer = threading.current_thread() is threading.main_thread()
+    if can_answer and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _nothing)
+
+
+def _nothing(_number: int, _frame: FrameType | None) -> None:
+    """Be the answer to a signal."""
 
 
 def this_is_the_sweep() -> None:

@@ -10,14 +10,14 @@ import time
 
 import pytest
 
-from harness.launch.worker import as_worker
+from harness.launch.worker import as_worker, stay_silent_between_jobs
 from harness.leftovers import is_alive
 from harness.store.claims import CLAIMS
 
 WORK = """
 import signal, sys, time
 from pathlib import Path
-from harness.launch.worker import as_worker
+from harness.launch.worker import as_worker, stay_silent_between_jobs
 from harness.store.claims import Claims
 signal.signal(signal.SIGTERM, lambda *_: None)  # as submitit does
 with as_worker(), Claims(Path(sys.argv[1])) as claims:
@@ -61,6 +61,51 @@ def test_in_a_thread_there_is_nothing_to_handle():
     thread.start()
     thread.join()
     assert done == [True]
+
+
+IDLE = """
+import signal, threading, time
+from harness.interruption import heard
+from harness.launch.worker import as_worker, stay_silent_between_jobs
+if {silent}:
+    stay_silent_between_jobs()
+with as_worker(), heard():  # a thread that starts in here hears what the main thread does not
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+print("idle", flush=True)
+time.sleep({idle})
+with as_worker(), heard():
+    print("at work", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_between_two_jobs_it_says_nothing_and_goes_on():
+    process = _start_idle(silent=True, idle=1)
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "at work\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30) == ("", "")
+    assert process.returncode == 130
+    process = _start_idle(silent=False, idle=60)
+    process.send_signal(signal.SIGINT)
+    assert "KeyboardInterrupt" in process.communicate(timeout=30)[1]
+
+
+def _start_idle(**how):
+    process = subprocess.Popen(
+        [sys.executable, "-c", IDLE.format(**how)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "idle\n"
+    return process
+
+
+def test_what_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        stay_silent_between_jobs()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 OWNED = """
