@@ -145,11 +145,11 @@ class Claims:
         """Remove the claims of processes that are gone, so that nothing gathers here."""
         with suppress(OSError):
             remove_leftovers(self._folder)
+            for mark in self._folder.glob("*.end"):
+                self._remove_if_left(mark)
             for key in self._keys():
                 if self.holder(key) is None:
                     self._end(self._path(key), None)
-            for mark in self._folder.glob("*.end"):
-                self._remove_if_old(mark)
             self._folder.rmdir()
 
     def _path(self, key: str) -> Path:
@@ -185,8 +185,8 @@ class Claims:
         if there is None or (token is not None and there.token != token):
             return False
         mark = path.with_name(f"{path.stem}.{there.token}.end")
-        if not self._create(mark, b""):
-            self._remove_if_old(mark)
+        if not self._create(mark, _signature().encode()):
+            self._remove_if_left(mark)
             return False
         try:
             now = _read(path)
@@ -202,9 +202,9 @@ class Claims:
             with suppress(OSError):
                 mark.unlink()
 
-    def _remove_if_old(self, mark: Path) -> None:
-        """A mark lives for a moment: an old one was left by a process killed in that very moment."""
-        if self._is_old(mark):
+    def _remove_if_left(self, mark: Path) -> None:
+        """A mark lives for a moment: one that is old, or of a process that is gone, was left by a kill in that moment."""
+        if _is_of_the_dead(mark) or self._is_old(mark):
             with suppress(OSError):
                 mark.unlink()
 
@@ -305,9 +305,28 @@ def _unknown(key: str, path: Path) -> Holder:
     return Holder(key, "", "an unknown machine", 0, "an unknown time", token, "", "")
 
 
+def _signature() -> str:
+    """This process, as what it leaves behind tells it."""
+    return f"{machine()} {os.getpid()} {_start_of(os.getpid())}"
+
+
+def _is_of_the_dead(mark: Path) -> bool:
+    """Whether a process of this machine that is no more signed a file."""
+    try:
+        where, pid, started = mark.read_text()[:_LARGEST].split()
+        return where == machine() and not _is_there(int(pid), started)
+    except (OSError, ValueError):  # it is gone, or not (yet) signed
+        return False
+
+
 def _lives(holder: Holder) -> bool:
     """Whether the process of a holder on this machine is there; it may hang, or be stopped."""
-    return is_alive(holder.pid) and _start_of(holder.pid) in (holder.started, "")
+    return _is_there(holder.pid, holder.started)
+
+
+def _is_there(pid: int, started: str) -> bool:
+    """Whether a process of this machine with that number is the one that started then."""
+    return is_alive(pid) and _start_of(pid) in (started, "")
 
 
 def _start_of(pid: int) -> str:

@@ -165,6 +165,65 @@ def test_a_takeover_that_was_cut_off_is_finished_by_the_next(tmp_path, dead):
     assert not (tmp_path / CLAIMS).exists()
 
 
+def signed(machine: str, pid: int, started: str) -> str:
+    return f"{machine} {pid} {started}"
+
+
+def marked(path: Path, text: str) -> Path:
+    """A mark on a claim, as whoever ends it leaves it for a moment."""
+    mark = path.with_name(f"{KEY}.{json.loads(path.read_text())['token']}.end")
+    mark.write_text(text)
+    return mark
+
+
+def test_a_takeover_whose_process_was_killed_is_finished_at_once(tmp_path, dead):
+    marked(plant(tmp_path, **dead), signed(module.machine(), **dead))
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is None
+    assert files(tmp_path) == []
+    marked(plant(tmp_path, **dead), signed(module.machine(), **dead))
+    Claims(tmp_path).tidy()
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", [{"machine": ELSEWHERE}, {"pid": os.getpid(), "started": "here"}])
+def test_a_mark_of_whoever_may_live_stays_until_it_is_old(tmp_path, dead, change):
+    if change.get("started") == "here":
+        change = {**change, "started": module._start_of(os.getpid())}
+    mark = marked(plant(tmp_path, **dead), signed(**{"machine": module.machine(), **dead, **change}))
+    with Claims(tmp_path) as claims:
+        assert claims.take(KEY) is not None
+        claims.tidy()
+        assert mark.exists()
+        os.utime(mark, (0, 0))
+        assert claims.take(KEY) is None
+
+
+def test_a_number_that_another_process_has_by_now_is_no_maker(tmp_path, dead):
+    mark = marked(plant(tmp_path, **dead), signed(module.machine(), os.getpid(), dead["started"]))
+    Claims(tmp_path).tidy()
+    assert not mark.exists()
+    assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["", "one two", "a b c d", f"{module.machine()} x 1", "\x00" * 9000])
+def test_a_mark_that_says_nothing_is_judged_by_its_age(tmp_path, dead, text):
+    mark = marked(plant(tmp_path, **dead), text)
+    Claims(tmp_path).tidy()
+    assert mark.exists()
+    os.utime(mark, (0, 0))
+    Claims(tmp_path).tidy()
+    assert files(tmp_path) == []
+
+
+def test_whoever_ends_a_claim_signs(tmp_path, monkeypatch, dead):
+    path, seen = plant(tmp_path, **dead), []
+    claims = Claims(tmp_path)
+    monkeypatch.setattr(claims, "_is_over", lambda _: seen.append(next(path.parent.glob("*.end")).read_text()) or True)
+    assert claims._end(path, None)
+    assert seen == [signed(module.machine(), os.getpid(), module._start_of(os.getpid()))]
+
+
 def test_tidying_removes_what_the_dead_left_and_nothing_else(tmp_path, dead):
     plant(tmp_path, "dead00000000", **dead)
     plant(tmp_path, "old000000000", machine=ELSEWHERE, age_s=1e4)
@@ -448,7 +507,7 @@ def test_marks_that_others_removed_are_no_error(tmp_path, monkeypatch, dead):
     assert claims._end(path, None)
     mark.touch()
     monkeypatch.setattr(claims, "_is_old", removing)
-    claims._remove_if_old(mark)
+    claims._remove_if_left(mark)
     assert files(tmp_path) == []
 
 
