@@ -203,7 +203,7 @@ class Claims:
                 mark.unlink()
 
     def _remove_if_left(self, mark: Path) -> None:
-        """A mark lives for a moment: one that is old, or of a process that is gone, was left by a kill in that moment."""
+        """A mark lives for a moment: one that is old, or whose process is gone, was left by a kill in that moment."""
         if _is_of_the_dead(mark) or self._is_old(mark):
             with suppress(OSError):
                 mark.unlink()
