@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ KEY_LENGTH = 12
 INDEX_SAMPLERS = ("anomalib_v1", "anomalib_v2")
 ENGINES = ("streaming", "reference")
 DEVICES = ("auto", "cpu", "cuda")
+INEXACT = ("tf32", "bf16")
+"""Faster arithmetic for the network's pass than float32: `harness.padim.inexact` says what each one is."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,24 @@ class RunConfig:
     engine: str = "streaming"
     device: str = "cpu"
     """Device type, resolved: cpu or cuda."""
+    inexact: str | None = None
+    """One of INEXACT; None for float32 throughout."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+
+
+def settings_of(run: RunConfig) -> dict[str, Any]:
+    """What else than dataset, category, backbone, n_features and seed can tell two runs apart, by a request's keys."""
+    return {
+        "protocol": run.protocol_name,
+        **{f"protocol.{item.name}": getattr(run.protocol, item.name) for item in fields(run.protocol)},
+        "engine": run.engine,
+        "device": run.device,
+        "inexact": run.inexact,
+        "backbone.weights": run.backbone.weights,
+        "dataset.limit": run.dataset.limit,
+        "dataset.normal_test_share": run.dataset.normal_test_share,
+        **{f"metrics.{item.name}": getattr(run.metrics, item.name) for item in fields(run.metrics)},
+    }
 
 
 @dataclass(frozen=True)
@@ -184,7 +203,7 @@ def run_spec(
         },
         "engine": run.engine,
         "device": run.device,
-        "inexact": [],
+        "inexact": [run.inexact] if run.inexact else [],
         "metrics": {
             "version": metrics_version,
             "aupro_fpr_limit": run.metrics.aupro_fpr_limit,

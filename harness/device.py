@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes.util
+import ctypes
 
 from harness.errors import RequestError
 
@@ -22,7 +22,9 @@ def resolve_device(requested: str) -> str:
 
 
 def _cuda_is_available() -> bool:
-    if ctypes.util.find_library("cuda") is None:  # no driver: spares the two seconds that importing torch takes
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:  # no driver: spares the two seconds that importing torch takes
         return False
     import torch
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
@@ -17,7 +18,8 @@ class Outcome:
     backbone: str
     seed: int
     n_features: int
-    index_sampler: str
+    settings: Mapping[str, Any]
+    """All else that can tell it from another: `harness.config.settings_of`."""
     key: str | None
     """None where a run ended before it had one."""
     status: str
@@ -36,9 +38,16 @@ class Outcome:
     """Who is at it, where it is CLAIMED."""
 
     @property
-    def run(self) -> tuple[str | int, ...]:
+    def run(self) -> tuple[Any, ...]:
         """What tells this run from the others of its job."""
-        return self.dataset, self.category, self.backbone, self.seed, self.n_features, self.index_sampler
+        return (
+            self.dataset,
+            self.category,
+            self.backbone,
+            self.seed,
+            self.n_features,
+            self.settings["protocol.index_sampler"],
+        )
 
     @property
     def label(self) -> str:

@@ -48,6 +48,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     device = resolve_device(values["device"])
+    inexact = _inexact(values["inexact"], engine=values["engine"], device=device)
     runs = [
         RunConfig(
             dataset=dataset,
@@ -59,6 +60,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             seed=seed,
             engine=values["engine"],
             device=device,
+            inexact=inexact,
             metrics=MetricsConfig(**values["metrics"]),
         )
         for index_sampler, n_features, seed in product(
@@ -75,6 +77,14 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             store=store, threads=values["threads"], workers=values["workers"], memory_budget=values["memory_budget"]
         ),
     )
+
+
+def _inexact(mode: str | None, *, engine: str, device: str) -> str | None:
+    if mode and engine == "reference":
+        raise RequestError(f"inexact={mode}: engine=reference is always exact; take engine=streaming or inexact=null")
+    if mode == "tf32" and device == "cpu":
+        raise RequestError("inexact=tf32: is of a GPU, and this run is on the CPU; take inexact=bf16 or null")
+    return mode
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.config import Job, RunConfig, run_key, run_spec
+from harness.config import Job, RunConfig, run_key, run_spec, settings_of
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.errors import DataError, StoreError, UserError, printable
@@ -273,7 +273,7 @@ def outcome_of(
         backbone=run.backbone.name,
         seed=run.seed,
         n_features=run.n_features,
-        index_sampler=run.protocol.index_sampler,
+        settings=settings_of(run),
         key=run_key(spec) if spec else None,
         status=status,
         folder=str(Store(Path()).run_folder(spec)) if spec else None,

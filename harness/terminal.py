@@ -27,6 +27,7 @@ from rich.text import Text
 from harness.errors import printable
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, Outcome
+from harness.telling import setting, short_name, varying
 
 COLUMNS = {
     "image_auroc": "image\nAUROC",
@@ -38,9 +39,6 @@ COLUMNS = {
     "pixel_aupro": "AUPRO\n@0.3",
 }
 """Metrics of the summary table, in its order."""
-
-VARIANTS = {"n_features": "features", "index_sampler": "sampler"}
-"""What runs of one job may differ in besides the seed, and its heading; shown where it varies."""
 
 LONGEST_TABLE = 40
 """Rows beyond which only the table over seeds is shown, where there is one; each run has had its line by then."""
@@ -152,15 +150,10 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     if bad and len(outcomes) > 1:
         out.print(f"{len(bad)} of {len(outcomes)} runs {'failed' if bad[0].status == FAILED else 'were refused'}:")
     if bad:
-        errors, varying = console(stderr=True), _varying(outcomes)
+        errors, differing = console(stderr=True), varying(outcomes)
         for outcome in bad if len(outcomes) > 1 else []:
-            which = "".join(f" {name}={getattr(outcome, name)}" for name in varying)
+            which = "".join(f" {key}={setting(outcome, key)}" for key in differing)
             errors.print(Text(printable(f"  {outcome.label}{which}: {outcome.error}")), soft_wrap=True)
-
-
-def _varying(outcomes: Sequence[Outcome]) -> list[str]:
-    """What tells runs of the same dataset, category, backbone and seed apart."""
-    return [name for name in VARIANTS if len({getattr(outcome, name) for outcome in outcomes}) > 1]
 
 
 def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
@@ -170,8 +163,8 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
         **_look(plain=plain),
     )
-    varying = _varying(outcomes)
-    for name in ("dataset", "category", "backbone", *(VARIANTS[name] for name in varying), "seed", "state"):
+    differing = varying(outcomes)
+    for name in ("dataset", "category", "backbone", *map(short_name, differing), "seed", "state"):
         table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -180,19 +173,23 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
         numbers = ["-" if value is None else f"{value:.4f}" for value in values]
         state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
-        table.add_row(*names, *(str(getattr(outcome, name)) for name in varying), str(outcome.seed), state, *numbers)
+        settings = [escape(printable(setting(outcome, key))) for key in differing]
+        table.add_row(*names, *settings, str(outcome.seed), state, *numbers)
     return table
 
 
 def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
-    """Mean, lowest and highest value of each metric over seeds; no rows where no run has several."""
+    """Mean, lowest and highest value of each metric over seeds of runs that differ in nothing else.
+
+    No rows where no run has several.
+    """
     groups: dict[tuple[str, ...], list[Outcome]] = {}
-    samplers = ["sampler"] if "index_sampler" in _varying(outcomes) else []
+    differing = [key for key in varying(outcomes) if key != "n_features"]
     for outcome in outcomes:
-        where: tuple[str, ...] = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
-        groups.setdefault((*where, outcome.index_sampler) if samplers else where, []).append(outcome)
+        where = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
+        groups.setdefault((*where, *(setting(outcome, key) for key in differing)), []).append(outcome)
     table = Table(title="Over seeds", **_look(plain=plain))
-    for name in ("dataset", "category", "backbone", "features", *samplers, "seeds", ""):
+    for name in ("dataset", "category", "backbone", "features", *map(short_name, differing), "seeds", ""):
         table.add_column(name, no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
@@ -221,8 +218,10 @@ def _look(*, plain: bool) -> dict[str, Any]:
 def print_plan(outcomes: Sequence[Outcome]) -> None:
     """The runs that a request means, their keys, and which are done."""
     out = console()
+    differing = [key for key in varying(outcomes) if key != "n_features"]
     for outcome in outcomes:
-        detail = outcome.error or f"n_features {outcome.n_features}"
+        settings = [f"{short_name(key)} {setting(outcome, key)}" for key in differing]
+        detail = outcome.error or ", ".join([f"n_features {outcome.n_features}", *settings])
         if outcome.holder:
             detail += f", another sweep is at it ({outcome.holder})"
         out.print(

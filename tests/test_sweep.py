@@ -17,6 +17,8 @@ from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from tests.test_config import job
 
+SETTINGS = {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"}
+
 
 @pytest.fixture
 def jobs(tmp_path) -> list[Job]:
@@ -39,7 +41,15 @@ def stored(monkeypatch) -> set[int]:
 
 def outcome(seed: int, status: str) -> Outcome:
     return Outcome(
-        "mvtec", "bottle", "resnet18", seed, 100, "anomalib_v1", key=f"{seed:012x}", status=status, holder="somebody"
+        "mvtec",
+        "bottle",
+        "resnet18",
+        seed,
+        100,
+        {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"},
+        key=f"{seed:012x}",
+        status=status,
+        holder="somebody",
     )
 
 

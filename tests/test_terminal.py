@@ -9,11 +9,17 @@ from rich.console import Console
 from harness.outcome import DONE, FAILED, OK, Outcome, exit_status
 from harness.terminal import COLUMNS, print_summary, printable, seed_table, summary_table
 
+SETTINGS = {"protocol": "paper", "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01, "inexact": None}
+
+
+def set_to(**changes) -> dict:
+    return {**SETTINGS, **{key.replace("__", "."): value for key, value in changes.items()}}
+
 
 def outcome(seed=42, value=0.9, **changes) -> Outcome:
     fields = {
         "dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "seed": seed, "n_features": 100,
-        "index_sampler": "anomalib_v1",
+        "settings": SETTINGS,
         "key": "0" * 12, "status": OK, "metrics": dict.fromkeys(COLUMNS, value),
     }  # fmt: skip
     return Outcome(**(fields | changes))
@@ -66,7 +72,11 @@ def test_the_exit_status_says_how_the_worst_run_ended():
 
 
 def test_what_varies_besides_the_seed_has_a_column_and_nothing_else_has():
-    runs = [outcome(0), outcome(0, n_features=50), outcome(0, n_features=50, index_sampler="anomalib_v2")]
+    runs = [
+        outcome(0),
+        outcome(0, n_features=50),
+        outcome(0, n_features=50, settings=set_to(protocol__index_sampler="anomalib_v2")),
+    ]
     header, *rows = text_of(summary_table(runs, plain=True)).splitlines()[1:]
     assert header.split()[:6] == ["dataset", "category", "backbone", "features", "sampler", "seed"]
     assert [row.split()[3:5] for row in rows] == [
@@ -78,7 +88,11 @@ def test_what_varies_besides_the_seed_has_a_column_and_nothing_else_has():
 
 
 def test_runs_of_two_samplers_are_not_averaged():
-    runs = [outcome(seed, value, index_sampler=name) for name, value in (("v1", 0.5), ("v2", 0.9)) for seed in (0, 1)]
+    runs = [
+        outcome(seed, value, settings=set_to(protocol__index_sampler=name))
+        for name, value in (("v1", 0.5), ("v2", 0.9))
+        for seed in (0, 1)
+    ]
     text = text_of(seed_table(runs, plain=True))
     assert [line.split()[4:7] for line in text.splitlines() if " mean " in line] == [
         ["v1", "2", "mean"],
@@ -90,3 +104,30 @@ def test_runs_of_two_samplers_are_not_averaged():
 def test_a_failure_says_which_of_several_runs_it_is(capsys):
     print_summary([outcome(), outcome(n_features=50, status=FAILED, metrics={}, error="no")])
     assert capsys.readouterr().err == "  mvtec/bottle resnet18 seed 42 n_features=50: no\n"
+
+
+def test_runs_of_any_two_settings_are_told_apart_and_not_averaged():
+    runs = [
+        outcome(seed, value, settings=set_to(protocol__epsilon=epsilon, inexact=inexact))
+        for epsilon, inexact, value in ((0.01, None, 0.5), (1.0, None, 0.7), (1.0, "bf16", 0.9))
+        for seed in (0, 1)
+    ]
+    text = text_of(seed_table(runs, plain=True))
+    assert text.splitlines()[2].split()[4:6] == ["epsilon", "inexact"]
+    assert [line.split()[4:8] for line in text.splitlines() if " mean " in line] == [
+        ["0.01", "null", "2", "mean"], ["1", "null", "2", "mean"], ["1", "bf16", "2", "mean"]
+    ]  # fmt: skip
+
+
+def test_a_protocol_that_varies_stands_for_its_fields():
+    other = set_to(protocol="anomalib_v2", protocol__index_sampler="anomalib_v2", protocol__epsilon=0.01001)
+    header = text_of(summary_table([outcome(), outcome(settings=other)], plain=True)).splitlines()[1]
+    assert header.split()[3:5] == ["protocol", "seed"]
+    runs = [outcome(), outcome(settings=other), outcome(settings={**other, "protocol.epsilon": 1.0})]
+    header = text_of(summary_table(runs, plain=True)).splitlines()[1]
+    assert header.split()[3:6] == ["protocol", "epsilon", "seed"]
+
+
+def test_settings_of_other_categories_are_nobodys_business():
+    runs = [outcome(), outcome(category="cable", settings=set_to(protocol__epsilon=1.0))]
+    assert "epsilon" not in text_of(summary_table(runs, plain=True))

@@ -1,4 +1,4 @@
-"""A GPU checked and measured: parity, repeatability, copies and memory of whole runs; latency and throughput."""
+"""A GPU checked and measured: parity, repeatability, copies and memory of whole runs; latency, throughput, spreads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from harness.bench.contestants import PYTHON, Contestant, Found, Setup, once
 from harness.bench.process import BenchError
 from harness.bench.results import Measurement, Results, machine, now
 from harness.bench.sections import Bench, describe
+from harness.config import INEXACT
+from harness.store.fields import METRICS
 from harness.store.scores import read_examples, read_scores
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 PARITY = 1e-4
 """Largest relative difference of maps and scores between GPU and CPU."""
+PREDICTION = 0.25
+"""How far, relatively, a predicted peak of memory may be from the measured one."""
 BATCH_SIZES = (1, 16, 64)
 DECODERS = (2, 4, 8, 16)
 BATCHES = 200
@@ -70,6 +74,13 @@ def identical(one: Outcome, other: Outcome) -> bool:
     ))  # fmt: skip
 
 
+def spreads(one: Outcome, other: Outcome) -> dict[str, float]:
+    """By how much a run's scores and maps (relatively) and each of its metrics differ from another's."""
+    ours, theirs = one.record["metrics"], other.record["metrics"]
+    shared = [name for name in METRICS if ours.get(name) is not None and theirs.get(name) is not None]
+    return {"scores and maps": difference(one, other), **{name: abs(ours[name] - theirs[name]) for name in shared}}
+
+
 def checks(outcomes: dict[str, Outcome], copies: dict[str, float], *, device: str) -> dict[str, float]:
     """What must hold of whole runs on `device`, as numbers; `failures` judges them.
 
@@ -88,6 +99,8 @@ def checks(outcomes: dict[str, Outcome], copies: dict[str, float], *, device: st
         "auto_identical": float(identical(outcomes["device"], outcomes["auto"])),
         "peak_device_bytes": float(memory["peak_device_bytes"] or 0),
         "predicted_device_bytes": float(record["plan"]["predicted_device_bytes"] or 0),
+        "peak_rss_bytes": float(memory["peak_rss_bytes"]),
+        "predicted_rss_bytes": float(record["plan"]["predicted_rss_bytes"]),
         "batches": float(sum(-(-n_images // size) for n_images in parts)),
         **copies,
     }
@@ -113,6 +126,10 @@ def failures(numbers: dict[str, float], *, device: str) -> list[str]:
             lines.append(
                 f"only {numbers['pinned_copies']:.0f} copies from pinned memory, for {numbers['batches']:.0f} batches"
             )
+    for kind in ("device", "rss") if device == "cuda" else ("rss",):
+        peak, predicted = numbers[f"peak_{kind}_bytes"], numbers[f"predicted_{kind}_bytes"]
+        if peak and not abs(predicted - peak) <= PREDICTION * peak:
+            lines.append(f"{predicted / 2**20:.0f} MiB ({kind}) were predicted, {peak / 2**20:.0f} MiB measured")
     return lines
 
 
@@ -135,21 +152,37 @@ def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES)
         measured.append(one)
         return one
 
+    def keep(name: str) -> Callable[[Outcome], None]:
+        return lambda outcome: outcomes.update({name: outcome})
+
     for name, kind in (("cpu", "cpu"), ("device", device), ("again", device), ("auto", "auto")):
-        go(_run(setup, f"run-{name}", kind, keep=lambda outcome, name=name: outcomes.update({name: outcome})))  # type: ignore[misc]
+        go(_run(setup, f"run-{name}", kind, keep=keep(name), full=True))
+    modes = [mode for mode in INEXACT if device == "cuda" or mode != "tf32"]
+    for mode in modes:
+        go(_run(setup, f"run-{mode}", device, (f"inexact={mode}",), keep=keep(mode), full=True))
     copies = go(_copies(setup, device)).numbers
     for repeat in range(bench.repeats):
         for batch_size in BATCH_SIZES:
             go(_latency(setup, device, batch_size, n_batches), repeat)
+            go(_network(setup, device, batch_size, n_batches), repeat)
         for batch_size in BATCH_SIZES:
             go(_run(setup, f"run-batch-{batch_size}", device, (f"protocol.batch_size={batch_size}",)), repeat)
         for workers in DECODERS:
             go(_run(setup, f"run-workers-{workers}", device, (f"workers={workers}",)), repeat)
     numbers = checks(outcomes, copies, device=device)
     name = outcomes["device"].record["environment"]["device"]
+    against = {"device": "cpu", **dict.fromkeys(modes, "device")}
+    differing = {name: spreads(outcomes[name], outcomes[other]) for name, other in against.items()}
     results = Results(
         "gpu",
-        {"repeats": bench.repeats, "limit": bench.limit, **describe(setup), "device": device, "checks": numbers},
+        {
+            "repeats": bench.repeats,
+            "limit": bench.limit,
+            **describe(setup),
+            "device": device,
+            "checks": numbers,
+            "spreads": differing,
+        },
         machine(name),
         started,
         now(),
@@ -168,6 +201,8 @@ def _run(
     device: str,
     more: Sequence[str] = (),
     keep: Callable[[Outcome], None] = lambda _: None,
+    *,
+    full: bool = False,
 ) -> Contestant:
     """A whole run; its throughput is that of decoding, network and scoring together."""
 
@@ -184,7 +219,7 @@ def _run(
     return Contestant(
         name,
         lambda folder: [
-            PYTHON, "-m", "harness", *setup.request([0], folder / "store", full=False, device=device, more=more)
+            PYTHON, "-m", "harness", *setup.request([0], folder / "store", full=full, device=device, more=more)
         ],
         read,
     )  # fmt: skip
@@ -196,6 +231,10 @@ def _copies(setup: Setup, device: str) -> Contestant:
 
 def _latency(setup: Setup, device: str, batch_size: int, n_batches: int) -> Contestant:
     return _child(setup, "latency", device, (device, str(batch_size), str(n_batches)), f"latency-{batch_size}")
+
+
+def _network(setup: Setup, device: str, batch_size: int, n_batches: int) -> Contestant:
+    return _child(setup, "network", device, (device, str(batch_size), str(n_batches)), f"network-{batch_size}")
 
 
 def _child(setup: Setup, module: str, device: str, arguments: Sequence[str], name: str = "") -> Contestant:

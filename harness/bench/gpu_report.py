@@ -5,6 +5,22 @@ from __future__ import annotations
 import re
 
 from harness.bench.results import Results
+from harness.config import INEXACT
+
+_AGAINST = {
+    "device": "the GPU against the CPU, both in float32",
+    "tf32": "`inexact=tf32` against float32 on the GPU",
+    "bf16": "`inexact=bf16` against float32 on the GPU",
+}
+_COLUMNS = {
+    "scores and maps": "scores and maps, relative",
+    "image_auroc": "image AUROC",
+    "image_f1_max": "image F1-max",
+    "pixel_auroc": "pixel AUROC",
+    "pixel_f1_max": "pixel F1-max",
+    "pixel_aupro": "AUPRO",
+}
+_MODES = ("float32", *INEXACT)
 
 
 def gpu_markdown(results: Results) -> str:
@@ -18,7 +34,8 @@ def gpu_markdown(results: Results) -> str:
         f"({100 * numbers['hidden_share']:.0f} % of their time behind computation); from pageable memory: "
         f"{numbers['pageable_copies']:.0f} copies, {1000 * numbers['pageable_seconds']:.1f} ms in all.",
         f"- Peak device memory of a run: {numbers['peak_device_bytes'] / 2**20:.0f} MiB, predicted "
-        f"{numbers['predicted_device_bytes'] / 2**20:.0f} MiB.",
+        f"{numbers['predicted_device_bytes'] / 2**20:.0f} MiB; of host memory "
+        f"{numbers['peak_rss_bytes'] / 2**20:.0f} MiB, predicted {numbers['predicted_rss_bytes'] / 2**20:.0f} MiB.",
         "",
         "| batch | p50, ms | p95, ms | p99, ms | images a second |",
         "| ---: | ---: | ---: | ---: | ---: |",
@@ -28,6 +45,7 @@ def gpu_markdown(results: Results) -> str:
             cells = [f"{results.median(name, f'p{percent}_ms'):.2f}" for percent in (50, 95, 99)]
             rate = results.median(name, "images_per_second")
             lines.append(f"| {match[1]} | {' | '.join(cells)} | {rate:.1f} |")
+    lines += ["", *_spreads(results), "", *_network(results)]
     lines += ["", "| whole runs | images a second | whole process, s |", "| --- | ---: | ---: |"]
     for name in results.names:
         if match := re.fullmatch(r"run-(batch|workers)-(\d+)", name):
@@ -35,3 +53,26 @@ def gpu_markdown(results: Results) -> str:
             rate, seconds = results.median(name, "images_per_second"), results.median(name)
             lines.append(f"| {what} | {rate:.1f} | {seconds:.1f} |")
     return "\n".join(lines)
+
+
+def _spreads(results: Results) -> list[str]:
+    """A table of what another device, or another arithmetic, moves."""
+    lines = [
+        f"| what differs, at most | {' | '.join(_COLUMNS.values())} |",
+        f"| --- |{' ---: |' * len(_COLUMNS)}",
+    ]
+    for name, moved in results.settings["spreads"].items():
+        cells = [f"{moved[column]:.1e}" if column in moved else "" for column in _COLUMNS]
+        lines.append(f"| {_AGAINST[name]} | {' | '.join(cells)} |")
+    return lines
+
+
+def _network(results: Results) -> list[str]:
+    """A table of the network's pass alone, by arithmetic."""
+    lines = [f"| the network alone, images a second | {' | '.join(_MODES)} |", f"| --- |{' ---: |' * len(_MODES)}"]
+    for name in results.names:
+        if match := re.fullmatch(r"network-(\d+)", name):
+            rates = [results.median(name, f"{mode}_images_per_second") for mode in _MODES]
+            cells = ["" if rate is None else f"{rate:.0f}" for rate in rates]
+            lines.append(f"| batches of {match[1]} | {' | '.join(cells)} |")
+    return lines

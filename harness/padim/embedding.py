@@ -119,7 +119,7 @@ class FeatureReader:
         """Read `channels` of `network`'s features.
 
         Args:
-            network: gives features (B, C, h, w) float32 for each of `layers`, from the finest grid to the coarsest.
+            network: gives features (B, C, h, w) for each of `layers`, from the finest grid to the coarsest.
             layers: their names, for errors.
         """
         self._network = network
@@ -144,7 +144,7 @@ class FeatureReader:
                 _check_finite(layer, f"{name} of {what}")
             # Channels lie innermost: this view gives them three times as fast as `index_select` on (B, C, h, w).
             features = [
-                layer.permute(2, 3, 1, 0).flatten(0, 1)[:, kept].contiguous()
+                layer.permute(2, 3, 1, 0).flatten(0, 1)[:, kept].float().contiguous()
                 for layer, kept in zip(layers, self._kept, strict=True)
             ]
         return features, [(layer.shape[2], layer.shape[3]) for layer in layers]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.padim.workers import same_place
+
 if TYPE_CHECKING:
     from anomalib.models.image.padim.torch_model import PadimModel
     from timm.models import FeatureListNet
@@ -57,7 +59,8 @@ def to_anomalib(
         upper, _ = fitted.factor(locations)
         inverse[locations] = torch.cholesky_inverse(upper, upper=True)[:, drawn][:, :, drawn]
 
-    workers.for_each_chunk(invert, n_locations, _COPIES * _FLOAT_BYTES * len(indices) ** 2)
+    bytes_per_location = _COPIES * _FLOAT_BYTES * len(indices) ** 2
+    workers.for_each_chunk(invert, n_locations, bytes_per_location, multiple=same_place(len(indices)))
     model.idx = torch.from_numpy(indices).to(device)
     model.gaussian.mean = fitted.mean(slice(0, n_locations))[:, drawn].T.contiguous()
     model.gaussian.inv_covariance = inverse

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.config import BackboneConfig, ProtocolConfig
+from harness.padim.workers import GPU_CHUNK_BYTES
 
 _FLOAT = 4
 GIB = 2**30
@@ -31,6 +32,12 @@ _IMAGES_AT_ONCE = 64
 """Images whose products are summed together."""
 _CHUNK_BYTES = 3 * 8 * 2**20
 """By worker, while it factors."""
+_CUDA_LIBRARY_BYTES = 1360 * 2**20
+"""As LIBRARY_BYTES, with CUDA's own libraries and a context."""
+_DECODING_BYTES = 40 * 2**20
+"""By thread that decodes for a GPU: images of about 900 x 900 while they are read and resized."""
+_MAPS_ON_GPU = 64
+"""Images whose maps are made together there."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
         if len(plan.groups) < len(n_features)
         else sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
     )
-    largest = max(_moment_floats(task, _union(task.backbone, [one])) for one in n_features) * _FLOAT
+    largest = _moment_floats(task, _widest(task, n_features)) * _FLOAT
     weights = task.weights_bytes if task.weights_bytes is not None else _UNKNOWN_NETWORK_BYTES
     n_held = min(task.n_test, plan.test_batches_at_once * batch)
     decoded = (plan.decoded_ahead + plan.workers) * batch * 3 * _pixels(task) * _FLOAT
@@ -163,8 +170,22 @@ def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
         running = decoded + plan.workers * activations
         host = LIBRARY_BYTES + network + moments + max(running + summing, running / 2 + scoring + judging)
         return replace(plan, host_bytes=int(host))
-    device = network + activations + moments + max(summing, scoring)
-    return replace(plan, host_bytes=int(LIBRARY_BYTES + network + decoded + maps + judging), device_bytes=int(device))
+    # Decoded batches wait in ordinary memory, and as many as there are workers in pinned memory or on the GPU.
+    n_batches = -(-task.n_train // batch) + -(-task.n_test // batch)
+    batch_bytes = batch * 3 * _pixels(task) * _FLOAT
+    ahead = min(n_batches, plan.workers)
+    decoded = min(n_batches, plan.decoded_ahead + plan.workers) * batch_bytes
+    host = _CUDA_LIBRARY_BYTES + network + decoded + ahead * (batch_bytes + _DECODING_BYTES) + maps + judging
+    own_per_image = sum(count * cells for count, cells in zip(_widest(task, n_features), _cells(task), strict=True))
+    passing = ahead * batch_bytes + activations + summing
+    factoring = n_held * (per_image + own_per_image * _FLOAT) + largest + GPU_CHUNK_BYTES
+    factoring += 2 * min(task.n_test, _MAPS_ON_GPU) * _pixels(task) * _FLOAT
+    return replace(plan, host_bytes=int(host), device_bytes=int(weights + moments + max(passing, factoring)))
+
+
+def _widest(task: Task, n_features: Sequence[int]) -> list[float]:
+    """Expected channels of each layer that the variant with the most features keeps."""
+    return _union(task.backbone, [max(n_features)])
 
 
 def _union(backbone: BackboneConfig, n_features: Sequence[int]) -> list[float]:

@@ -41,6 +41,7 @@ def run_reference(
     device: str,
     monitor: Monitor,
     plan: Plan,
+    inexact: str | None = None,
 ) -> Generator[Scores]:
     """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
@@ -52,13 +53,15 @@ def run_reference(
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 
     Raises:
-        RequestError: a blur that anomalib cannot do.
+        RequestError: a blur that anomalib cannot do, or inexact arithmetic.
     """
     if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
         raise RequestError(
             f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
         )
+    if inexact:
+        raise RequestError(f"inexact={inexact}: engine=reference is always exact")
     for variant in variants:
         with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
             scores = _run_variant(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.padim.blur import blur_reach, check_blur
+from harness.padim.workers import same_place
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +61,7 @@ def mahalanobis(
         torch.linalg.vector_norm(whitened, dim=1, out=distances[locations])
 
     per_location = _FLOAT_BYTES * starts[-1] * (_CHUNK_COPIES * starts[-1] + 2 * n_images)
-    workers.for_each_chunk(measure, grid.n_locations, per_location)
+    workers.for_each_chunk(measure, grid.n_locations, per_location, multiple=same_place(starts[-1]))
     return distances.T, trust.cpu().numpy()
 
 

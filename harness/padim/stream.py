@@ -16,11 +16,42 @@ if TYPE_CHECKING:
 _PARTS: dict[Part, str] = {"train": "training", "test": "test"}
 
 
+class Upload:
+    """Copies batches to a GPU on a stream of its own: out of pinned memory, while the stream that computes goes on."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    def __call__(self, images: torch.Tensor) -> Callable[[], torch.Tensor]:
+        """Begin to copy; the function that it returns gives the batch to the stream that is current where it is called.
+
+        Neither waits: the GPU does, for a copy that is still under way.
+        """
+        import torch
+
+        pinned = images.pin_memory()
+        with torch.cuda.stream(self._stream):
+            copied = pinned.to(self._device, non_blocking=True)
+            there = torch.cuda.Event()
+            there.record(self._stream)
+
+        def take() -> torch.Tensor:
+            current = torch.cuda.current_stream(copied.device)
+            current.wait_event(there)
+            copied.record_stream(current)  # else its memory could be given away while it is read
+            return copied
+
+        return take
+
+
 class FeatureStream:
     """First all training batches, then all test batches; entering the context begins to decode.
 
-    On the CPU a worker takes a batch all the way; for a GPU workers only decode, into memory that is copied while the
-    GPU computes, and the network runs where the features are used.
+    On the CPU a worker takes a batch all the way; for a GPU workers decode and copy, beside what the GPU computes
+    (`Upload`), and the network runs where the features are used.
     """
 
     def __init__(self, source: ImageSource, *, batch_size: int, device: str, workers: int, decoded_ahead: int) -> None:
@@ -57,7 +88,8 @@ class FeatureStream:
         if self._device == "cpu":
             self._pipeline.go_on(lambda batch, images: read(images, self._name(batch, images)))
         else:
-            self._pipeline.go_on(lambda batch, images: (self._name(batch, images), images.pin_memory()))
+            upload = Upload(self._device)
+            self._pipeline.go_on(lambda batch, images: (self._name(batch, images), upload(images)))
 
     def features(self, n_batches: int, advance: Callable[[int], None]) -> Iterator[list[torch.Tensor]]:
         """Yield the features of the next batches, (cells, k, B) float32 for each layer.
@@ -77,9 +109,9 @@ class FeatureStream:
             yield layers
             advance(layers[0].shape[2])
 
-    def _on_device(self, name: str, images: torch.Tensor) -> Any:
+    def _on_device(self, name: str, images: Callable[[], torch.Tensor]) -> Any:
         assert self._read is not None
-        return self._read(images.to(self._device, non_blocking=True), name)
+        return self._read(images(), name)
 
     def _name(self, batch: tuple[Part, int], images: torch.Tensor) -> str:
         first = batch[1] * self._batch_size + 1

@@ -5,11 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from math import gcd
 from types import TracebackType
 
 CHUNK_BYTES = 8 << 20
 """Of matrices in one chunk: large enough to hide the calls, small enough for its copies not to count."""
 GPU_CHUNK_BYTES = 256 << 20
+_ALIGNED_FLOATS = 16
+"""float32 numbers in a line of the processor's cache, 64 bytes, at the start of one of which torch's arrays begin."""
+
+
+def same_place(side: int) -> int:
+    """Locations after which (side, side) float32 matrices, one after another, begin at the same place of a cache line.
+
+    On some processors (AMD's) LAPACK's last bits depend on where a matrix begins. In chunks of a multiple of this a
+    location's matrix always begins at the same place, wherever the chunks' borders are.
+    """
+    return _ALIGNED_FLOATS // gcd(_ALIGNED_FLOATS, side * side)
 
 
 @contextmanager
@@ -55,10 +67,17 @@ class Workers:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def for_each_chunk(self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int) -> None:
-        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads."""
+    def for_each_chunk(
+        self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int, *, multiple: int = 1
+    ) -> None:
+        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads.
+
+        Args:
+            bytes_per_location: of what the function holds; it decides how many locations make a chunk.
+            multiple: every chunk begins at a multiple of so many locations, however large that makes it.
+        """
         budget = CHUNK_BYTES if self._device == "cpu" else GPU_CHUNK_BYTES
-        step = max(1, budget // bytes_per_location)
+        step = max(1, budget // bytes_per_location // multiple) * multiple
         chunks = [slice(start, min(start + step, n_locations)) for start in range(0, n_locations, step)]
         for _ in self._pool.map(function, chunks) if self._pool else map(function, chunks):
             pass

@@ -119,6 +119,7 @@ def _settings(record: RunRecord) -> Fields:
         ("Batch", str(protocol.batch_size)),
         ("Engine", spec.engine),
         ("Device", spec.device),
+        ("Arithmetic", ", ".join(spec.inexact) or "float32"),
         (
             "Intervals",
             f"{spec.metrics.confidence:.0%}, {spec.metrics.bootstrap_samples} resamples, "

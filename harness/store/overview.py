@@ -202,6 +202,7 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
     n_features = protocol.pop("n_features").get(backbone)
     demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "engine": config["engine"]}
+    demands["inexact"] = config["inexact"]
     demands |= {"dataset.limit": None} | {f"metrics.{key}": value for key, value in config["metrics"].items()}
     demands |= {f"protocol.{key}": value for key, value in protocol.items()}
     demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}
@@ -219,7 +220,7 @@ def _facts(record: RunRecord) -> dict[str, Any]:
     """What a record says of itself, by the keys of a request; what has no key here cannot be compared."""
     spec = record.spec
     facts: dict[str, Any] = {"protocol": record.protocol_name, "n_features": spec.n_features, "engine": spec.engine}
-    facts |= {"device": spec.device, "dataset.limit": record.dataset.limit}
+    facts |= {"device": spec.device, "inexact": ",".join(spec.inexact) or None, "dataset.limit": record.dataset.limit}
     facts |= {f"protocol.{name}": value for name, value in spec.protocol.model_dump().items()}
     return facts | {f"metrics.{name}": value for name, value in spec.metrics.model_dump().items()}
 

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from harness.bench.children import copies, latency
-from harness.bench.gpu import Outcome, checks, difference, failures, identical
+from harness.bench.children import copies, latency, network
+from harness.bench.gpu import Outcome, checks, difference, failures, identical, spreads
 from harness.bench.gpu_report import gpu_markdown
 from harness.bench.percentiles import latency as summarise
 from harness.bench.percentiles import percentile
@@ -19,8 +19,9 @@ from tests.bench.made import one, section
 RECORD = {
     "spec": {"device": "cuda", "protocol": {"batch_size": 16}},
     "dataset": {"n_train": 20, "n_test_normal": 5, "n_test_anomalous": 8},
-    "memory": {"peak_device_bytes": 1000},
-    "plan": {"predicted_device_bytes": 1100},
+    "memory": {"peak_device_bytes": 1000, "peak_rss_bytes": 2000},
+    "plan": {"predicted_device_bytes": 1100, "predicted_rss_bytes": 1900},
+    "metrics": {"image_auroc": 0.9, "pixel_aupro": None},
 }
 COPIES = {
     "pinned_copies": 3.0, "pageable_copies": 1.0, "pinned_seconds": 0.1, "pageable_seconds": 0.01, "hidden_share": 0.5
@@ -85,36 +86,64 @@ def test_each_check_fails_by_itself():
     assert judged(again=outcome(1e-6)) == ["the same run again gives other bits"]
     assert judged(auto=outcome(spec={**RECORD["spec"], "device": "cpu"})) == ["device=auto did not take cuda"]
     assert judged({**COPIES, "pinned_copies": 2.0}) == ["only 2 copies from pinned memory, for 3 batches"]
-    without = outcome(memory={"peak_device_bytes": None})
+    without = outcome(memory={**RECORD["memory"], "peak_device_bytes": None})
     assert judged(device=without) == ["the record has no peak of device memory"]
+    for kind, peak in (("device", 4), ("rss", 8)):
+        far = outcome(memory={**RECORD["memory"], f"peak_{kind}_bytes": peak * 2**20})
+        assert judged(device=far) == [f"0 MiB ({kind}) were predicted, {peak} MiB measured"]
+
+
+def test_spreads_are_of_the_metrics_that_both_have():
+    moved = spreads(outcome(1e-3, metrics={"image_auroc": 0.75, "pixel_auroc": 0.5}), outcome())
+    assert moved == {"scores and maps": pytest.approx(1e-3, rel=1e-2), "image_auroc": pytest.approx(0.15)}
 
 
 def test_the_report():
     numbers = checks({name: outcome() for name in ("cpu", "device", "again", "auto")}, COPIES, device="cuda")
+    moved = {"device": {"scores and maps": 2e-6, "image_auroc": 0.0}, "bf16": {"scores and maps": 0.05}}
     measured = [
+        one("network-16", numbers={"float32_images_per_second": 1000.0, "bf16_images_per_second": 2500.0}),
         one("latency-1", numbers=summarise([0.01, 0.02], 1)),
         one("run-workers-4", 5.0, numbers={"images_per_second": 80.0}),
     ]
-    text = gpu_markdown(section("gpu", *measured, checks=numbers, device="cuda"))
+    text = gpu_markdown(section("gpu", *measured, checks=numbers, spreads=moved, device="cuda"))
     assert "- Largest relative difference of maps and scores from the CPU's: 0.0e+00." in text
     assert "the same bits; `device=auto` took cuda." in text
     assert "3 for 3 batches (50 % of their time behind computation); from pageable memory: 1 copies, 10.0 ms" in text
     assert "| 1 | 15.00 | 19.50 | 19.90 | 66.7 |" in text
     assert "| 4 decoding threads | 80.0 | 5.0 |" in text
+    assert "| the GPU against the CPU, both in float32 | 2.0e-06 | 0.0e+00 |  |  |  |  |" in text
+    assert "| `inexact=bf16` against float32 on the GPU | 5.0e-02 |  |  |  |  |  |" in text
+    assert "| batches of 16 | 1000 |  | 2500 |" in text
+
+
+def small_request(root) -> list[str]:
+    return [
+        "dataset=mvtec", f"dataset.root={root}", "category=bottle", "backbone=resnet18", "backbone.weights=random",
+        "protocol.resize=64", "protocol.center_crop=null", "n_features=8",
+    ]  # fmt: skip
 
 
 @pytest.mark.slow
 def test_latency_on_the_processor(tmp_path):
-    request = [
-        "dataset=mvtec", f"dataset.root={tmp_path}", "category=bottle", "backbone=resnet18", "backbone.weights=random",
-        "protocol.resize=64", "protocol.center_crop=null", "n_features=8",
-    ]  # fmt: skip
+    request = small_request(tmp_path)
     (tmp_path / "bottle").mkdir()
     latency.main(str(tmp_path / "out.json"), "cpu", "2", "3", *request)
     said = json.loads((tmp_path / "out.json").read_text())
     assert (said["batch_size"], said["batches"]) == (2, 3)
     assert 0 < said["p50_ms"] <= said["p95_ms"] <= said["p99_ms"]
     assert "peak_device_bytes" not in said
+
+
+@pytest.mark.slow
+def test_the_network_alone_on_the_processor(tmp_path):
+    (tmp_path / "bottle").mkdir()
+    network.main(str(tmp_path / "out.json"), "cpu", "2", "3", *small_request(tmp_path))
+    said = json.loads((tmp_path / "out.json").read_text())
+    assert {name for name in said if name.endswith("images_per_second")} == {
+        "float32_images_per_second", "bf16_images_per_second"
+    }  # fmt: skip
+    assert all(value > 0 for value in said.values())
 
 
 def test_without_a_gpu_it_says_so_in_one_line(project):

@@ -48,7 +48,15 @@ def test_the_status_tells_what_is_running(tmp_path, capsys):
 
 def test_a_claimed_run_has_a_line_that_says_what_becomes_of_it(capsys):
     claimed = Outcome(
-        "mvtec", "bottle", "resnet18", 1, 100, "anomalib_v1", key="k", status=CLAIMED, holder="host, process 1"
+        "mvtec",
+        "bottle",
+        "resnet18",
+        1,
+        100,
+        {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"},
+        key="k",
+        status=CLAIMED,
+        holder="host, process 1",
     )
     print_outcome(claimed)
     line = capsys.readouterr().out

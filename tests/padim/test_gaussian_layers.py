@@ -131,10 +131,11 @@ def test_layers_with_more_and_with_fewer_images_than_features(grids, n_images):
     assert assert_right_or_refused(draw_case(grids, n_images)) == "right"
 
 
-@pytest.mark.parametrize("grids", GRIDS, ids=str)
+@pytest.mark.parametrize("grids", [*GRIDS, [(8, 8), (4, 4), (2, 2)]], ids=str)
+@pytest.mark.parametrize("n_kept", [None, 8, 6, 5])  # of 4, 2, and odd: where a matrix begins depends on it
 @pytest.mark.parametrize("chunk_bytes", [1, 700, 5000, 1 << 30])
-def test_borders_of_chunks_change_no_bit(grids, chunk_bytes):
-    case = draw_case(grids, 40)
+def test_borders_of_chunks_change_no_bit(grids, chunk_bytes, n_kept):
+    case = draw_case(grids, 40, n_kept=n_kept if sum(SIZES[: len(grids)]) > (n_kept or 0) else None)
     expected = measure(case)
     found = measure(case, chunk_bytes)
     assert np.array_equal(found[0], expected[0])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.padim import workers as workers_module
-from harness.padim.workers import Workers, one_thread_each
+from harness.padim.workers import Workers, one_thread_each, same_place
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -40,6 +40,18 @@ def test_a_location_larger_than_a_chunk(threads):
     with Workers("cpu", threads) as workers:
         workers.for_each_chunk(chunks.append, 3, workers_module.CHUNK_BYTES * 10)
     assert len(chunks) == 3
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 18, 19, 100, 256, 550])
+@pytest.mark.parametrize("chunk_bytes", [1, 100_000, 30_000_000])
+def test_a_matrix_begins_at_the_same_place_of_a_cache_line_whatever_the_chunks(monkeypatch, side, chunk_bytes):
+    monkeypatch.setattr(workers_module, "CHUNK_BYTES", chunk_bytes)
+    chunks = []
+    with Workers("cpu", 1) as workers:
+        workers.for_each_chunk(chunks.append, 70, 4 * side**2, multiple=same_place(side))
+    for chunk in chunks:
+        for location in range(chunk.start, chunk.stop):
+            assert (location - chunk.start) * side**2 % 16 == location * side**2 % 16
 
 
 def test_workers_have_one_thread_each_and_ours_stays(threads):

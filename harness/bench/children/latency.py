@@ -59,18 +59,19 @@ def time_batches(model: PadimModel, device: str, batch_size: int, size: tuple[in
     with torch.inference_mode():
         warm_up = min(WARM_UP, n_batches)
         for number in range(warm_up + n_batches):
-            _wait(device)
+            wait(device)
             started = time.perf_counter()
             found = model(images.to(device, non_blocking=True))
             found.anomaly_map.cpu()
             found.pred_score.cpu()
-            _wait(device)
+            wait(device)
             if number >= warm_up:
                 seconds.append(time.perf_counter() - started)
     return seconds
 
 
-def _wait(device: str) -> None:
+def wait(device: str) -> None:
+    """Until the device has done all that it was given; the CPU always has."""
     if device == "cuda":
         import torch
 

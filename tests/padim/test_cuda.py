@@ -1,0 +1,95 @@
+"""On a GPU: the same numbers as on the CPU, the same bits twice, and switches that stay as they were."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness.monitor import Monitor
+from harness.padim.backbone import resolve_weights
+from harness.padim.engine import Variant
+from harness.padim.inexact import prepared
+from harness.padim.isolation import exact_arithmetic
+from harness.padim.plan import Task, plan_pass
+from harness.padim.reference import run_reference
+from harness.padim.stream import Upload
+from harness.padim.streaming import run_streaming
+from tests.drawing import draw_mvtec_category
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, FolderSource, random_source
+
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    pytest.mark.usefixtures("networks_once"),
+]
+VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"))
+
+
+def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engine=run_streaming):
+    task = Task(backbone, PROTOCOL, source.n_train, source.n_test, None, device, 2, 2)
+    scores = engine(
+        source,
+        backbone=backbone,
+        weights=resolve_weights(backbone),
+        protocol=PROTOCOL,
+        variants=variants,
+        device=device,
+        inexact=inexact,
+        monitor=Monitor(),
+        plan=plan_pass(task, [variant.n_features for variant in variants], 2**40),
+    )
+    return [one.anomaly_maps for one in scores]
+
+
+def spread(ours, theirs) -> float:
+    return max(float(np.max(np.abs(a - b) / np.abs(b))) for a, b in zip(ours, theirs, strict=True))
+
+
+@pytest.fixture(scope="module")
+def source():
+    return random_source()
+
+
+@pytest.mark.parametrize("backbone", [RESNET18, replace(LITE0, weights="random")], ids=lambda backbone: backbone.name)
+def test_maps_are_the_cpus_and_the_same_twice(source, backbone):
+    maps, again, on_cpu = (run(source, device, backbone) for device in ("cuda", "cuda", "cpu"))
+    assert spread(maps, on_cpu) < 1e-4
+    assert all(one.tobytes() == other.tobytes() for one, other in zip(maps, again, strict=True))
+
+
+def test_more_features_than_anomalib_can_invert_on_a_cpu(source):
+    variants = (Variant(0, 256, "anomalib_v1"),)
+    assert spread(*(run(source, device, WIDE_RESNET50, variants) for device in ("cuda", "cpu"))) < 1e-4
+
+
+def test_anomalibs_engine_gives_the_same_maps(tmp_path):
+    draw_mvtec_category(tmp_path / "bottle", n_train=31)
+    pictures = FolderSource(tmp_path, "bottle", PROTOCOL)
+    ours, theirs = (
+        run(pictures, "cuda", variants=VARIANTS[:1], engine=engine) for engine in (run_streaming, run_reference)
+    )
+    assert spread(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("mode", ["tf32", "bf16"])
+def test_an_inexact_mode_moves_scores_and_only_by_its_digits(source, mode):
+    exact, inexact = (run(source, "cuda", inexact=asked) for asked in (None, mode))
+    assert 0 < spread(inexact, exact) < 0.2
+
+
+def test_tf32_is_on_only_inside_the_network():
+    with exact_arithmetic("cuda"):
+        one = torch.randn(512, 512, device="cuda")
+        exact = one @ one
+        in_tf32 = prepared(lambda images: images @ images, "tf32")(one)
+        assert not torch.equal(exact, in_tf32)
+        assert torch.equal(exact, one @ one)
+
+
+def test_a_copy_is_whole_when_it_is_read():
+    upload = Upload("cuda")
+    batches = [torch.full((16, 3, 224, 224), float(number)) for number in range(64)]
+    taken = [upload(batch) for batch in batches]
+    assert all(bool((take() == number).all()) for number, take in enumerate(taken))
