@@ -66,14 +66,16 @@ def _measure(arguments: object) -> int:
         source = prepare_source(asked["data_root"], folder, limit=limit)
         say = lambda line: print(line, flush=True)  # noqa: E731
         bench = Bench(source, folder, say, weights=asked["weights"], repeats=asked["repeats"], limit=limit)
-        results, failed = measure_gpu(bench, device=asked["device"], n_batches=asked["batches"])
+        measured_properly = asked["device"] == "cuda" and not limit
+        out = asked["out"] or (PROJECT / "results" / "bench" if measured_properly else None)
+        for results, failed in measure_gpu(bench, device=asked["device"], n_batches=asked["batches"]):
+            if out:  # as soon as there is something: a lent machine may be taken away
+                write_results(results, out)
+            for line in failed if not results.settings["repeats"] else []:
+                print(f"does not hold: {line}", file=sys.stderr, flush=True)
     print(gpu_markdown(results))
-    measured_properly = asked["device"] == "cuda" and not limit
-    if out := asked["out"] or (PROJECT / "results" / "bench" if measured_properly else None):
-        print(write_results(results, out).name)
-        print("scripts/bench.py --docs puts it into docs/benchmarks.md")
-    for line in failed:
-        print(f"does not hold: {line}", file=sys.stderr)
+    if out:
+        print("gpu.json\nscripts/bench.py --docs puts it into docs/benchmarks.md")
     return 1 if failed else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,11 +133,11 @@ def failures(numbers: dict[str, float], *, device: str) -> list[str]:
     return lines
 
 
-def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES) -> tuple[Results, list[str]]:
-    """Check and measure; `device` is `cuda`, or `cpu` to try this where there is no GPU.
+def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES) -> Iterator[tuple[Results, list[str]]]:
+    """Check, then measure; `device` is `cuda`, or `cpu` to try this where there is no GPU.
 
-    Returns:
-        The section `gpu`, and a line for each check that does not hold.
+    Yields the section `gpu`, and a line for each check that does not hold: once all is checked, and again after each
+    repeat of what is timed. The last one is whole; whoever is stopped before it keeps what there was.
 
     Raises:
         BenchError: a process failed.
@@ -155,40 +155,36 @@ def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES)
     def keep(name: str) -> Callable[[Outcome], None]:
         return lambda outcome: outcomes.update({name: outcome})
 
+    modes = [mode for mode in INEXACT if device == "cuda" or mode != "tf32"]
     for name, kind in (("cpu", "cpu"), ("device", device), ("again", device), ("auto", "auto")):
         go(_run(setup, f"run-{name}", kind, keep=keep(name), full=True))
-    modes = [mode for mode in INEXACT if device == "cuda" or mode != "tf32"]
     for mode in modes:
         go(_run(setup, f"run-{mode}", device, (f"inexact={mode}",), keep=keep(mode), full=True))
-    copies = go(_copies(setup, device)).numbers
+    numbers = checks(outcomes, go(_child(setup, "copies", device)).numbers, device=device)
+    against = {"device": "cpu", **dict.fromkeys(modes, "device")}
+    settings = {
+        "repeats": bench.repeats,
+        "limit": bench.limit,
+        **describe(setup),
+        "device": device,
+        "checks": numbers,
+        "spreads": {name: spreads(outcomes[name], outcomes[other]) for name, other in against.items()},
+    }
+    where, failed = machine(outcomes["device"].record["environment"]["device"]), failures(numbers, device=device)
+
+    def so_far(n_repeats: int) -> tuple[Results, list[str]]:
+        return Results("gpu", {**settings, "repeats": n_repeats}, where, started, now(), tuple(measured)), failed
+
+    yield so_far(0)
+    timed = (device, ",".join(map(str, BATCH_SIZES)), str(n_batches))
     for repeat in range(bench.repeats):
-        for batch_size in BATCH_SIZES:
-            go(_latency(setup, device, batch_size, n_batches), repeat)
-            go(_network(setup, device, batch_size, n_batches), repeat)
+        go(_child(setup, "latency", device, timed), repeat)
+        go(_child(setup, "network", device, timed), repeat)
         for batch_size in BATCH_SIZES:
             go(_run(setup, f"run-batch-{batch_size}", device, (f"protocol.batch_size={batch_size}",)), repeat)
         for workers in DECODERS:
             go(_run(setup, f"run-workers-{workers}", device, (f"workers={workers}",)), repeat)
-    numbers = checks(outcomes, copies, device=device)
-    name = outcomes["device"].record["environment"]["device"]
-    against = {"device": "cpu", **dict.fromkeys(modes, "device")}
-    differing = {name: spreads(outcomes[name], outcomes[other]) for name, other in against.items()}
-    results = Results(
-        "gpu",
-        {
-            "repeats": bench.repeats,
-            "limit": bench.limit,
-            **describe(setup),
-            "device": device,
-            "checks": numbers,
-            "spreads": differing,
-        },
-        machine(name),
-        started,
-        now(),
-        tuple(measured),
-    )
-    return results, failures(numbers, device=device)
+        yield so_far(repeat + 1)
 
 
 def _said(one: Measurement) -> str:
@@ -225,21 +221,9 @@ def _run(
     )  # fmt: skip
 
 
-def _copies(setup: Setup, device: str) -> Contestant:
-    return _child(setup, "copies", device, ())
-
-
-def _latency(setup: Setup, device: str, batch_size: int, n_batches: int) -> Contestant:
-    return _child(setup, "latency", device, (device, str(batch_size), str(n_batches)), f"latency-{batch_size}")
-
-
-def _network(setup: Setup, device: str, batch_size: int, n_batches: int) -> Contestant:
-    return _child(setup, "network", device, (device, str(batch_size), str(n_batches)), f"network-{batch_size}")
-
-
-def _child(setup: Setup, module: str, device: str, arguments: Sequence[str], name: str = "") -> Contestant:
+def _child(setup: Setup, module: str, device: str, arguments: Sequence[str] = ()) -> Contestant:
     return Contestant(
-        name or module,
+        module,
         lambda folder: [
             PYTHON, "-m", f"harness.bench.children.{module}", str(folder / "out.json"), *arguments,
             *setup.request([0], folder / "store", full=False, device=device),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from harness.bench.gpu import BATCH_SIZES
 from harness.bench.results import Results
 from harness.config import INEXACT
 
@@ -40,11 +41,11 @@ def gpu_markdown(results: Results) -> str:
         "| batch | p50, ms | p95, ms | p99, ms | images a second |",
         "| ---: | ---: | ---: | ---: | ---: |",
     ]
-    for name in results.names:
-        if match := re.fullmatch(r"latency-(\d+)", name):
-            cells = [f"{results.median(name, f'p{percent}_ms'):.2f}" for percent in (50, 95, 99)]
-            rate = results.median(name, "images_per_second")
-            lines.append(f"| {match[1]} | {' | '.join(cells)} | {rate:.1f} |")
+    for size in BATCH_SIZES:
+        cells = [_shown(results, "latency", f"batch_{size}_p{percent}_ms", 2) for percent in (50, 95, 99)]
+        lines.append(
+            f"| {size} | {' | '.join(cells)} | {_shown(results, 'latency', f'batch_{size}_images_per_second', 1)} |"
+        )
     lines += ["", *_spreads(results), "", *_network(results)]
     lines += ["", "| whole runs | images a second | whole process, s |", "| --- | ---: | ---: |"]
     for name in results.names:
@@ -70,9 +71,13 @@ def _spreads(results: Results) -> list[str]:
 def _network(results: Results) -> list[str]:
     """A table of the network's pass alone, by arithmetic."""
     lines = [f"| the network alone, images a second | {' | '.join(_MODES)} |", f"| --- |{' ---: |' * len(_MODES)}"]
-    for name in results.names:
-        if match := re.fullmatch(r"network-(\d+)", name):
-            rates = [results.median(name, f"{mode}_images_per_second") for mode in _MODES]
-            cells = ["" if rate is None else f"{rate:.0f}" for rate in rates]
-            lines.append(f"| batches of {match[1]} | {' | '.join(cells)} |")
+    for size in BATCH_SIZES:
+        cells = [_shown(results, "network", f"batch_{size}_{mode}_images_per_second", 0) for mode in _MODES]
+        lines.append(f"| batches of {size} | {' | '.join(cells)} |")
     return lines
+
+
+def _shown(results: Results, name: str, quantity: str, digits: int) -> str:
+    """A median; nothing where it was not measured."""
+    value = results.median(name, quantity)
+    return "" if value is None else f"{value:.{digits}f}"

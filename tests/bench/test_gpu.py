@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from harness.bench import gpu
 from harness.bench.children import copies, latency, network
+from harness.bench.contestants import Contestant
 from harness.bench.gpu import Outcome, checks, difference, failures, identical, spreads
 from harness.bench.gpu_report import gpu_markdown
 from harness.bench.percentiles import latency as summarise
@@ -18,6 +21,7 @@ from tests.bench.made import one, section
 
 RECORD = {
     "spec": {"device": "cuda", "protocol": {"batch_size": 16}},
+    "environment": {"device": "a card"},
     "dataset": {"n_train": 20, "n_test_normal": 5, "n_test_anomalous": 8},
     "memory": {"peak_device_bytes": 1000, "peak_rss_bytes": 2000},
     "plan": {"predicted_device_bytes": 1100, "predicted_rss_bytes": 1900},
@@ -102,8 +106,10 @@ def test_the_report():
     numbers = checks({name: outcome() for name in ("cpu", "device", "again", "auto")}, COPIES, device="cuda")
     moved = {"device": {"scores and maps": 2e-6, "image_auroc": 0.0}, "bf16": {"scores and maps": 0.05}}
     measured = [
-        one("network-16", numbers={"float32_images_per_second": 1000.0, "bf16_images_per_second": 2500.0}),
-        one("latency-1", numbers=summarise([0.01, 0.02], 1)),
+        one(
+            "network", numbers={"batch_16_float32_images_per_second": 1000.0, "batch_16_bf16_images_per_second": 2.5e3}
+        ),
+        one("latency", numbers={f"batch_1_{name}": value for name, value in summarise([0.01, 0.02], 1).items()}),
         one("run-workers-4", 5.0, numbers={"images_per_second": 80.0}),
     ]
     text = gpu_markdown(section("gpu", *measured, checks=numbers, spreads=moved, device="cuda"))
@@ -115,6 +121,24 @@ def test_the_report():
     assert "| the GPU against the CPU, both in float32 | 2.0e-06 | 0.0e+00 |  |  |  |  |" in text
     assert "| `inexact=bf16` against float32 on the GPU | 5.0e-02 |  |  |  |  |  |" in text
     assert "| batches of 16 | 1000 |  | 2500 |" in text
+
+
+def test_whoever_is_stopped_keeps_what_there_was(monkeypatch):
+    """All is checked before anything is timed, and everything so far is given after each repeat."""
+
+    def run(_setup, name, _device, _more=(), keep=lambda _: None, *, full=False):
+        keep(outcome())
+        return Contestant(name, lambda _: [])
+
+    monkeypatch.setattr(gpu, "_run", run)
+    monkeypatch.setattr(gpu, "once", lambda contestant, repeat: one(contestant.name, repeat=repeat, numbers=COPIES))
+    monkeypatch.setattr(gpu, "describe", lambda _: {})
+    bench = SimpleNamespace(setup=lambda: None, say=lambda _: None, repeats=2, limit=None)
+    given = [results for results, failed in gpu.measure_gpu(bench) if failed == []]
+    assert [results.settings["repeats"] for results in given] == [0, 1, 2]
+    assert [len(results.of("latency")) for results in given] == [0, 1, 2]
+    assert [set(results.settings["spreads"]) for results in given] == [{"device", "tf32", "bf16"}] * 3
+    assert "| 16 |  |  |  |  |" in gpu_markdown(given[0])
 
 
 def small_request(root) -> list[str]:
@@ -130,19 +154,19 @@ def test_latency_on_the_processor(tmp_path):
     (tmp_path / "bottle").mkdir()
     latency.main(str(tmp_path / "out.json"), "cpu", "2", "3", *request)
     said = json.loads((tmp_path / "out.json").read_text())
-    assert (said["batch_size"], said["batches"]) == (2, 3)
-    assert 0 < said["p50_ms"] <= said["p95_ms"] <= said["p99_ms"]
-    assert "peak_device_bytes" not in said
+    assert (said["batch_2_batch_size"], said["batch_2_batches"]) == (2, 3)
+    assert 0 < said["batch_2_p50_ms"] <= said["batch_2_p95_ms"] <= said["batch_2_p99_ms"]
+    assert "batch_2_peak_device_bytes" not in said
 
 
 @pytest.mark.slow
 def test_the_network_alone_on_the_processor(tmp_path):
     (tmp_path / "bottle").mkdir()
-    network.main(str(tmp_path / "out.json"), "cpu", "2", "3", *small_request(tmp_path))
+    network.main(str(tmp_path / "out.json"), "cpu", "1,2", "3", *small_request(tmp_path))
     said = json.loads((tmp_path / "out.json").read_text())
     assert {name for name in said if name.endswith("images_per_second")} == {
-        "float32_images_per_second", "bf16_images_per_second"
-    }  # fmt: skip
+        f"batch_{size}_{mode}_images_per_second" for size in (1, 2) for mode in ("float32", "bf16")
+    }
     assert all(value > 0 for value in said.values())
 
 

@@ -1,6 +1,6 @@
 """Seconds a batch of the fitted model takes, one after the other: anomalib's PadimModel, as a fit hands it over.
 
-    python -m harness.bench.children.latency OUT.json DEVICE BATCH_SIZE N_BATCHES REQUEST ...
+    python -m harness.bench.children.latency OUT.json DEVICE BATCH_SIZES N_BATCHES REQUEST ...
 
 Each batch is copied to the device, scored, and its map and score copied back; the clock stops when the device has
 finished. Images lie in pinned memory where there is a GPU. What the Gaussians hold does not change the time, so they
@@ -78,8 +78,8 @@ def wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def main(out: str, device: str, batch_size: str, n_batches: str, *request: str) -> None:
-    """Write percentiles, throughput and the peak of device memory."""
+def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str) -> None:
+    """Write percentiles, throughput and the peak of device memory, for batches of each of these sizes: `1,16,64`."""
     import torch
 
     from harness.bench.children.floor import composed
@@ -88,10 +88,14 @@ def main(out: str, device: str, batch_size: str, n_batches: str, *request: str) 
     run = composed(request).runs[0]
     with exact_arithmetic(device):
         model = standard_model(run, device)
-        seconds = time_batches(model, device, int(batch_size), run.protocol.input_size, int(n_batches))
-    taken = latency(seconds, int(batch_size))
-    if device == "cuda":
-        taken["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+        taken: dict[str, float] = {}
+        for size in map(int, batch_sizes.split(",")):
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            said = latency(time_batches(model, device, size, run.protocol.input_size, int(n_batches)), size)
+            if device == "cuda":
+                said["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+            taken |= {f"batch_{size}_{name}": value for name, value in said.items()}
     Path(out).write_text(json.dumps(taken), encoding="utf-8")
 
 
