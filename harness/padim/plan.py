@@ -36,6 +36,10 @@ _CUDA_LIBRARY_BYTES = 1360 * 2**20
 """As LIBRARY_BYTES, with CUDA's own libraries and a context."""
 _DECODING_BYTES = 40 * 2**20
 """By thread that decodes for a GPU: images of about 900 x 900 while they are read and resized."""
+_CUDNN_BYTES = 64 * 2**20
+"""What convolutions work in."""
+_GPU_CHUNK_HELD = 0.65
+"""Of a chunk's bytes there, held at once."""
 _MAPS_ON_GPU = 64
 """Images whose maps are made together there."""
 
@@ -146,46 +150,82 @@ def _smaller(plan: Plan) -> Plan:
     return plan
 
 
+@dataclass(frozen=True)
+class _Bytes:
+    """What the parts of a pass take."""
+
+    weights: float
+    batch: float
+    """Of decoded images."""
+    activations: float
+    """Of the network, while a batch passes through it."""
+    features: float
+    """Of one image: the channels of all variants."""
+    own_features: float
+    """Of one image: the channels of the widest variant."""
+    moments: float
+    covariances: float
+    """Of the widest variant, in blocks."""
+    maps: float
+    """Of all test images."""
+    judging: float
+
+
 def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
-    kept = _union(task.backbone, n_features)
-    per_image = sum(count * cells for count, cells in zip(kept, _cells(task), strict=True)) * _FLOAT
-    batch = task.protocol.batch_size
-    moments = _FLOAT * (
-        _moment_floats(task, kept)
-        if len(plan.groups) < len(n_features)
-        else sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
-    )
-    largest = _moment_floats(task, _widest(task, n_features)) * _FLOAT
-    weights = task.weights_bytes if task.weights_bytes is not None else _UNKNOWN_NETWORK_BYTES
-    n_held = min(task.n_test, plan.test_batches_at_once * batch)
-    decoded = (plan.decoded_ahead + plan.workers) * batch * 3 * _pixels(task) * _FLOAT
-    activations = int(_ACTIVATION_COPIES * batch * _largest_layer(task) * _FLOAT)
-    summing = (3 * plan.images_at_once + 2 * batch) * per_image
-    maps = task.n_test * _pixels(task) * _FLOAT
-    judging = plan.judges * (maps + task.n_test * _pixels(task) * _METRIC_BYTES) + task.n_test * _pixels(task)
-    scoring = 2 * n_held * per_image + largest + task.threads * _CHUNK_BYTES + maps
-    network = _NETWORK_COPIES * weights
+    parts = _bytes(task, n_features, plan)
     if task.device == "cpu":
-        # Part of what the workers used is not given back to the system when they have done.
-        running = decoded + plan.workers * activations
-        host = LIBRARY_BYTES + network + moments + max(running + summing, running / 2 + scoring + judging)
-        return replace(plan, host_bytes=int(host))
-    # Decoded batches wait in ordinary memory, and as many as there are workers in pinned memory or on the GPU.
+        return replace(plan, host_bytes=int(_host_bytes(task, plan, parts)))
+    host, device = _bytes_with_gpu(task, plan, parts)
+    return replace(plan, host_bytes=int(host), device_bytes=int(device))
+
+
+def _bytes(task: Task, n_features: Sequence[int], plan: Plan) -> _Bytes:
+    kept, own = _union(task.backbone, n_features), _union(task.backbone, [max(n_features)])
+    batch_size = task.protocol.batch_size
+    if len(plan.groups) < len(n_features):
+        moments = _moment_floats(task, kept)
+    else:
+        moments = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
+    pixels = task.n_test * _pixels(task)
+    return _Bytes(
+        weights=task.weights_bytes if task.weights_bytes is not None else _UNKNOWN_NETWORK_BYTES,
+        batch=batch_size * 3 * _pixels(task) * _FLOAT,
+        activations=_ACTIVATION_COPIES * batch_size * _largest_layer(task) * _FLOAT,
+        features=sum(count * cells for count, cells in zip(kept, _cells(task), strict=True)) * _FLOAT,
+        own_features=sum(count * cells for count, cells in zip(own, _cells(task), strict=True)) * _FLOAT,
+        moments=moments * _FLOAT,
+        covariances=_moment_floats(task, own) * _FLOAT,
+        maps=pixels * _FLOAT,
+        judging=plan.judges * pixels * (_FLOAT + _METRIC_BYTES) + pixels,
+    )
+
+
+def _host_bytes(task: Task, plan: Plan, parts: _Bytes) -> float:
+    decoded = (plan.decoded_ahead + plan.workers) * parts.batch
+    summing = (3 * plan.images_at_once + 2 * task.protocol.batch_size) * parts.features
+    n_held = min(task.n_test, plan.test_batches_at_once * task.protocol.batch_size)
+    scoring = 2 * n_held * parts.features + parts.covariances + task.threads * _CHUNK_BYTES + parts.maps
+    # Part of what the workers used is not given back to the system when they have done.
+    running = decoded + plan.workers * parts.activations
+    peak = max(running + summing, running / 2 + scoring + parts.judging)
+    return LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.moments + peak
+
+
+def _bytes_with_gpu(task: Task, plan: Plan, parts: _Bytes) -> tuple[float, float]:
+    """Of the host, and of the GPU."""
+    batch = task.protocol.batch_size
     n_batches = -(-task.n_train // batch) + -(-task.n_test // batch)
-    batch_bytes = batch * 3 * _pixels(task) * _FLOAT
-    ahead = min(n_batches, plan.workers)
-    decoded = min(n_batches, plan.decoded_ahead + plan.workers) * batch_bytes
-    host = _CUDA_LIBRARY_BYTES + network + decoded + ahead * (batch_bytes + _DECODING_BYTES) + maps + judging
-    own_per_image = sum(count * cells for count, cells in zip(_widest(task, n_features), _cells(task), strict=True))
-    passing = ahead * batch_bytes + activations + summing
-    factoring = n_held * (per_image + own_per_image * _FLOAT) + largest + GPU_CHUNK_BYTES
-    factoring += 2 * min(task.n_test, _MAPS_ON_GPU) * _pixels(task) * _FLOAT
-    return replace(plan, host_bytes=int(host), device_bytes=int(weights + moments + max(passing, factoring)))
-
-
-def _widest(task: Task, n_features: Sequence[int]) -> list[float]:
-    """Expected channels of each layer that the variant with the most features keeps."""
-    return _union(task.backbone, [max(n_features)])
+    # As many decoded batches as there are workers wait in pinned memory, or on the GPU; others in ordinary memory.
+    uploaded = min(n_batches, plan.workers)
+    decoded = min(n_batches, plan.decoded_ahead + plan.workers) * parts.batch
+    host = _CUDA_LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.maps + parts.judging
+    host += decoded + uploaded * (parts.batch + _DECODING_BYTES)
+    passing = uploaded * parts.batch + parts.activations + _CUDNN_BYTES
+    passing += (3 * min(plan.images_at_once, task.n_train) + 2 * batch) * parts.features
+    n_held = min(task.n_test, plan.test_batches_at_once * batch)
+    factoring = n_held * (parts.features + parts.own_features) + parts.covariances
+    factoring += _GPU_CHUNK_HELD * GPU_CHUNK_BYTES + 2 * min(task.n_test, _MAPS_ON_GPU) * _pixels(task) * _FLOAT
+    return host, parts.weights + parts.moments + max(passing, factoring)
 
 
 def _union(backbone: BackboneConfig, n_features: Sequence[int]) -> list[float]:
