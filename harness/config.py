@@ -125,7 +125,10 @@ class RunConfig:
 
 
 def settings_of(run: RunConfig) -> dict[str, Any]:
-    """What else than dataset, category, backbone, n_features and seed can tell two runs apart, by a request's keys."""
+    """What else than dataset, category, backbone, n_features and seed can tell two runs apart, by a request's keys.
+
+    Not where the images lie: one request has one place for them.
+    """
     return {
         "protocol": run.protocol_name,
         **{f"protocol.{item.name}": getattr(run.protocol, item.name) for item in fields(run.protocol)},

@@ -38,16 +38,9 @@ class Outcome:
     """Who is at it, where it is CLAIMED."""
 
     @property
-    def run(self) -> tuple[Any, ...]:
-        """What tells this run from the others of its job."""
-        return (
-            self.dataset,
-            self.category,
-            self.backbone,
-            self.seed,
-            self.n_features,
-            self.settings["protocol.index_sampler"],
-        )
+    def place_in_job(self) -> tuple[Any, ...]:
+        """What tells this run from the others of its job: whatever `harness.experiment.FOLDED` folds into one."""
+        return self.seed, self.n_features, self.settings["protocol.index_sampler"]
 
     @property
     def label(self) -> str:

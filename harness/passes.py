@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import warnings
 from collections import deque
@@ -108,7 +109,7 @@ def carry_out(
     with monitor.stage("import"):
         import torch
 
-        from harness.data.loader import SplitSource, labels, load_masks
+        from harness.data.loader import SplitSource, labels
         from harness.metrics import evaluate
 
         engine = _engine(planned.runs[0].engine)
@@ -120,10 +121,6 @@ def carry_out(
     source = SplitSource(split, first.protocol)
     truth = labels(split)
     store = Store(execution.store)
-
-    def gather() -> tuple[np.ndarray | None, Examples]:
-        masks = load_masks(split, first.protocol) if split.has_masks else None
-        return masks, gather_examples(source, truth, masks)
 
     def judge(run: RunConfig, scored: Scores, masks: np.ndarray | None) -> tuple[MetricReport, float]:
         own = Monitor()
@@ -167,7 +164,7 @@ def carry_out(
         ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
         closing(_scores(engine, source, planned, weights, monitor)) as scores,
     ):
-        gathered = pool.submit(gather)  # beside the engine, which is not there yet
+        gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
         waiting: deque[_Judged] = deque()
         before = monitor.seconds.get("score", 0.0)
         put_off = _PutOff()
@@ -184,6 +181,15 @@ def carry_out(
         while waiting:
             yield keep(waiting.popleft())
         put_off.raise_if_any(monitor)
+
+
+def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
+    """What is needed once there are maps: masks, examples, and a library that the metrics would import then."""
+    from harness.data.loader import load_masks
+
+    masks = load_masks(split, source.protocol) if split.has_masks else None
+    importlib.import_module("scipy.ndimage")
+    return masks, gather_examples(source, truth, masks)
 
 
 class _PutOff:

@@ -83,7 +83,7 @@ def _inexact(mode: str | None, *, engine: str, device: str) -> str | None:
     if mode and engine == "reference":
         raise RequestError(f"inexact={mode}: engine=reference is always exact; take engine=streaming or inexact=null")
     if mode == "tf32" and device == "cpu":
-        raise RequestError("inexact=tf32: is of a GPU, and this run is on the CPU; take inexact=bf16 or null")
+        raise RequestError("inexact=tf32: needs a GPU, and this run is on the CPU; take inexact=bf16 or null")
     return mode
 
 

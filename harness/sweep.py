@@ -99,9 +99,9 @@ def _carry_out_all(
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
         for i, again in zip(free, launched(free), strict=True):
-            by_run = {outcome.run: outcome for outcome in ended[i]}
-            by_run |= {new.run: new for new in again if by_run[new.run].status not in (OK, DONE)}
-            ended[i] = tuple(by_run.values())
+            by_place = {outcome.place_in_job: outcome for outcome in ended[i]}
+            by_place |= {new.place_in_job: new for new in again if by_place[new.place_in_job].status not in (OK, DONE)}
+            ended[i] = tuple(by_place.values())
     return [outcome for outcomes in ended for outcome in outcomes]
 
 

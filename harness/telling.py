@@ -1,4 +1,4 @@
-"""What tells runs of the same dataset, category, backbone and seed apart, and what it is called."""
+"""What tells runs of the same dataset, category and backbone apart besides the seed, and what it is called."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ _WORDS = {None: "null", True: "true", False: "false"}
 
 
 def varying(outcomes: Sequence[Outcome]) -> list[str]:
-    """The keys of a request in which runs of one name differ.
+    """The keys of a request in which runs of one dataset, category and backbone differ, but for the seed.
 
     Where the protocol does, its fields are named only if they differ within one protocol as well.
     """
     found: set[str] = set()
     for group in _groups([(_name(outcome), outcome) for outcome in outcomes]):
-        found |= _differing(group) & {"protocol"}
+        found |= {key for key in _differing(group) if not key.startswith("protocol.")}
     for group in _groups([((*_name(outcome), outcome.settings["protocol"]), outcome) for outcome in outcomes]):
         found |= _differing(group)
     return [key for key in _all_settings(outcomes[0]) if key in found] if outcomes else []
+
+
+def but_for_the_seed(outcome: Outcome) -> Hashable:
+    """What runs share that may be averaged: everything but the seed."""
+    return (*_name(outcome), *_all_settings(outcome).items())
 
 
 def setting(outcome: Outcome, key: str) -> str:
@@ -29,8 +34,6 @@ def setting(outcome: Outcome, key: str) -> str:
     value = _all_settings(outcome)[key]
     if isinstance(value, tuple):
         return f"[{','.join(map(str, value))}]"
-    if isinstance(value, float):
-        return f"{value:g}"
     return _WORDS[value] if value is None or isinstance(value, bool) else str(value)
 
 
@@ -40,7 +43,7 @@ def short_name(key: str) -> str:
 
 
 def _name(outcome: Outcome) -> tuple[Hashable, ...]:
-    return outcome.dataset, outcome.category, outcome.backbone, outcome.seed
+    return outcome.dataset, outcome.category, outcome.backbone
 
 
 def _all_settings(outcome: Outcome) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -27,7 +27,7 @@ from rich.text import Text
 from harness.errors import printable
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, Outcome
-from harness.telling import setting, short_name, varying
+from harness.telling import but_for_the_seed, setting, short_name, varying
 
 COLUMNS = {
     "image_auroc": "image\nAUROC",
@@ -183,17 +183,19 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
 
     No rows where no run has several.
     """
-    groups: dict[tuple[str, ...], list[Outcome]] = {}
-    differing = [key for key in varying(outcomes) if key != "n_features"]
+    groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
-        where = (outcome.dataset, outcome.category, outcome.backbone, str(outcome.n_features))
-        groups.setdefault((*where, *(setting(outcome, key) for key in differing)), []).append(outcome)
+        groups.setdefault(but_for_the_seed(outcome), []).append(outcome)
+    differing = [key for key in varying(outcomes) if key != "n_features"]
     table = Table(title="Over seeds", **_look(plain=plain))
     for name in ("dataset", "category", "backbone", "features", *map(short_name, differing), "seeds", ""):
         table.add_column(name, no_wrap=True)
     for heading in COLUMNS.values():
         table.add_column(heading, justify="right", no_wrap=True)
-    for place, members in groups.items():
+    for members in groups.values():
+        first = members[0]
+        place = [first.dataset, first.category, first.backbone, str(first.n_features)]
+        place += [setting(first, key) for key in differing]
         scored = [member for member in members if member.metrics]
         if len({member.seed for member in scored}) > 1:
             labels = [*(escape(printable(text)) for text in place), str(len(scored))]

@@ -6,6 +6,7 @@ was run.
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -30,7 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", type=int, default=200, help="timed for each batch size (default: 200)")
     parser.add_argument("--limit", type=int, help="at most so many images: to try the script, not to measure")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the script without a GPU")
-    parser.add_argument("--out", type=Path, help="where gpu.json goes (default: results/bench on a GPU)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="where gpu.json goes, and below it partial/gpu.json meanwhile (default: results/bench on a GPU)",
+    )
     try:
         arguments = parser.parse_args(argv)
         if min(arguments.repeats, arguments.batches) < 1 or (arguments.limit is not None and arguments.limit < 2):
@@ -48,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted: nothing is kept", file=sys.stderr)
+        print("interrupted: what was measured by then is in OUT/partial, if anything was", file=sys.stderr)
         return 130
 
 
@@ -70,11 +75,13 @@ def _measure(arguments: object) -> int:
         out = asked["out"] or (PROJECT / "results" / "bench" if measured_properly else None)
         for results, failed in measure_gpu(bench, device=asked["device"], n_batches=asked["batches"]):
             if out:  # as soon as there is something: a lent machine may be taken away
-                write_results(results, out)
+                write_results(results, out / "partial")
             for line in failed if not results.settings["repeats"] else []:
                 print(f"does not hold: {line}", file=sys.stderr, flush=True)
     print(gpu_markdown(results))
     if out:
+        write_results(results, out)
+        shutil.rmtree(out / "partial")
         print("gpu.json\nscripts/bench.py --docs puts it into docs/benchmarks.md")
     return 1 if failed else 0
 

@@ -115,7 +115,7 @@ def test_an_inexact_mode_is_marked_and_only_where_there_is_one(monkeypatch):
     assert spec(job("inexact=bf16").runs[0])["inexact"] == ["bf16"]
     with pytest.raises(RequestError, match=r"^inexact=bf16: engine=reference is always exact"):
         job("inexact=bf16", "engine=reference")
-    with pytest.raises(RequestError, match=r"^inexact=tf32: is of a GPU"):
+    with pytest.raises(RequestError, match=r"^inexact=tf32: needs a GPU"):
         job("inexact=tf32", "device=cpu")
     monkeypatch.setattr("harness.device._cuda_is_available", lambda: True)
     assert spec(job("inexact=tf32", "device=cuda").runs[0])["inexact"] == ["tf32"]

@@ -17,8 +17,6 @@ from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from tests.test_config import job
 
-SETTINGS = {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"}
-
 
 @pytest.fixture
 def jobs(tmp_path) -> list[Job]:

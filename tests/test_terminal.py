@@ -131,3 +131,26 @@ def test_a_protocol_that_varies_stands_for_its_fields():
 def test_settings_of_other_categories_are_nobodys_business():
     runs = [outcome(), outcome(category="cable", settings=set_to(protocol__epsilon=1.0))]
     assert "epsilon" not in text_of(summary_table(runs, plain=True))
+
+
+def test_values_that_are_nearly_the_same_are_not():
+    runs = [
+        outcome(seed, value, settings=set_to(protocol__epsilon=epsilon))
+        for epsilon, value in ((0.01, 0.5), (0.010000001, 0.9))
+        for seed in (0, 1)
+    ]
+    assert [line.split()[4:7] for line in text_of(seed_table(runs, plain=True)).splitlines() if " mean " in line] == [
+        ["0.01", "2", "mean"], ["0.010000001", "2", "mean"]
+    ]  # fmt: skip
+
+
+def test_seeds_of_one_setting_are_not_averaged_with_those_of_another():
+    runs = [outcome(seed, 0.5 + seed / 10, settings=set_to(protocol__epsilon=seed // 2 + 0.5)) for seed in range(4)]
+    lines = [line.split() for line in text_of(seed_table(runs, plain=True)).splitlines() if " mean " in line]
+    assert [(line[4], line[-1]) for line in lines] == [("0.5", "0.5500"), ("1.5", "0.7500")]
+
+
+def test_a_protocol_that_varies_hides_nothing_but_its_own_fields():
+    other = set_to(protocol="anomalib_v2", protocol__epsilon=0.01001, inexact="bf16")
+    header = text_of(summary_table([outcome(), outcome(n_features=550, settings=other)], plain=True)).splitlines()[1]
+    assert header.split()[3:7] == ["features", "protocol", "inexact", "seed"]

@@ -163,7 +163,6 @@ def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES)
     numbers = checks(outcomes, go(_child(setup, "copies", device)).numbers, device=device)
     against = {"device": "cpu", **dict.fromkeys(modes, "device")}
     settings = {
-        "repeats": bench.repeats,
         "limit": bench.limit,
         **describe(setup),
         "device": device,

@@ -8,11 +8,6 @@ from harness.bench.gpu import BATCH_SIZES
 from harness.bench.results import Results
 from harness.config import INEXACT
 
-_AGAINST = {
-    "device": "the GPU against the CPU, both in float32",
-    "tf32": "`inexact=tf32` against float32 on the GPU",
-    "bf16": "`inexact=bf16` against float32 on the GPU",
-}
 _COLUMNS = {
     "scores and maps": "scores and maps, relative",
     "image_auroc": "image AUROC",
@@ -62,9 +57,12 @@ def _spreads(results: Results) -> list[str]:
         f"| what differs, at most | {' | '.join(_COLUMNS.values())} |",
         f"| --- |{' ---: |' * len(_COLUMNS)}",
     ]
+    device = {"cuda": "the GPU", "cpu": "the CPU"}[results.settings["device"]]
     for name, moved in results.settings["spreads"].items():
+        what = f"`inexact={name}` against" if name in INEXACT else f"{device} against the CPU, both in"
         cells = [f"{moved[column]:.1e}" if column in moved else "" for column in _COLUMNS]
-        lines.append(f"| {_AGAINST[name]} | {' | '.join(cells)} |")
+        where = f" on {device}" if name in INEXACT else ""
+        lines.append(f"| {what} float32{where} | {' | '.join(cells)} |")
     return lines
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import RequestError
 from harness.padim.hub import pretrained_file, repository
+from harness.padim.outline import no_numbers
 from harness.padim.packages import PACKAGES, package_file, timm_names
+from harness.padim.timm_import import import_timm
 
 if TYPE_CHECKING:
     from anomalib.models.components import TimmFeatureExtractor
@@ -94,12 +96,11 @@ def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
         if weights.source == "package":
             tensors = timm_names(tensors, PACKAGES[str(backbone.package)])
         state = _fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}")
-        if {name for name, _ in network.named_buffers()} <= set(state):
-            network = network.to_empty(device="cpu")
-        else:  # Buffers that no file holds are computed when the network is made.
+        if not {name for name, _ in network.named_buffers()} <= set(state):
+            # Buffers that no file holds are computed when the network is made.
             with preserved_random_state(), silence():
                 network = _build(backbone, "cpu")
-        network.load_state_dict(state)
+        network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(False)
 
 
@@ -125,14 +126,15 @@ def in_extractor(network: FeatureListNet, backbone: BackboneConfig) -> TimmFeatu
 
 
 def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
-    import timm
     import torch
+
+    timm = import_timm()
 
     if not timm.is_model(backbone.architecture):
         raise RequestError(
             f"backbone.architecture={backbone.architecture}: timm {timm.__version__} has no such network"
         )
-    with torch.device("meta"):  # No numbers: only to know the names.
+    with no_numbers():  # only to know the names
         outline: Any = timm.create_model(backbone.architecture, features_only=True, exportable=True)
     available = [info["module"] for info in outline.feature_info.info]
     # anomalib only warns of a layer that is not there, and goes on without it.
@@ -141,7 +143,7 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
         raise RequestError(
             f"backbone.layers: {backbone.architecture} has no {', '.join(unknown)}; it has {', '.join(available)}"
         )
-    with torch.device(device):
+    with no_numbers() if device == "meta" else torch.device(device):
         network: Any = timm.create_model(
             backbone.architecture,
             features_only=True,
@@ -220,7 +222,9 @@ def _refuse_packed(path: Path, label: str) -> None:
 
 
 def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
-    """Return a value for each tensor of the network; what the file holds besides is left out."""
+    """Return a copy for each tensor of the network, of its type; what the file holds besides is left out."""
+    import torch
+
     state, missing, odd, misshapen, not_finite = {}, [], [], [], []
     for name, current in wanted.items():
         # timm flattens a network's first level: its stages_0.x is stages.0.x in the file.
@@ -228,7 +232,7 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
         if tensor is None:
             # Counts training steps; nothing reads it in eval mode, and many files leave it out.
             if name.endswith("num_batches_tracked"):
-                state[name] = current.new_zeros((), device="cpu")
+                state[name] = torch.zeros((), dtype=current.dtype)
             else:
                 missing.append(name)
         elif not _is_plain(tensor) and not name.endswith("num_batches_tracked"):
@@ -238,7 +242,7 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
         elif not bool(tensor.isfinite().all()):
             not_finite.append(name)
         else:
-            state[name] = tensor
+            state[name] = tensor.to(current.dtype, copy=True, memory_format=torch.contiguous_format)
     for trouble, names in (
         ("lacks", missing),
         ("holds no plain floating-point tensors:", odd),

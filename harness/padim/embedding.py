@@ -31,10 +31,9 @@ class Channels:
     @classmethod
     def of(cls, indices: np.ndarray, channels: Sequence[int]) -> Channels:
         """Those that `indices`, (D,) int64 in any order, names in the concatenation of layers of so many channels."""
-        starts = np.cumsum([0, *channels])
-        return cls(
-            tuple(np.unique(indices[(start <= indices) & (indices < end)]) - start for start, end in pairwise(starts))
-        )
+        named = np.zeros(sum(channels), bool)
+        named[indices] = True
+        return cls(tuple(np.flatnonzero(named[start:end]) for start, end in pairwise(np.cumsum([0, *channels]))))
 
     def within(self, others: Channels) -> tuple[np.ndarray, ...]:
         """For each layer the places of these channels among `others`, which hold them all."""

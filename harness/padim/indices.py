@@ -56,12 +56,13 @@ def index_versions(index_sampler: str) -> Mapping[str, str] | None:
 @functools.lru_cache(maxsize=64)
 def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
     """Return all channels in the order of which `Padim` keeps the first n_features."""
-    import timm
     import torch
 
     from harness.padim.isolation import preserved_random_state, silence
+    from harness.padim.timm_import import import_timm
 
     with preserved_random_state(), silence():
+        timm = import_timm()
         torch.manual_seed(seed)
         # Initialising weights moves the generator on, by an amount that depends on the architecture. PadimModel's
         # feature extractor does it twice before anything is drawn: once to look up the layers, once to keep. The same

@@ -60,7 +60,7 @@ def to_anomalib(
         inverse[locations] = torch.cholesky_inverse(upper, upper=True)[:, drawn][:, :, drawn]
 
     bytes_per_location = _COPIES * _FLOAT_BYTES * len(indices) ** 2
-    workers.for_each_chunk(invert, n_locations, bytes_per_location, multiple=same_place(len(indices)))
+    workers.for_each_chunk(invert, n_locations, bytes_per_location, multiple=same_place(len(indices) ** 2))
     model.idx = torch.from_numpy(indices).to(device)
     model.gaussian.mean = fitted.mean(slice(0, n_locations))[:, drawn].T.contiguous()
     model.gaussian.inv_covariance = inverse

@@ -136,14 +136,14 @@ def plan_pass(task: Task, n_features: Sequence[int], budget: int) -> Plan:
 
 
 def _smaller(plan: Plan) -> Plan:
-    """Save memory where it costs the least time, one step; the same plan where nothing is left to save."""
+    """Save the host's memory where it costs the least time, one step; the same plan where nothing is left to save."""
     if plan.judges > 1:
         return replace(plan, judges=plan.judges - 1)
     if plan.decoded_ahead > 2:
         return replace(plan, decoded_ahead=max(2, plan.decoded_ahead // 2))
     if plan.workers > 2:
         return replace(plan, workers=plan.workers - 1)
-    if plan.test_batches_at_once > 4:
+    if plan.test_batches_at_once > 4 and plan.device_bytes is None:  # a GPU holds them itself
         return replace(plan, test_batches_at_once=max(4, plan.test_batches_at_once // 2))
     if plan.workers > 1:
         return replace(plan, workers=1)

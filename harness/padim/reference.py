@@ -61,7 +61,9 @@ def run_reference(
             "take engine=streaming"
         )
     if inexact:
-        raise RequestError(f"inexact={inexact}: engine=reference is always exact")
+        raise RequestError(
+            f"inexact={inexact}: engine=reference is always exact; take engine=streaming or inexact=null"
+        )
     for variant in variants:
         with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
             scores = _run_variant(

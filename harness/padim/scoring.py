@@ -60,8 +60,9 @@ def mahalanobis(
         whitened = torch.linalg.solve_triangular(upper.mT, delta, upper=False)
         torch.linalg.vector_norm(whitened, dim=1, out=distances[locations])
 
+    aligned = same_place(starts[-1] ** 2, starts[-1] * n_images)
     per_location = _FLOAT_BYTES * starts[-1] * (_CHUNK_COPIES * starts[-1] + 2 * n_images)
-    workers.for_each_chunk(measure, grid.n_locations, per_location, multiple=same_place(starts[-1]))
+    workers.for_each_chunk(measure, grid.n_locations, per_location, multiple=aligned)
     return distances.T, trust.cpu().numpy()
 
 

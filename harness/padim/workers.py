@@ -15,13 +15,16 @@ _ALIGNED_FLOATS = 16
 """float32 numbers in a line of the processor's cache, 64 bytes, at the start of one of which torch's arrays begin."""
 
 
-def same_place(side: int) -> int:
-    """Locations after which (side, side) float32 matrices, one after another, begin at the same place of a cache line.
+def same_place(*sizes: int) -> int:
+    """Locations after which arrays of so many float32 numbers each begin at the same place of a cache line again.
 
     On some processors (AMD's) LAPACK's last bits depend on where a matrix begins. In chunks of a multiple of this a
-    location's matrix always begins at the same place, wherever the chunks' borders are.
+    location's matrices always begin at the same place, wherever the chunks' borders are.
+
+    Args:
+        sizes: of the arrays that a location has in a chunk; each kind lies one location after another.
     """
-    return _ALIGNED_FLOATS // gcd(_ALIGNED_FLOATS, side * side)
+    return _ALIGNED_FLOATS // gcd(_ALIGNED_FLOATS, *sizes)
 
 
 @contextmanager

@@ -59,7 +59,7 @@ def agreements(records: Iterable[RunRecord], published: Published) -> list[Agree
 
 
 def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """The ok runs of the whole real bottle with ResNet-18 that have all of the paper's metrics."""
+    """The ok and exact runs of the whole real bottle with ResNet-18 that have all of the paper's metrics."""
     return [
         record
         for record in records
@@ -67,6 +67,7 @@ def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
         == (PLACE.dataset, PLACE.category, PLACE.backbone)
         and record.status == "ok"
         and record.dataset.limit is None
+        and not record.spec.inexact
         and all(record.values[metric] is not None for metric in PAPER_METRICS.values())
     ]
 
@@ -102,7 +103,6 @@ def setting_of(record: RunRecord, usual: str | None = None) -> str:
     parts += [f"n_features={record.spec.n_features}"] if record.spec.n_features != n_features else []
     parts += [f"engine={record.spec.engine}"] if record.spec.engine != "streaming" else []
     parts += [f"device={record.spec.device}"] if record.spec.device != "cpu" else []
-    parts += [f"inexact={','.join(record.spec.inexact)}"] if record.spec.inexact else []
     digest = record.spec.backbone.weights_digest
     parts += [f"weights={record.weights} ({digest[:8]})"] if usual not in (None, digest) else []
     return " ".join(parts) or "paper"

@@ -49,7 +49,7 @@ class Runs:
 
 def describe_runs(records: Sequence[RunRecord]) -> Runs:
     """Everything about the runs, sorted by what was run."""
-    ordered = sorted(records, key=lambda r: (*where(r), r.spec.seed, r.protocol_name, r.spec.n_features, r.key))
+    ordered = sorted(records, key=lambda r: (*where(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
     machines = _machines(ordered)
     names = {_machine(record.environment): (name, identifier) for name, identifier, record in machines}
     groups = tuple(
@@ -89,12 +89,18 @@ def _overview(records: Sequence[RunRecord]) -> Grid | None:
             *(amount(record.values[name]) for name in shown),
             amount(sum(record.timing.seconds.values()), 1),
             amount(record.memory.peak_rss_bytes / 1e9 if record.memory else None, 2),
-            Cell(record.protocol_name),
+            Cell(_protocol(record)),
         )
         for record in records
     ]
     caption = "Every run in the store. Runs that share a pass through the backbone share its seconds and peak memory."
     return grid("runs-all", caption, (*columns, "Seconds", "Peak GB", "Protocol"), rows)
+
+
+def _protocol(record: RunRecord) -> str:
+    """Its name, and what else is not as the paper's tables take it."""
+    spec = record.spec
+    return ", ".join([record.protocol_name, *([spec.engine] if spec.engine != "streaming" else []), *spec.inexact])
 
 
 def failures(records: Sequence[RunRecord]) -> Grid | None:

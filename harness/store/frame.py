@@ -63,7 +63,19 @@ COLUMNS: dict[str, str] = {
 }
 """Column -> pandas dtype. After these come `<metric>_<method>_low/high` of second intervals and `seconds_<stage>`."""
 
-SORTED_BY = ("dataset", "category", "backbone", "protocol_name", "index_sampler", "n_features", "seed", "engine", "key")
+SORTED_BY = (
+    "dataset",
+    "category",
+    "backbone",
+    "protocol_name",
+    "index_sampler",
+    "n_features",
+    "seed",
+    "engine",
+    "device",
+    "inexact",
+    "key",
+)
 
 
 def load_frame(store: Store | Path | str) -> pd.DataFrame:
@@ -123,7 +135,7 @@ def runs_csv(records: Iterable[RunRecord]) -> bytes:
 
 def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]]:
     """Column names and rows; None where a record has no such value."""
-    rows = sorted(map(_row, records), key=lambda row: tuple(row[name] for name in SORTED_BY))
+    rows = sorted(map(_row, records), key=lambda row: tuple((row[name] is not None, row[name]) for name in SORTED_BY))
     extra = sorted({name for row in rows for name in row}.difference(COLUMNS))
     names = [*COLUMNS, *extra]
     return names, [[row.get(name) for name in names] for row in rows]

@@ -271,7 +271,7 @@ def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, st
         return State.FAILED, f"{error.type}: {error.message}{where}", fitting[-1]
     others = [(record, unlike) for record, unlike in differing if record.status == OK]
     if others:
-        record, unlike = others[-1]
+        record, unlike = min(reversed(others), key=lambda other: len(other[1]))  # the nearest, the newest among equals
         return State.OTHER, f"the store has it with {', '.join(unlike)}", record
     return State.MISSING, "", None
 

@@ -11,7 +11,7 @@ import torch
 from harness.monitor import Monitor
 from harness.padim.backbone import resolve_weights
 from harness.padim.engine import Variant
-from harness.padim.inexact import prepared
+from harness.padim.inexact import in_arithmetic
 from harness.padim.isolation import exact_arithmetic
 from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
@@ -83,13 +83,22 @@ def test_tf32_is_on_only_inside_the_network():
     with exact_arithmetic("cuda"):
         one = torch.randn(512, 512, device="cuda")
         exact = one @ one
-        in_tf32 = prepared(lambda images: images @ images, "tf32")(one)
+        in_tf32 = in_arithmetic(lambda images: images @ images, "tf32")(one)
         assert not torch.equal(exact, in_tf32)
         assert torch.equal(exact, one @ one)
 
 
-def test_a_copy_is_whole_when_it_is_read():
+def test_a_copy_is_waited_for():
+    """The stream that copies is kept busy, so that what reads without waiting reads what was there before."""
     upload = Upload("cuda")
-    batches = [torch.full((16, 3, 224, 224), float(number)) for number in range(64)]
-    taken = [upload(batch) for batch in batches]
-    assert all(bool((take() == number).all()) for number, take in enumerate(taken))
+    torch.zeros(16, 3, 224, 224, device="cuda")  # such memory is reserved, and free again
+    with torch.cuda.stream(upload._stream):
+        torch.cuda._sleep(1_000_000_000)  # cycles: about half a second
+    taken = upload(torch.full((16, 3, 224, 224), 7.0))()
+    assert bool((taken == 7).all())
+
+
+def test_copies_are_whole_one_after_another():
+    upload = Upload("cuda")
+    takes = [upload(torch.full((16, 3, 224, 224), float(number))) for number in range(64)]
+    assert all(bool((take() == number).all()) for number, take in enumerate(takes))

@@ -12,7 +12,7 @@ from harness.padim.backbone import resolve_weights
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
-from harness.padim.inexact import prepared
+from harness.padim.inexact import in_arithmetic
 from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
@@ -46,12 +46,12 @@ def read(network) -> list[torch.Tensor]:
 
 def test_no_mode_is_the_network_itself():
     network = quickened(timm_once(RESNET18, resolve_weights(RESNET18)))
-    assert prepared(network, None) is network
+    assert in_arithmetic(network, None) is network
 
 
 def test_bf16_features_are_float32_and_near():
     network = timm_once(RESNET18, resolve_weights(RESNET18))
-    exact, inexact = read(quickened(network)), read(prepared(quickened(network), "bf16"))
+    exact, inexact = read(quickened(network)), read(in_arithmetic(quickened(network), "bf16"))
     for one, other in zip(exact, inexact, strict=True):
         assert one.dtype == other.dtype == torch.float32
         assert one.shape == other.shape
@@ -70,11 +70,11 @@ def test_tf32_is_on_only_while_the_network_computes():
     for backend in backends:
         backend.allow_tf32 = False
     try:
-        seen = prepared(lambda _: [backend.allow_tf32 for backend in backends], "tf32")(torch.zeros(1))
+        seen = in_arithmetic(lambda _: [backend.allow_tf32 for backend in backends], "tf32")(torch.zeros(1))
         assert seen == [True, True]
         assert [backend.allow_tf32 for backend in backends] == [False, False]
         with pytest.raises(ZeroDivisionError):
-            prepared(lambda _: 1 / 0, "tf32")(torch.zeros(1))
+            in_arithmetic(lambda _: 1 / 0, "tf32")(torch.zeros(1))
         assert [backend.allow_tf32 for backend in backends] == [False, False]
     finally:
         for backend, value in zip(backends, before, strict=True):
@@ -82,5 +82,5 @@ def test_tf32_is_on_only_while_the_network_computes():
 
 
 def test_the_reference_is_always_exact():
-    with pytest.raises(RequestError, match=r"^inexact=bf16: engine=reference is always exact$"):
+    with pytest.raises(RequestError, match=r"^inexact=bf16: engine=reference is always exact; take engine=streaming"):
         run(run_reference, "bf16")

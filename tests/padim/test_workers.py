@@ -48,10 +48,11 @@ def test_a_matrix_begins_at_the_same_place_of_a_cache_line_whatever_the_chunks(m
     monkeypatch.setattr(workers_module, "CHUNK_BYTES", chunk_bytes)
     chunks = []
     with Workers("cpu", 1) as workers:
-        workers.for_each_chunk(chunks.append, 70, 4 * side**2, multiple=same_place(side))
+        workers.for_each_chunk(chunks.append, 70, 4 * side**2, multiple=same_place(side**2, side * 83))
     for chunk in chunks:
         for location in range(chunk.start, chunk.stop):
-            assert (location - chunk.start) * side**2 % 16 == location * side**2 % 16
+            for size in (side**2, side * 83):
+                assert (location - chunk.start) * size % 16 == location * size % 16
 
 
 def test_workers_have_one_thread_each_and_ours_stays(threads):

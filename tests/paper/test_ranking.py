@@ -42,6 +42,11 @@ def test_other_backbones_and_parts_of_the_category_do_not_count():
     assert spreads([make_ok(make_spec(category="cable"))]) == []
 
 
+def test_inexact_runs_do_not_count():
+    assert len(comparable([record()])) == 1
+    assert comparable([record(inexact="bf16")]) == []
+
+
 def test_the_findings_are_what_the_committed_runs_say(project):
     contents = Store(project / "results" / "settings").records()
     assert not contents.problems

@@ -17,6 +17,7 @@ from harness.errors import RequestError
 from harness.paper.model import PAPER, SMOKE, ClaimVerdict, Finding, Verdict
 from harness.report.page import TEMPLATES, link_keys
 from harness.report.page_figures import load_pictures
+from harness.report.page_runs import describe_runs
 from harness.store import Failure
 from tests.report.pages import SVG, draw_figures, make_page, read_page
 from tests.report.stores import PLACES, PUBLISHED, judged, run_of, whole
@@ -164,6 +165,15 @@ def test_every_run_has_its_details(page, records):
     assert [row[0] for row in rows_of(page, f"times-{records[0].key}")[1:]] == [
         "decode", "backbone", "test images scored",
     ]  # fmt: skip
+
+
+def test_a_run_that_no_table_takes_says_why_in_the_list_of_all_runs():
+    records = [
+        make_ok(make_spec(seed=7, inexact=mode, engine=engine))
+        for mode, engine in (("bf16", "streaming"), (None, "reference"))
+    ]
+    overview = describe_runs(records).overview
+    assert {row[-1].text for row in overview.rows} == {"paper, bf16", "paper, reference"}
 
 
 def test_failures_and_damaged_files_are_listed_without_the_machines_paths(page):

@@ -63,7 +63,7 @@ def job(n_seeds, seconds, *, started=START, runs_together=None, plan=True, **cha
             memory_budget_gib=4.0, predicted_rss_bytes=1, predicted_device_bytes=None, workers=2, judges=2,
             runs_together=runs_together or n_seeds, moments=1, test_batches_at_once=6,
         )  # fmt: skip
-    spec = {key: changes.pop(key) for key in ("backbone", "n_features", "engine") if key in changes}
+    spec = {key: changes.pop(key) for key in ("backbone", "n_features", "engine", "inexact") if key in changes}
     ends = [started + timedelta(seconds=seconds - 5 * after) for after in reversed(range(n_seeds))]
     return [
         make_ok(make_spec(seed=seed, **spec), plan=made, started=started, finished=end, **changes)
@@ -102,6 +102,7 @@ def test_a_job_of_less_than_a_second_takes_some_time():
         job(1, 1000, environment=make_parts()["environment"].model_copy(update={"cpu": "another"})),
         job(1, 1000, backbone="efficientnet_lite0"),
         job(1, 1000, engine="reference"),
+        job(1, 1000, inexact="bf16"),
         job(1, 1000, plan=False),
     ],
 )

@@ -64,6 +64,7 @@ def make_spec(
     n_features: int = 100,
     fingerprint: str | None = FINGERPRINT,
     engine: str = "streaming",
+    inexact: str | None = None,
     protocol: ProtocolConfig = PROTOCOL,
     **fields: Any,
 ) -> dict[str, Any]:
@@ -80,6 +81,7 @@ def make_spec(
         n_features=n_features,
         seed=seed,
         engine=engine,
+        inexact=inexact,
     )
     return run_spec(
         run, fingerprint=fingerprint, weights_digest="ab" * 32, metrics_version=0, index_versions={"timm": "1.0.31"}

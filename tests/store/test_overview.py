@@ -104,6 +104,7 @@ def test_a_run_that_failed_and_then_went_well_is_done(configs, store):
         ({"center_crop": None}, {}, "protocol.center_crop=None"),
         ({"n_features": 50}, {}, "n_features=50"),
         ({"engine": "reference"}, {}, "engine=reference"),
+        ({"inexact": "bf16"}, {}, "inexact=bf16"),
         ({"epsilon": 0.01001}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"limit": 8}, "dataset.limit=8"),
@@ -120,6 +121,14 @@ def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said
         shutil.rmtree(store.run_folder(spec))  # one key: the harness takes it for done, and so does the store
     write_ok(store, as_configured())
     assert states(store)[0] == (State.DONE, "")
+
+
+def test_of_several_other_runs_the_nearest_is_named(configs, store):
+    configs()
+    write_ok(store, as_configured(epsilon=0.5, blur_sigma=2))
+    write_ok(store, as_configured(epsilon=0.5))
+    write_ok(store, as_configured(epsilon=0.25, blur_sigma=2, inexact="bf16"))
+    assert states(store)[0] == (State.OTHER, "the store has it with protocol.epsilon=0.5")
 
 
 def test_fewer_resamples_are_another_request(configs, store):

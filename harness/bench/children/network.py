@@ -35,7 +35,7 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     from harness.padim.engine import Variant
     from harness.padim.fusing import quickened
     from harness.padim.indices import draw_indices
-    from harness.padim.inexact import prepared
+    from harness.padim.inexact import in_arithmetic
     from harness.padim.isolation import exact_arithmetic
 
     run = composed(request).runs[0]
@@ -47,7 +47,7 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     with exact_arithmetic(device):
         readers = {
             mode or "float32": FeatureReader(
-                prepared(quickened(load_timm(backbone, weights)).to(device), mode), backbone.layers, kept, device
+                in_arithmetic(quickened(load_timm(backbone, weights)).to(device), mode), backbone.layers, kept, device
             )
             for mode in modes
         }
