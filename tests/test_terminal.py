@@ -115,7 +115,7 @@ def test_runs_of_any_two_settings_are_told_apart_and_not_averaged():
     text = text_of(seed_table(runs, plain=True))
     assert text.splitlines()[2].split()[4:6] == ["epsilon", "inexact"]
     assert [line.split()[4:8] for line in text.splitlines() if " mean " in line] == [
-        ["0.01", "null", "2", "mean"], ["1", "null", "2", "mean"], ["1", "bf16", "2", "mean"]
+        ["0.01", "null", "2", "mean"], ["1.0", "null", "2", "mean"], ["1.0", "bf16", "2", "mean"]
     ]  # fmt: skip
 
 
