@@ -74,7 +74,7 @@ def _measure(arguments: object) -> int:
         measured_properly = asked["device"] == "cuda" and not limit
         out = asked["out"] or (PROJECT / "results" / "bench" if measured_properly else None)
         for results, failed in measure_gpu(bench, device=asked["device"], n_batches=asked["batches"]):
-            if out:  # as soon as there is something: a lent machine may be taken away
+            if out:  # as soon as there is something: a rented machine may be taken away
                 write_results(results, out / "partial")
             for line in failed if not results.settings["repeats"] else []:
                 print(f"does not hold: {line}", file=sys.stderr, flush=True)
