@@ -165,7 +165,9 @@ def test_a_file_is_no_store(tmp_path):
 def test_exact_runs_come_before_inexact_ones_which_are_named(tmp_path):
     for seed, mode in ((7, "bf16"), (7, None), (7, "tf32")):
         Store(tmp_path).write(make_ok(make_spec(seed=seed, inexact=mode)), make_scores())
-    assert [None if pd.isna(mode) else mode for mode in load_frame(tmp_path)["inexact"]] == [None, "bf16", "tf32"]
+    Store(tmp_path).write(make_ok(make_spec(seed=8) | {"inexact": ["tf32", "bf16"]}), make_scores())
+    named = [None if pd.isna(mode) else mode for mode in load_frame(tmp_path)["inexact"]]
+    assert named == [None, "bf16", "tf32", "tf32,bf16"]
 
 
 def test_notes_and_limits_do_not_break_the_table(tmp_path):

@@ -123,6 +123,12 @@ def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said
     assert states(store)[0] == (State.DONE, "")
 
 
+def test_all_modes_of_an_inexact_run_are_named(configs, store):
+    configs()
+    write_ok(store, as_configured() | {"inexact": ["tf32", "bf16"]})
+    assert states(store)[0] == (State.OTHER, "the store has it with inexact=tf32,bf16")
+
+
 def test_of_several_other_runs_the_nearest_is_named(configs, store):
     configs()
     write_ok(store, as_configured(epsilon=0.5, blur_sigma=2))
