@@ -19,6 +19,11 @@ INEXACT = ("tf32", "bf16")
 """Faster arithmetic for the network's pass than float32: `harness.padim.inexact` says what each one is."""
 
 
+def inexact_modes(device: str) -> tuple[str, ...]:
+    """Those of INEXACT that a device type has."""
+    return tuple(mode for mode in INEXACT if device == "cuda" or mode != "tf32")
+
+
 @dataclass(frozen=True)
 class DatasetConfig:
     """A dataset: where its category folders lie and how they are laid out."""

@@ -187,8 +187,10 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
     """What is needed once there are maps: masks, examples, and a library that the metrics would import then."""
     from harness.data.loader import load_masks
 
-    masks = load_masks(split, source.protocol) if split.has_masks else None
-    importlib.import_module("scipy.ndimage")
+    masks = None
+    if split.has_masks:
+        masks = load_masks(split, source.protocol)
+        importlib.import_module("scipy.ndimage")
     return masks, gather_examples(source, truth, masks)
 
 

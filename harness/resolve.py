@@ -19,6 +19,7 @@ from harness.config import (
     MetricsConfig,
     ProtocolConfig,
     RunConfig,
+    inexact_modes,
 )
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
@@ -82,8 +83,8 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
 def _inexact(mode: str | None, *, engine: str, device: str) -> str | None:
     if mode and engine == "reference":
         raise RequestError(f"inexact={mode}: engine=reference is always exact; take engine=streaming or inexact=null")
-    if mode == "tf32" and device == "cpu":
-        raise RequestError("inexact=tf32: needs a GPU, and this run is on the CPU; take inexact=bf16 or null")
+    if mode and mode not in inexact_modes(device):
+        raise RequestError(f"inexact={mode}: needs a GPU, and this run is on the CPU; take inexact=bf16 or null")
     return mode
 
 

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from harness.__main__ import help_text
 from harness.config import run_key, run_spec
+from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS, group_options
 from harness.overrides import parse, quote
@@ -108,6 +109,19 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch):
     assert job("device=auto").runs[0].device == "cpu"
     monkeypatch.setattr("harness.device._cuda_is_available", lambda: True)
     assert job("device=auto").runs[0].device == "cuda"
+
+
+def test_without_a_driver_torch_is_not_asked(monkeypatch):
+    asked = []
+
+    def no_such_library(name):
+        asked.append(name)
+        raise OSError(name)
+
+    monkeypatch.setattr("ctypes.CDLL", no_such_library)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: pytest.fail("torch was asked"))
+    assert resolve_device("auto") == "cpu"
+    assert asked == ["libcuda.so.1"]
 
 
 def test_an_inexact_mode_is_marked_and_only_where_there_is_one(monkeypatch):

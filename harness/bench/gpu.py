@@ -14,7 +14,7 @@ from harness.bench.contestants import PYTHON, Contestant, Found, Setup, once
 from harness.bench.process import BenchError
 from harness.bench.results import Measurement, Results, machine, now
 from harness.bench.sections import Bench, describe
-from harness.config import INEXACT
+from harness.config import inexact_modes
 from harness.store.fields import METRICS
 from harness.store.scores import read_examples, read_scores
 
@@ -155,7 +155,7 @@ def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES)
     def keep(name: str) -> Callable[[Outcome], None]:
         return lambda outcome: outcomes.update({name: outcome})
 
-    modes = [mode for mode in INEXACT if device == "cuda" or mode != "tf32"]
+    modes = inexact_modes(device)
     for name, kind in (("cpu", "cpu"), ("device", device), ("again", device), ("auto", "auto")):
         go(_run(setup, f"run-{name}", kind, keep=keep(name), full=True))
     for mode in modes:

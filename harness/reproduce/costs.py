@@ -140,8 +140,9 @@ def _jobs(records: Iterable[RunRecord], costs: Costs, device: str, cpu: str) -> 
     groups: dict[tuple[str, ...], list[tuple[RunRecord, PassPlan]]] = defaultdict(list)
     for record in records:
         spec = record.spec
-        fits = record.status == OK and record.dataset.limit is None and spec.engine == "streaming"
-        here = spec.device == device and record.environment.cpu == cpu and not spec.inexact
+        usual = spec.engine == "streaming" and not spec.inexact
+        fits = record.status == OK and record.dataset.limit is None and usual
+        here = spec.device == device and record.environment.cpu == cpu
         # A record without a plan is of an earlier engine, whose pace says nothing of this one's.
         if fits and here and record.plan is not None and spec.backbone.name in costs.backbone:
             groups[spec.dataset, spec.category, spec.backbone.name, record.started].append((record, record.plan))

@@ -17,6 +17,7 @@ from harness.bench.gpu import Outcome, checks, difference, failures, identical, 
 from harness.bench.gpu_report import gpu_markdown
 from harness.bench.percentiles import latency as summarise
 from harness.bench.percentiles import percentile
+from scripts import gpu as gpu_script
 from tests.bench.made import one, section
 
 RECORD = {
@@ -139,6 +140,25 @@ def test_whoever_is_stopped_keeps_what_there_was(monkeypatch):
     assert [len(results.of("latency")) for results in given] == [0, 1, 2]
     assert [set(results.settings["spreads"]) for results in given] == [{"device", "tf32", "bf16"}] * 3
     assert "| 16 |  |  |  |  |" in gpu_markdown(given[0])
+
+
+def test_the_script_keeps_what_there_is_apart_until_it_is_whole(monkeypatch, tmp_path, capsys):
+    def measure(_bench, *, device, n_batches):
+        numbers = checks({name: outcome() for name in ("cpu", "device", "again", "auto")}, COPIES, device=device)
+        for repeats in range(2):
+            yield section("gpu", one("latency"), checks=numbers, spreads={}, device=device, repeats=repeats), ["no"]
+            if interrupted:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(gpu, "measure_gpu", measure)
+    monkeypatch.setattr("harness.bench.images.prepare_source", lambda *_, **__: None)
+    interrupted = True
+    assert gpu_script.main(["--device", "cpu", "--out", str(tmp_path)]) == 130
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")] == ["partial/gpu.json"]
+    interrupted = False
+    assert gpu_script.main(["--device", "cpu", "--out", str(tmp_path)]) == 1
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.json")] == ["gpu.json"]
+    assert capsys.readouterr().err.count("does not hold: no") == 2
 
 
 def small_request(root) -> list[str]:

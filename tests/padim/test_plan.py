@@ -77,6 +77,11 @@ def test_a_gpu_has_its_own_memory():
     assert plan_pass(TASK, [100], 4 * GIB).device_bytes is None
 
 
+def test_a_gpus_test_batches_cost_the_host_nothing_and_are_not_saved():
+    plan = plan_pass(replace(TASK, device="cuda", decoders=8, threads=8), [100], GIB)
+    assert (plan.workers, plan.decoded_ahead, plan.test_batches_at_once) == (1, 2, 6)
+
+
 def test_what_was_measured():
     """Peaks of whole processes on 70 training and 70 test images of a real category, two cores: within a quarter."""
     measured = [

@@ -29,7 +29,7 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     import torch
 
     from harness.bench.children.floor import composed
-    from harness.config import INEXACT
+    from harness.config import inexact_modes
     from harness.padim.backbone import load_timm, resolve_weights
     from harness.padim.embedding import Channels, FeatureReader
     from harness.padim.engine import Variant
@@ -42,14 +42,13 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     backbone, weights = run.backbone, resolve_weights(run.backbone)
     indices = draw_indices(Variant(run.seed, run.n_features, run.protocol.index_sampler), backbone)
     kept = Channels.of(indices, backbone.channels)
-    modes = (None, *(mode for mode in INEXACT if device == "cuda" or mode != "tf32"))
     numbers: dict[str, float] = {}
     with exact_arithmetic(device):
         readers = {
             mode or "float32": FeatureReader(
                 in_arithmetic(quickened(load_timm(backbone, weights)).to(device), mode), backbone.layers, kept, device
             )
-            for mode in modes
+            for mode in (None, *inexact_modes(device))
         }
         for size in map(int, batch_sizes.split(",")):
             images = torch.randn(size, 3, *run.protocol.input_size, generator=torch.Generator().manual_seed(0))
