@@ -15,6 +15,8 @@ KEY_LENGTH = 12
 INDEX_SAMPLERS = ("anomalib_v1", "anomalib_v2")
 ENGINES = ("streaming", "reference")
 DEVICES = ("auto", "cpu", "cuda")
+WEIGHT_WORDS = ("timm", "package", "random")
+"""What `backbone.weights` may be besides a file's path."""
 INEXACT = ("tf32", "bf16")
 """Faster arithmetic for the network's pass than float32: `harness.padim.inexact` says what each one is."""
 

@@ -16,6 +16,7 @@ from hydra.core.override_parser.types import Quote, QuotedString, RangeSweep, Sw
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
 from harness.keys import GROUPS, KEYS, suggest
 
@@ -36,8 +37,6 @@ OURS = {
     "hydra.mode": "one run and many go the same way",
 }
 """Hydra's settings on which the harness rests, and why."""
-
-WEIGHT_WORDS = ("timm", "package", "random")
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.padim.backbone import Weights
     from harness.padim.engine import Engine, Scores
+    from harness.padim.weights import Weights
     from harness.store import RunRecord
 
 ENGINE_STAGES = ("fit", "test", "score")

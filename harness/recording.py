@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from harness.config import RunConfig
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.padim.backbone import Weights
     from harness.padim.engine import Scores
     from harness.padim.plan import Plan
+    from harness.padim.weights import Weights
 
 
 @dataclass(frozen=True)

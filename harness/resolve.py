@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from platformdirs import user_cache_path
 
 from harness.config import (
+    WEIGHT_WORDS,
     BackboneConfig,
     DatasetConfig,
     Execution,
@@ -25,8 +26,8 @@ from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, PROJECT
-from harness.overrides import WEIGHT_WORDS
 from harness.padim.blur import check_blur
+from harness.padim.weights import weights_file
 
 DEFAULT_STORE = PROJECT / "results"
 SYNTHETIC_STORE = PROJECT / "smoke"
@@ -49,7 +50,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     device = resolve_device(values["device"])
-    inexact = _inexact(values["inexact"], engine=values["engine"], device=device)
+    inexact = _inexact(values["inexact"], device)
     runs = [
         RunConfig(
             dataset=dataset,
@@ -70,6 +71,11 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             values["seeds"] if values["seeds"] is not None else [values["seed"]],
         )
     ]
+    if values["engine"] == "reference":
+        from harness.padim.reference import check_request
+
+        for run in runs:
+            check_request(run.protocol, run.inexact)
     default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
     store = Path(values["store"]) if values["store"] else default_store
     return Job(
@@ -80,9 +86,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     )
 
 
-def _inexact(mode: str | None, *, engine: str, device: str) -> str | None:
-    if mode and engine == "reference":
-        raise RequestError(f"inexact={mode}: engine=reference is always exact; take engine=streaming or inexact=null")
+def _inexact(mode: str | None, device: str) -> str | None:
     if mode and mode not in inexact_modes(device):
         raise RequestError(f"inexact={mode}: needs a GPU, and this run is on the CPU; take inexact=bf16 or null")
     return mode
@@ -133,18 +137,8 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
     if backbone.weights == "package" and backbone.package is None:
         raise RequestError(f"backbone.weights=package: no package carries {backbone.name}; use timm, random or a path")
     if backbone.weights not in WEIGHT_WORDS:
-        _check_weights_file(Path(backbone.weights))
+        weights_file(backbone.weights)
     return backbone
-
-
-def _check_weights_file(path: Path) -> None:
-    if path.suffix not in (".safetensors", ".pth"):
-        raise RequestError(
-            f"backbone.weights={path}: is neither a .safetensors nor a .pth file; "
-            f"allowed: {', '.join(WEIGHT_WORDS)}, or the path of such a file"
-        )
-    if not path.is_file():
-        raise RequestError(f"backbone.weights={path}: there is no such file; give the path of one, or timm or random")
 
 
 def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:

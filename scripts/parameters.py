@@ -21,7 +21,8 @@ from harness.streams import run_script
 
 
 def _count(backbone: BackboneConfig) -> int:
-    from harness.padim.backbone import Weights, load_network
+    from harness.padim.backbone import load_network
+    from harness.padim.weights import Weights
 
     network = load_network(backbone, Weights("random", "", None, "random"))
     return sum(parameter.numel() for parameter in network.parameters())

@@ -184,6 +184,12 @@ def test_a_run_that_is_named_twice_is_one():
     assert [run.n_features for run in resolve(config, protocol_name="paper").runs] == [100, 50]
 
 
+def test_what_anomalibs_engine_cannot_do_is_refused_before_anything_is_opened():
+    with pytest.raises(RequestError, match=r"^protocol.blur_sigma=3: engine=reference always blurs with 4"):
+        job("protocol.blur_sigma=3", "engine=reference")
+    assert job("protocol.blur_sigma=4", "engine=reference").runs[0].engine == "reference"
+
+
 def test_a_blur_that_the_input_has_no_room_for_is_refused_before_anything_is_opened():
     with pytest.raises(RequestError, match=r"^protocol.blur_sigma=60 reaches 240 pixels and needs an input larger"):
         job("protocol.blur_sigma=60")

@@ -10,8 +10,8 @@ import pytest
 from harness import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
-from harness.padim.backbone import Weights
 from harness.padim.plan import GIB
+from harness.padim.weights import Weights
 from harness.passes import check_device_memory, plan_runs
 from tests.test_config import job
 

@@ -31,6 +31,7 @@ from harness.bench.contestants import (
 from harness.bench.images import Source, compose, files_of
 from harness.bench.process import BenchError, succeed, take
 from harness.bench.results import Measurement, Results, disagreements, machine, now
+from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
 
 TRAIN_SIZES = (50, 100, 200, 500, 1000)
@@ -44,7 +45,6 @@ REFUSALS = {
     "refuse-category": ("dataset=mvtec", "dataset.root=.", "category=botle"),
     "refuse-features": ("dataset=mvtec", "dataset.root=.", "category=bottle", "n_features=449"),
 }
-WEIGHT_WORDS = ("random", "package", "timm")
 
 
 def check_weights(weights: str) -> None:

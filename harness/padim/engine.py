@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
-    from harness.padim.backbone import Weights
     from harness.padim.plan import Plan
+    from harness.padim.weights import Weights
 
 Part = Literal["train", "test"]
 

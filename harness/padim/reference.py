@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
-    from harness.padim.backbone import Weights
     from harness.padim.engine import ImageSource, Variant
     from harness.padim.plan import Plan
+    from harness.padim.weights import Weights
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
@@ -53,17 +53,9 @@ def run_reference(
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 
     Raises:
-        RequestError: a blur that anomalib cannot do, or inexact arithmetic.
+        RequestError: as `check_request`.
     """
-    if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
-        raise RequestError(
-            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
-            "take engine=streaming"
-        )
-    if inexact:
-        raise RequestError(
-            f"inexact={inexact}: engine=reference is always exact; take engine=streaming or inexact=null"
-        )
+    check_request(protocol, inexact)
     for variant in variants:
         with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
             scores = _run_variant(
@@ -76,6 +68,23 @@ def run_reference(
                 monitor=monitor,
             )
         yield scores
+
+
+def check_request(protocol: ProtocolConfig, inexact: str | None) -> None:
+    """Refuse, without torch, what anomalib's Engine cannot do.
+
+    Raises:
+        RequestError: another blur than anomalib's, or inexact arithmetic.
+    """
+    if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
+        raise RequestError(
+            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
+            "take engine=streaming"
+        )
+    if inexact:
+        raise RequestError(
+            f"inexact={inexact}: engine=reference is always exact; take engine=streaming or inexact=null"
+        )
 
 
 def _run_variant(

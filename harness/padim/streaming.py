@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
-    from harness.padim.backbone import Weights
     from harness.padim.engine import ImageSource, Variant
     from harness.padim.plan import Plan
+    from harness.padim.weights import Weights
 
 _MAPS_AT_ONCE = 64
 """Images whose maps are made together; only so that they are not there twice."""

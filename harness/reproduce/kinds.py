@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from harness.padim.backbone import resolve_weights
+from harness.padim.weights import resolve_weights
 from harness.reproduce.plan import Plan, Request, needed_runs
 from harness.resolve import read_backbone
 from harness.store.overview import State, compare

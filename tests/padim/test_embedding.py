@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from harness.errors import DataError
-from harness.padim.backbone import load_network, resolve_weights
+from harness.padim.backbone import load_network
 from harness.padim.embedding import Channels, FeatureReader, Grid, nearest_rows
 from harness.padim.isolation import preserved_random_state
+from harness.padim.weights import resolve_weights
 from tests.padim.sources import LITE0, RESNET18
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.padim.backbone import load_timm, resolve_weights
+from harness.padim.backbone import load_timm
 from harness.padim.fusing import quickened
+from harness.padim.weights import resolve_weights
 from tests.padim.sources import LITE0, RESNET18
 
 

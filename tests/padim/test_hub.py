@@ -22,7 +22,8 @@ from safetensors.torch import save
 
 from harness.errors import RequestError
 from harness.padim import hub
-from harness.padim.backbone import load_network, resolve_weights
+from harness.padim.backbone import load_network
+from harness.padim.weights import resolve_weights
 from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -30,7 +31,7 @@ SCRIPT = """
 import json, sys, time
 from harness.config import BackboneConfig
 from harness.errors import RequestError
-from harness.padim.backbone import resolve_weights
+from harness.padim.weights import resolve_weights
 start = time.perf_counter()
 try:
     weights = resolve_weights(BackboneConfig("resnet18", "resnet18", "tv_in1k", (), (), ()))
@@ -203,7 +204,7 @@ def test_a_hub_that_does_not_answer(project, tmp_path):
 def test_the_downloaded_file_loads(tmp_path, weights_file, monkeypatch):
     path = tmp_path / "model.safetensors"
     path.write_bytes(weights_file)
-    monkeypatch.setattr("harness.padim.backbone.pretrained_file", lambda *_: path)
+    monkeypatch.setattr("harness.padim.weights.pretrained_file", lambda *_: path)
     config = replace(RESNET18, weights="timm")
     network = load_network(config, resolve_weights(config))
     torch.manual_seed(7)

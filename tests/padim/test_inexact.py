@@ -8,7 +8,6 @@ import torch
 
 from harness.errors import RequestError
 from harness.monitor import Monitor
-from harness.padim.backbone import resolve_weights
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
@@ -16,6 +15,7 @@ from harness.padim.inexact import in_arithmetic
 from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
+from harness.padim.weights import resolve_weights
 from tests.padim.conftest import timm_once
 from tests.padim.sources import PROTOCOL, RESNET18, random_source
 

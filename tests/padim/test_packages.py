@@ -12,9 +12,9 @@ import torch
 from sklearn.datasets import load_sample_image
 
 from harness.errors import RequestError
-from harness.padim import backbone as backbone_module
-from harness.padim.backbone import resolve_weights
+from harness.padim import weights as weights_module
 from harness.padim.packages import PACKAGES, package_file, timm_names
+from harness.padim.weights import resolve_weights
 from tests.padim.sources import LITE0, RESNET18
 
 PHOTOGRAPHS = {
@@ -82,7 +82,7 @@ def test_the_digest_is_the_files(monkeypatch):
 def test_another_file_in_the_package_is_refused(monkeypatch, tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(b"something else")
-    monkeypatch.setattr(backbone_module, "package_file", lambda _: path)
+    monkeypatch.setattr(weights_module, "package_file", lambda _: path)
     with pytest.raises(RequestError, match=r"has sha256 .* install version 0\.1\.0 again"):
         resolve_weights(LITE0)
 

@@ -13,11 +13,11 @@ from sklearn.metrics import roc_auc_score
 
 from harness.errors import RequestError
 from harness.monitor import Monitor
-from harness.padim.backbone import resolve_weights
 from harness.padim.engine import Variant
 from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
+from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, FolderSource
 

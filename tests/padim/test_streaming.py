@@ -10,7 +10,6 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
-from harness.padim.backbone import resolve_weights
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
@@ -19,6 +18,7 @@ from harness.padim.model import to_anomalib
 from harness.padim.plan import Plan, Task, plan_pass
 from harness.padim.stream import FeatureStream
 from harness.padim.streaming import fit, run_streaming
+from harness.padim.weights import resolve_weights
 from harness.padim.workers import Workers, one_thread_each
 from tests.padim.conftest import load_once, timm_once
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source

@@ -25,10 +25,11 @@ def test_a_network_is_loaded_and_passed_without_the_compiler(backbone):
     fresh(f"""
 import torch
 from harness.padim import backbone as loading
+from harness.padim.weights import resolve_weights
 from harness.padim.fusing import quickened
 from harness.padim.inexact import in_arithmetic
 from tests.padim import sources
-weights = loading.resolve_weights(sources.{backbone})
+weights = resolve_weights(sources.{backbone})
 network = loading.load_timm(sources.{backbone}, weights)
 with torch.device("cpu"):
     loading._build(sources.{backbone}, "meta")

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
-from harness.padim.backbone import resolve_weights
 from harness.padim.plan import GIB, Task, plan_pass
+from harness.padim.weights import resolve_weights
 from harness.store import Store
 from tests.drawing import draw_visa_category
 from tests.padim.sources import LITE0, PROTOCOL

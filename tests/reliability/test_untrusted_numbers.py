@@ -63,7 +63,8 @@ def weights_with(path, changes):
     """ResNet-18's random weights, some of them replaced."""
     from safetensors.torch import save_file
 
-    from harness.padim.backbone import load_timm, resolve_weights
+    from harness.padim.backbone import load_timm
+    from harness.padim.weights import resolve_weights
 
     random = replace(RESNET18, weights="random")
     tensors = {name: tensor.clone() for name, tensor in load_timm(random, resolve_weights(random)).state_dict().items()}

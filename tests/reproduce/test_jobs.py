@@ -9,7 +9,7 @@ import pytest
 
 from harness.data.catalog import CATALOG
 from harness.data.split import Sample, Split
-from harness.padim.backbone import Weights
+from harness.padim.weights import Weights
 from harness.passes import plan_runs
 from harness.report.page_commands import EXPERIMENTS
 from harness.reproduce.jobs import job_passes

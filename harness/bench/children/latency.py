@@ -31,7 +31,8 @@ def standard_model(run: RunConfig, device: str) -> PadimModel:
     import torch
     from anomalib.models.image.padim.torch_model import PadimModel
 
-    from harness.padim.backbone import load_network, resolve_weights
+    from harness.padim.backbone import load_network
+    from harness.padim.weights import resolve_weights
 
     model = PadimModel(
         backbone=run.backbone.architecture,

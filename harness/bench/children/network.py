@@ -30,13 +30,14 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
 
     from harness.bench.children.floor import composed
     from harness.config import inexact_modes
-    from harness.padim.backbone import load_timm, resolve_weights
+    from harness.padim.backbone import load_timm
     from harness.padim.embedding import Channels, FeatureReader
     from harness.padim.engine import Variant
     from harness.padim.fusing import quickened
     from harness.padim.indices import draw_indices
     from harness.padim.inexact import in_arithmetic
     from harness.padim.isolation import exact_arithmetic
+    from harness.padim.weights import resolve_weights
 
     run = composed(request).runs[0]
     backbone, weights = run.backbone, resolve_weights(run.backbone)

@@ -13,7 +13,8 @@ def main(out: str, *request: str) -> None:
     from safetensors.torch import save_file
 
     from harness.bench.children.floor import composed
-    from harness.padim.backbone import load_timm, resolve_weights
+    from harness.padim.backbone import load_timm
+    from harness.padim.weights import resolve_weights
 
     backbone = composed(request).runs[0].backbone
     network = load_timm(backbone, resolve_weights(backbone))
