@@ -21,6 +21,13 @@ def resolve_device(requested: str) -> str:
     return "cuda" if available else "cpu"
 
 
+def free_device_memory() -> int:
+    """Bytes of the GPU's memory that this process could still take: what is free, and what torch keeps to use again."""
+    import torch
+
+    return int(torch.cuda.mem_get_info()[0]) + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+
+
 def _cuda_is_available() -> bool:
     try:
         ctypes.CDLL("libcuda.so.1")

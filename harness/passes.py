@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from harness.config import Execution, RunConfig
 from harness.data.fingerprint import fingerprint
+from harness.device import free_device_memory
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
-from harness.padim.plan import GIB, Plan, Task, plan_passes
+from harness.padim.plan import Plan, plan_passes
+from harness.padim.reference_plan import plan_reference
+from harness.padim.sizes import GIB, Task
 from harness.recording import Costs, ok_record
 from harness.resources import available_memory, free_disk
 from harness.store import ScoreTable, Store
@@ -39,6 +42,9 @@ ENGINE_STAGES = ("fit", "test", "score")
 """Where an engine spends its time; images a second are counted over these."""
 _RECORD_BYTES = 64 * 1024
 """Of a record and its scores, without the examples' arrays."""
+_LOWER = "or lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
+_REMEDIES = {"streaming": _LOWER, "reference": f"take engine=streaming, {_LOWER}"}
+"""What a run that takes too much memory can do, by engine."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
 """Four images with their masks and maps."""
 
@@ -55,7 +61,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
     """Part a job's runs, in their order, into passes that keep within the memory budget.
 
     Raises:
-        RequestError: a run would take more memory than the budget or the machine has.
+        RequestError: a run would take more memory than the budget, the machine or its GPU has.
         StoreError: the runs would take more room than the store's disk has.
     """
     if not runs:
@@ -71,11 +77,16 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
         threads=execution.threads or cores(),
         decoders=execution.workers or cores(),
     )
-    budget = int(execution.memory_budget * GIB)
-    planned = plan_passes(task, [run.n_features for run in runs], budget)
-    if first.engine == "streaming":
-        for _, plan in planned:
-            _check_memory(plan, execution.memory_budget)
+    device_memory = free_device_memory() if first.device == "cuda" else None
+    if first.engine == "reference":  # it shares nothing
+        planned = [(slice(n, n + 1), plan_reference(task, run.n_features)) for n, run in enumerate(runs)]
+    else:
+        budget = int(execution.memory_budget * GIB)
+        planned = plan_passes(task, [run.n_features for run in runs], budget, device_memory)
+    for _, plan in planned:
+        _check_memory(plan, execution.memory_budget, _REMEDIES[first.engine])
+        if device_memory is not None:
+            _check_device_memory(plan, device_memory, _REMEDIES[first.engine])
     height, width = first.protocol.input_size
     _check_disk(execution.store, len(runs) * (_RECORD_BYTES + height * width * _EXAMPLE_BYTES_PER_PIXEL))
     return [Pass(tuple(runs[place]), plan) for place, plan in planned]
@@ -115,8 +126,6 @@ def carry_out(
         engine = _engine(planned.runs[0].engine)
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    if planned.runs[0].device == "cuda":
-        check_device_memory(planned.plan, torch.cuda.mem_get_info()[0])
     first, threads = planned.runs[0], torch.get_num_threads()
     source = SplitSource(split, first.protocol)
     truth = labels(split)
@@ -257,35 +266,26 @@ def _engine(name: str) -> Engine:
     return run_streaming
 
 
-def _check_memory(plan: Plan, budget: float) -> None:
+def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
     needed = plan.host_bytes / GIB
-    remedy = "lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
     if needed > budget:
         raise RequestError(
             f"memory_budget={budget:g}: this run needs about {needed:.1f} GiB; give memory_budget={needed + 0.1:.1f}, "
-            f"or {remedy}"
+            f"{remedy}"
         )
     available = available_memory()
     if available is not None and plan.host_bytes > available:
         raise RequestError(
             f"memory: this run needs about {needed:.1f} GiB and {available / GIB:.1f} GiB are free: end other "
-            f"programs, lower jobs, or {remedy}"
+            f"programs, lower jobs, {remedy}"
         )
 
 
-def check_device_memory(plan: Plan, free: int) -> None:
-    """Refuse a pass that a GPU has no room for.
-
-    Args:
-        free: bytes of the GPU's memory.
-
-    Raises:
-        RequestError: one line that says what to lower.
-    """
+def _check_device_memory(plan: Plan, free: int, remedy: str) -> None:
     if plan.device_bytes is not None and plan.device_bytes > free:
         raise RequestError(
             f"device=cuda: this run needs about {plan.device_bytes / GIB:.1f} GiB of the GPU's memory and "
-            f"{free / GIB:.1f} GiB are free: lower n_features or protocol.batch_size, give fewer seeds, or device=cpu"
+            f"{free / GIB:.1f} GiB are free: take device=cpu, {remedy}"
         )
 
 

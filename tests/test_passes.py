@@ -10,9 +10,9 @@ import pytest
 from harness import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
-from harness.padim.plan import GIB
+from harness.padim.sizes import GIB
 from harness.padim.weights import Weights
-from harness.passes import check_device_memory, plan_runs
+from harness.passes import plan_runs
 from tests.test_config import job
 
 WEIGHTS = Weights("random", "0" * 64, None, "random")
@@ -63,14 +63,47 @@ def test_a_full_disk_is_known_before(monkeypatch):
     assert len(plan("seed=0")) == 1
 
 
-def test_anomalibs_own_engine_is_not_held_to_our_prediction():
-    assert len(plan("seed=0", "engine=reference", memory_budget=0.5)) == 1
+def test_anomalibs_own_engine_shares_nothing_and_is_refused_where_it_takes_too_much():
+    planned = plan("seeds=[0,1,2]", "engine=reference")
+    assert [[run.seed for run in one.runs] for one in planned] == [[0], [1], [2]]
+    wide = ("seed=0", "engine=reference", "backbone=wide_resnet50_2", "n_features=550")
+    with pytest.raises(RequestError, match=r"^memory_budget=4: this run needs about 1\d\.\d GiB; .* engine=streaming"):
+        plan(*wide)
+    assert len(plan(*wide, memory_budget=20)) == 1
 
 
-def test_a_gpu_that_is_too_small_is_refused():
-    (one,) = plan("seed=0")
-    check_device_memory(one.plan, 0)  # the processor's plan takes none
-    on_gpu = replace(one.plan, device_bytes=3 * GIB)
-    check_device_memory(on_gpu, 3 * GIB)
-    with pytest.raises(RequestError, match=r"^device=cuda: this run needs about 3\.0 GiB .* and 2\.0 GiB are free"):
-        check_device_memory(on_gpu, 2 * GIB)
+@pytest.fixture
+def on_gpu(monkeypatch):
+    """Plan for a GPU with so many GiB free."""
+    monkeypatch.setattr("harness.resolve.resolve_device", lambda _: "cuda")
+
+    def plan_on(free: float, *overrides: str):
+        monkeypatch.setattr(passes, "free_device_memory", lambda: int(free * GIB))
+        return plan(*overrides)
+
+    return plan_on
+
+
+def test_runs_that_a_gpu_has_no_room_for_together_do_not_share_a_pass(on_gpu):
+    wide = ("backbone=wide_resnet50_2", "n_features=550", "seeds=[0,1,2,3]")
+    (together,) = on_gpu(40, *wide)
+    apart = on_gpu(4, *wide)
+    assert together.plan.device_bytes > 4 * GIB
+    assert len(apart) > 1
+    assert [run.seed for one in apart for run in one.runs] == [0, 1, 2, 3]
+    assert all(one.plan.device_bytes <= 4 * GIB for one in apart)
+
+
+@pytest.mark.parametrize(
+    ("engine", "remedy"), [("streaming", "device=cpu, or lower"), ("reference", "device=cpu, take engine=streaming")]
+)
+def test_a_gpu_that_is_too_small_is_refused(on_gpu, engine, remedy):
+    refusal = rf"^device=cuda: this run needs about 0\.\d GiB of the GPU's memory and 0\.1 GiB are free: take {remedy}"
+    with pytest.raises(RequestError, match=refusal):
+        on_gpu(0.1, "seed=0", f"engine={engine}")
+    assert len(on_gpu(1, "seed=0", f"engine={engine}")) == 1
+
+
+def test_a_processors_plan_asks_no_gpu(monkeypatch):
+    monkeypatch.setattr(passes, "free_device_memory", lambda: pytest.fail("there may be none"))
+    assert plan("seed=0", "device=cpu")[0].plan.device_bytes is None

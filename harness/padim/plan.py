@@ -9,30 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import BackboneConfig, ProtocolConfig
+from harness.config import BackboneConfig
+from harness.padim.sizes import FLOAT, Task
 from harness.padim.workers import GPU_CHUNK_BYTES
 
-_FLOAT = 4
-GIB = 2**30
 LIBRARY_BYTES = 760 * 10**6
 """A process with torch, timm and the harness in it, before anything is loaded."""
 _NETWORK_COPIES = 3
 """Of the weights while the network is made ready: the file's, the network's, the folded ones."""
-_UNKNOWN_NETWORK_BYTES = 100 * 2**20
-"""Of weights that are in no file."""
-_STEM_CHANNELS = 96
-"""Of the widest layer at half the input's resolution, before the first that is read: 64 in ResNets, 96 in Lites."""
 _ACTIVATION_COPIES = 1.3
 """Of the network's largest layer, by image and worker."""
-_METRIC_BYTES = 11
-"""By pixel of all anomaly maps, while their metrics are computed."""
 _DECODED_BYTES = 160 * 2**20
 """Of decoded images that may wait for the network: what two cores decode while the libraries are imported."""
 _IMAGES_AT_ONCE = 64
 """Images whose products are summed together."""
 _CHUNK_BYTES = 3 * 8 * 2**20
 """By worker, while it factors."""
-_CUDA_LIBRARY_BYTES = 1360 * 2**20
+CUDA_LIBRARY_BYTES = 1360 * 2**20
 """As LIBRARY_BYTES, with CUDA's own libraries and a context."""
 _DECODING_BYTES = 40 * 2**20
 """By thread that decodes for a GPU: images of about 900 x 900 while they are read and resized."""
@@ -40,6 +33,8 @@ _CUDNN_BYTES = 64 * 2**20
 """What convolutions work in."""
 _GPU_CHUNK_HELD = 0.65
 """Of a chunk's bytes there, held at once."""
+_DEVICE_SHARE = 0.9
+"""Of what is free there: what is asked for does not fill the blocks in which torch takes it."""
 _MAPS_ON_GPU = 64
 """Images whose maps are made together there."""
 
@@ -66,39 +61,27 @@ class Plan:
     """Predicted peak of a GPU's memory; None on the CPU."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What a pass has to do, as far as its memory depends on it."""
+def plan_passes(
+    task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None
+) -> list[tuple[slice, Plan]]:
+    """Part variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
-    backbone: BackboneConfig
-    protocol: ProtocolConfig
-    n_train: int
-    n_test: int
-    weights_bytes: int | None
-    """Of the weights' file; None where there is none."""
-    device: str
-    threads: int
-    decoders: int
-    """Threads that decode for a GPU."""
-
-
-def plan_passes(task: Task, n_features: Sequence[int], budget: int) -> list[tuple[slice, Plan]]:
-    """Part variants, in their order, into as few passes as the budget allows, and plan each.
-
-    A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget.
+    A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget,
+    and `Plan.device_bytes` with the GPU's memory.
 
     Args:
         n_features: of each variant.
         budget: bytes.
+        device_memory: bytes of the GPU's memory that are free; None for no bound.
     """
     passes: list[tuple[slice, Plan]] = []
     start = 0
     while start < len(n_features):
         end = start + 1
-        plan = plan_pass(task, n_features[start:end], budget)
+        plan = plan_pass(task, n_features[start:end], budget, device_memory)
         while end < len(n_features):
-            larger = plan_pass(task, n_features[start : end + 1], budget)
-            if larger.host_bytes > budget or larger.test_batches_at_once < plan.test_batches_at_once:
+            larger = plan_pass(task, n_features[start : end + 1], budget, device_memory)
+            if any(_over(larger, budget, device_memory)) or larger.test_batches_at_once < plan.test_batches_at_once:
                 break
             plan, end = larger, end + 1
         passes.append((slice(start, end), plan))
@@ -106,14 +89,14 @@ def plan_passes(task: Task, n_features: Sequence[int], budget: int) -> list[tupl
     return passes
 
 
-def plan_pass(task: Task, n_features: Sequence[int], budget: int) -> Plan:
-    """Plan one pass for all these variants: the quickest that fits into the budget, else the smallest."""
+def plan_pass(task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None) -> Plan:
+    """Plan one pass for all these variants: the quickest that fits into the budgets, else the smallest."""
     own = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
     shared = _moment_floats(task, _union(task.backbone, n_features))
     everyone = tuple(range(len(n_features)))
     groups = (everyone,) if shared < own else tuple((number,) for number in everyone)
     batch = task.protocol.batch_size
-    batch_bytes = batch * 3 * _pixels(task) * _FLOAT
+    batch_bytes = batch * 3 * task.pixels * FLOAT
     n_batches = max(1, -(-task.n_test // batch))
     plan = Plan(
         groups=groups,
@@ -127,12 +110,31 @@ def plan_pass(task: Task, n_features: Sequence[int], budget: int) -> Plan:
     )
     while True:
         plan = _predicted(task, n_features, plan)
-        if plan.host_bytes <= budget:
-            return plan
-        smaller = _smaller(plan)
+        on_host, on_device = _over(plan, budget, device_memory)
+        smaller = plan
+        if on_host:
+            smaller = _smaller(plan)
+        if on_device and smaller == plan:
+            smaller = _smaller_on_device(plan)
         if smaller == plan:
             return plan
         plan = smaller
+
+
+def _over(plan: Plan, budget: int, device_memory: int | None) -> tuple[bool, bool]:
+    """Whether a plan takes too much of the host's memory, and of the GPU's."""
+    if device_memory is None or plan.device_bytes is None:
+        return plan.host_bytes > budget, False
+    return plan.host_bytes > budget, plan.device_bytes > _DEVICE_SHARE * device_memory
+
+
+def _smaller_on_device(plan: Plan) -> Plan:
+    """As `_smaller`, of the GPU's memory."""
+    if plan.test_batches_at_once > 4:
+        return replace(plan, test_batches_at_once=max(4, plan.test_batches_at_once // 2))
+    if plan.workers > 2:  # each has a batch there
+        return replace(plan, workers=plan.workers - 1)
+    return plan
 
 
 def _smaller(plan: Plan) -> Plan:
@@ -186,17 +188,16 @@ def _bytes(task: Task, n_features: Sequence[int], plan: Plan) -> _Bytes:
         moments = _moment_floats(task, kept)
     else:
         moments = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
-    pixels = task.n_test * _pixels(task)
     return _Bytes(
-        weights=task.weights_bytes if task.weights_bytes is not None else _UNKNOWN_NETWORK_BYTES,
-        batch=batch_size * 3 * _pixels(task) * _FLOAT,
-        activations=_ACTIVATION_COPIES * batch_size * _largest_layer(task) * _FLOAT,
-        features=sum(count * cells for count, cells in zip(kept, _cells(task), strict=True)) * _FLOAT,
-        own_features=sum(count * cells for count, cells in zip(own, _cells(task), strict=True)) * _FLOAT,
-        moments=moments * _FLOAT,
-        covariances=_moment_floats(task, own) * _FLOAT,
-        maps=pixels * _FLOAT,
-        judging=plan.judges * pixels * (_FLOAT + _METRIC_BYTES) + pixels,
+        weights=task.network_bytes,
+        batch=batch_size * 3 * task.pixels * FLOAT,
+        activations=_ACTIVATION_COPIES * batch_size * task.largest_layer * FLOAT,
+        features=sum(count * cells for count, cells in zip(kept, task.cells, strict=True)) * FLOAT,
+        own_features=sum(count * cells for count, cells in zip(own, task.cells, strict=True)) * FLOAT,
+        moments=moments * FLOAT,
+        covariances=_moment_floats(task, own) * FLOAT,
+        maps=task.maps_bytes,
+        judging=task.judging_bytes(plan.judges),
     )
 
 
@@ -218,13 +219,13 @@ def _bytes_with_gpu(task: Task, plan: Plan, parts: _Bytes) -> tuple[float, float
     # As many decoded batches as there are workers wait in pinned memory, or on the GPU; others in ordinary memory.
     uploaded = min(n_batches, plan.workers)
     decoded = min(n_batches, plan.decoded_ahead + plan.workers) * parts.batch
-    host = _CUDA_LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.maps + parts.judging
+    host = CUDA_LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.maps + parts.judging
     host += decoded + uploaded * (parts.batch + _DECODING_BYTES)
     passing = uploaded * parts.batch + parts.activations + _CUDNN_BYTES
     passing += (3 * min(plan.images_at_once, task.n_train) + 2 * batch) * parts.features
     n_held = min(task.n_test, plan.test_batches_at_once * batch)
     factoring = n_held * (parts.features + parts.own_features) + parts.covariances
-    factoring += _GPU_CHUNK_HELD * GPU_CHUNK_BYTES + 2 * min(task.n_test, _MAPS_ON_GPU) * _pixels(task) * _FLOAT
+    factoring += _GPU_CHUNK_HELD * GPU_CHUNK_BYTES + 2 * min(task.n_test, _MAPS_ON_GPU) * task.pixels * FLOAT
     return host, parts.weights + parts.moments + max(passing, factoring)
 
 
@@ -238,24 +239,7 @@ def _union(backbone: BackboneConfig, n_features: Sequence[int]) -> list[float]:
 
 def _moment_floats(task: Task, kept: Sequence[float]) -> float:
     """Floats of the sums of products of these channels: each pair of layers on the finer one's grid."""
-    cells = _cells(task)
+    cells = task.cells
     return sum(
         cells[first] * kept[first] * kept[second] for first in range(len(kept)) for second in range(first, len(kept))
     )
-
-
-def _cells(task: Task) -> list[int]:
-    height, width = task.protocol.input_size
-    return [-(-height // stride) * -(-width // stride) for stride in task.backbone.reductions]
-
-
-def _largest_layer(task: Task) -> int:
-    """Floats of one image in the network's largest layer."""
-    height, width = task.protocol.input_size
-    stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
-    return max(stem, *(count * cells for count, cells in zip(task.backbone.channels, _cells(task), strict=True)))
-
-
-def _pixels(task: Task) -> int:
-    height, width = task.protocol.input_size
-    return height * width

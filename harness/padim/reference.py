@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Generator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -67,6 +68,7 @@ def run_reference(
                 device=device,
                 monitor=monitor,
             )
+        gc.collect()  # Trainer and model refer to one another, and its covariances can be gigabytes.
         yield scores
 
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from harness.device import free_device_memory
 from harness.monitor import Monitor
 from harness.padim.engine import Variant
 from harness.padim.inexact import in_arithmetic
 from harness.padim.isolation import exact_arithmetic
-from harness.padim.plan import Task, plan_pass
+from harness.padim.plan import plan_pass
 from harness.padim.reference import run_reference
+from harness.padim.sizes import Task
 from harness.padim.stream import Upload
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
@@ -27,8 +29,9 @@ pytestmark = [
 VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"))
 
 
-def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engine=run_streaming):
+def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engine=run_streaming, **changes):
     task = Task(backbone, PROTOCOL, source.n_train, source.n_test, None, device, 2, 2)
+    plan = plan_pass(task, [variant.n_features for variant in variants], 2**40)
     scores = engine(
         source,
         backbone=backbone,
@@ -38,7 +41,7 @@ def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engi
         device=device,
         inexact=inexact,
         monitor=Monitor(),
-        plan=plan_pass(task, [variant.n_features for variant in variants], 2**40),
+        plan=replace(plan, **changes),
     )
     return [one.anomaly_maps for one in scores]
 
@@ -57,6 +60,20 @@ def test_maps_are_the_cpus_and_the_same_twice(source, backbone):
     maps, again, on_cpu = (run(source, device, backbone) for device in ("cuda", "cuda", "cpu"))
     assert spread(maps, on_cpu) < 1e-4
     assert all(one.tobytes() == other.tobytes() for one, other in zip(maps, again, strict=True))
+
+
+def test_a_small_gpus_steps_move_nothing_but_rounding(source):
+    whole, in_steps = (run(source, "cuda", test_batches_at_once=n) for n in (2, 1))
+    assert spread(in_steps, whole) < 1e-5
+
+
+def test_what_torch_keeps_to_use_again_is_free():
+    torch.cuda.empty_cache()
+    before = free_device_memory()
+    held = torch.zeros(2**30, dtype=torch.uint8, device="cuda")
+    assert free_device_memory() <= before - 2**30
+    del held
+    assert free_device_memory() > before - 2**26
 
 
 def test_more_features_than_anomalib_can_invert_on_a_cpu(source):

@@ -12,8 +12,9 @@ from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
 from harness.padim.inexact import in_arithmetic
-from harness.padim.plan import Task, plan_pass
+from harness.padim.plan import plan_pass
 from harness.padim.reference import run_reference
+from harness.padim.sizes import Task
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
 from tests.padim.conftest import timm_once

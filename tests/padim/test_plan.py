@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.padim.plan import GIB, Task, plan_pass, plan_passes
+from harness.padim.plan import plan_pass, plan_passes
+from harness.padim.sizes import GIB, Task
 from tests.padim.sources import PROTOCOL, RESNET18, WIDE_RESNET50
 
 PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)
@@ -80,6 +81,24 @@ def test_a_gpu_has_its_own_memory():
 def test_a_gpus_test_batches_cost_the_host_nothing_and_are_not_saved():
     plan = plan_pass(replace(TASK, device="cuda", decoders=8, threads=8), [100], GIB)
     assert (plan.workers, plan.decoded_ahead, plan.test_batches_at_once) == (1, 2, 6)
+
+
+def test_a_small_gpu_gets_smaller_steps_and_fewer_runs_at_once():
+    on_gpu = replace(WIDE, device="cuda", decoders=8, n_test=1000)
+    free = plan_pass(on_gpu, [550], 40 * GIB).device_bytes
+    assert free is not None
+    (whole,) = plan_passes(on_gpu, [550], 40 * GIB, 2 * free)
+    (least,) = plan_passes(on_gpu, [550], 40 * GIB, 0)
+    assert (whole[1].test_batches_at_once, whole[1].workers) == (63, 8)
+    assert (least[1].test_batches_at_once, least[1].workers) == (4, 2)
+    assert least[1].device_bytes < whole[1].device_bytes == free
+    for device_memory in (0, free, 2 * free, 4 * free, 100 * free):
+        passes = plan_passes(on_gpu, [550] * 5, 40 * GIB, device_memory)
+        assert [number for place, _ in passes for number in range(5)[place]] == list(range(5))
+        if device_memory > free:
+            assert all(plan.device_bytes <= 0.9 * device_memory for _, plan in passes)
+    assert len(plan_passes(on_gpu, [550] * 5, 40 * GIB, 0)) == 5
+    assert len(plan_passes(on_gpu, [550] * 5, 40 * GIB, 100 * free)) == 1
 
 
 def test_what_was_measured():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from dataclasses import replace
@@ -9,13 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from anomalib.models.image.padim.torch_model import PadimModel
 from sklearn.metrics import roc_auc_score
 
 from harness.errors import RequestError
 from harness.monitor import Monitor
 from harness.padim.engine import Variant
-from harness.padim.plan import Task, plan_pass
+from harness.padim.plan import plan_pass
 from harness.padim.reference import run_reference
+from harness.padim.reference_plan import plan_reference
+from harness.padim.sizes import Task
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category
@@ -180,6 +184,26 @@ def test_another_epsilon_is_noted(source):
 def test_another_blur_is_refused(source):
     with pytest.raises(RequestError, match="blur_sigma=2: engine=reference always blurs with 4"):
         run(run_reference, source, (Variant(1, 5, "anomalib_v1"),), protocol=replace(PROTOCOL, blur_sigma=2))
+
+
+def test_a_runs_model_is_gone_before_the_next_begins(source):
+    def models() -> int:
+        return sum(isinstance(thing, PadimModel) for thing in gc.get_objects())
+
+    gc.collect()
+    before = models()
+    task = Task(RESNET18, PROTOCOL, source.n_train, source.n_test, None, "cpu", 2, 2)
+    scored = run_reference(
+        source,
+        backbone=RESNET18,
+        weights=resolve_weights(RESNET18),
+        protocol=PROTOCOL,
+        variants=(Variant(1, 5, "anomalib_v1"), Variant(2, 5, "anomalib_v1")),
+        device="cpu",
+        monitor=Monitor(),
+        plan=plan_reference(task, 5),
+    )
+    assert [models() for _ in scored] == [before, before]
 
 
 def test_the_engines_agree_on_another_network(source):

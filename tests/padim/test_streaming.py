@@ -15,7 +15,8 @@ from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.model import to_anomalib
-from harness.padim.plan import Plan, Task, plan_pass
+from harness.padim.plan import Plan, plan_pass
+from harness.padim.sizes import Task
 from harness.padim.stream import FeatureStream
 from harness.padim.streaming import fit, run_streaming
 from harness.padim.weights import resolve_weights
