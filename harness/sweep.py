@@ -18,7 +18,14 @@ from harness.experiment import expand, to_hydra
 from harness.interruption import heard, kept_from_children, raise_if_asked
 from harness.launch.gpus import take_gpu
 from harness.launch.lost import in_one_line, was_killed
-from harness.launch.worker import as_worker, end_with_sweep, is_sweep, stay_silent_between_jobs, this_is_the_sweep
+from harness.launch.worker import (
+    as_worker,
+    differing_in_sweep,
+    end_with_sweep,
+    is_sweep,
+    stay_silent_between_jobs,
+    this_is_the_sweep,
+)
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
@@ -26,6 +33,7 @@ from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 from harness.streams import unbreakable_output
+from harness.telling import varying
 from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
@@ -72,7 +80,7 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
         print_plan([outcome for job in jobs for outcome in _plan(job, foresee=True)])
         return ()
     stores = dict.fromkeys(job.execution.store for job in jobs)
-    this_is_the_sweep()
+    this_is_the_sweep(_differing(jobs))
     try:
         _finished.extend(_carry_out_all(jobs, overrides, launch, launcher=str(config.launcher)))
     finally:
@@ -92,7 +100,7 @@ def _carry_out_all(
     def launched(indices: Sequence[int]) -> list[tuple[Outcome, ...]]:
         ended = _launch([jobs[i] for i in indices], [overrides[i] for i in indices], launch, launcher=launcher)
         for outcome in (outcome for outcomes in ended for outcome in outcomes if launcher in SILENT):
-            print_outcome(outcome)
+            print_outcome(outcome, differing_in_sweep())
         return ended
 
     ended = launched(range(len(jobs)))
@@ -172,7 +180,7 @@ def _print_lost(outcomes: Sequence[Outcome]) -> None:
     """A line for each run of a lost job but for those that ended well before, which have had theirs."""
     for outcome in outcomes:
         if outcome.status != DONE:
-            print_outcome(outcome)
+            print_outcome(outcome, differing_in_sweep())
 
 
 def _begun(jobs: Sequence[Job]) -> tuple[list[int], list[int]]:
@@ -196,6 +204,12 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
         outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
         for outcome in _plan(job)
     )
+
+
+def _differing(jobs: Sequence[Job]) -> list[str]:
+    from harness.run import outcome_of
+
+    return varying([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
 
 
 def _check(jobs: Sequence[Job]) -> None:
@@ -260,7 +274,7 @@ def _run(job: Job, display: Display | None) -> tuple[Outcome, ...]:
 
     outcomes: list[Outcome] = []
     for outcome in run_job(job, display):
-        print_outcome(outcome)
+        print_outcome(outcome, differing_in_sweep())
         if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in outcomes):
             print_notes(outcome)
         outcomes.append(outcome)

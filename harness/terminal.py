@@ -101,8 +101,12 @@ def make_display(label: str) -> Display | None:
     return ProgressDisplay(label) if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else None
 
 
-def print_outcome(outcome: Outcome) -> None:
-    """One line for one run, as soon as it has ended."""
+def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
+    """One line for one run, as soon as it has ended.
+
+    Args:
+        differing: settings that tell the sweep's runs apart, by `harness.telling.varying`.
+    """
     if outcome.status == DONE:
         detail = f"already in the store, nothing to do ({outcome.folder})"
     elif outcome.status == CLAIMED:
@@ -117,8 +121,9 @@ def print_outcome(outcome: Outcome) -> None:
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""
+    which = "".join(f"  {short_name(key)} {setting(outcome, key)}" for key in differing)
     line = Text.assemble(
-        (f"{outcome.status:<8}", STYLES[outcome.status]), printable(f"{synthetic}{outcome.label}  {detail}")
+        (f"{outcome.status:<8}", STYLES[outcome.status]), printable(f"{synthetic}{outcome.label}{which}  {detail}")
     )
     console().print(line, soft_wrap=True)
 

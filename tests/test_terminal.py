@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from harness.outcome import DONE, FAILED, OK, Outcome, exit_status
-from harness.terminal import COLUMNS, print_summary, printable, seed_table, summary_table
+from harness.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
 
 SETTINGS = {"protocol": "paper", "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01, "inexact": None}
 
@@ -69,6 +69,15 @@ def test_the_exit_status_says_how_the_worst_run_ended():
     assert exit_status((outcome(), outcome(status=DONE))) == 0
     assert exit_status((outcome(), outcome(status=FAILED))) == 1
     assert exit_status((outcome(status=FAILED), outcome(status="refused"))) == 2
+
+
+def test_a_runs_own_line_says_what_tells_it_from_the_sweeps_others(capsys):
+    run = outcome(0, n_features=50, settings=set_to(protocol__epsilon=1.0))
+    print_outcome(run)
+    print_outcome(run, ["n_features", "protocol.epsilon", "inexact"])
+    alone, among_others = capsys.readouterr().out.splitlines()
+    assert "seed 0  image AUROC" in alone
+    assert "seed 0  features 50  epsilon 1.0  inexact null  image AUROC" in among_others
 
 
 def test_what_varies_besides_the_seed_has_a_column_and_nothing_else_has():

@@ -22,6 +22,7 @@ from harness.interruption import raise_if_asked, restore
 from harness.launch.gpus import VISIBLE
 from harness.launch.lost import LostJobError
 from harness.launch.scratch import discard
+from harness.launch.worker import differing_in_sweep
 from harness.store.files import write_atomically
 
 _CLOSED = "closed"
@@ -219,7 +220,7 @@ def _show(returned: JobReturn) -> None:
     from harness.terminal import print_outcome
 
     for outcome in returned.return_value if returned.status == JobStatus.COMPLETED else ():
-        print_outcome(outcome)
+        print_outcome(outcome, differing_in_sweep())
 
 
 def _cancel(processes: Sequence[Any]) -> None:

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
@@ -24,6 +24,10 @@ _watching = threading.Event()
 
 _SWEEP = "VAD_HARNESS_SWEEP"
 """The sweep's process, in the environment that its launcher's processes inherit."""
+
+
+_DIFFERING = "VAD_HARNESS_DIFFERING"
+"""Settings that tell the sweep's runs apart, in the same environment."""
 
 
 class _Stop(BaseException):
@@ -68,9 +72,15 @@ def _nothing(_number: int, _frame: FrameType | None) -> None:
     """Be the answer to a signal."""
 
 
-def this_is_the_sweep() -> None:
-    """Let the processes that this one starts know whose they are."""
+def this_is_the_sweep(differing: Sequence[str] = ()) -> None:
+    """Let the processes that this one starts know whose they are, and which settings tell the sweep's runs apart."""
     os.environ[_SWEEP] = _own_name()
+    os.environ[_DIFFERING] = ",".join(differing)
+
+
+def differing_in_sweep() -> list[str]:
+    """The settings that tell the runs apart of the sweep that this process belongs to."""
+    return [key for key in os.environ.get(_DIFFERING, "").split(",") if key]
 
 
 def is_sweep() -> bool:

@@ -15,6 +15,7 @@ from harness.keys import CONFIGS
 from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published, load_published
 from harness.store.fields import FAILED
+from harness.store.settings import flat, varying
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
@@ -212,16 +213,7 @@ def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
 
 def _difference(records: Sequence[RunRecord]) -> str:
     """The spec's fields in which runs differ."""
-    specs = [_flat(record.spec.model_dump()) for record in records]
-    fields = dict.fromkeys(field for spec in specs for field in spec)
-    return ", ".join(field for field in fields if len({str(spec.get(field)) for spec in specs}) > 1)
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return flat
+    return ", ".join(varying([flat(record.spec.model_dump()) for record in records]))
 
 
 def _measured(cell: PublishedCell, chosen: Mapping[Place, _Chosen]) -> Measured:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, StoreError
 from harness.store.fields import METRICS, RUNS
+from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 Identity = tuple[str, str, str, int]
 """Dataset, category, backbone, seed: what a person calls a run."""
-
-_IDENTITY_FIELDS = frozenset({"dataset", "category", "backbone.name", "seed"})
 
 
 @dataclass(frozen=True)
@@ -175,26 +174,15 @@ def identity_of(record: RunRecord) -> Identity:
     return record.spec.dataset, record.spec.category, record.spec.backbone.name, record.spec.seed
 
 
-def settings_of(record: RunRecord) -> dict[str, Any]:
-    """All that the key covers but for what the run is called, and the labels beside it; flat, as `protocol.epsilon`."""
-    flat = _flat(record.spec.model_dump())
-    settings = {name: value for name, value in flat.items() if name not in _IDENTITY_FIELDS}
-    return settings | {
-        "dataset.limit": record.dataset.limit,
-        "protocol": record.protocol_name,
-        "weights": record.weights,
-    }
-
-
 def results_of(record: RunRecord) -> dict[str, Any]:
     """What a run found besides its metrics; flat, as `intervals.image_auroc.low`."""
     fields = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha256", "engine_metrics", "error"}
-    return _flat(record.model_dump(include=fields))
+    return flat(record.model_dump(include=fields))
 
 
 def environment_of(record: RunRecord) -> dict[str, Any]:
     """Where and with what a run was made; flat, as `packages.torch`."""
-    return _flat(record.environment.model_dump())
+    return flat(record.environment.model_dump())
 
 
 def changes(comparison: Comparison) -> tuple[Change, ...]:
@@ -216,7 +204,7 @@ def tally(differences: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[tuple[st
     counts: dict[tuple[str, str, str], int] = defaultdict(int)
     for unlike in differences:
         for name, (a, b) in unlike.items():
-            counts[(name, _shown(a), _shown(b))] += 1
+            counts[(name, shown(a), shown(b))] += 1
     return dict(sorted(counts.items()))
 
 
@@ -253,15 +241,15 @@ def _variants(cells: Mapping[tuple[Any, ...], Sequence[Pair]]) -> dict[tuple[Any
     texts = {}
     for group in by_name.values():
         sides = [(settings_of(cells[where][0].a), settings_of(cells[where][0].b)) for where in group]
-        names = dict.fromkeys(name for side in sides for settings in side for name in settings)
-        varying = [name for name in names if len({(_shown(a.get(name)), _shown(b.get(name))) for a, b in sides}) > 1]
-        for where, (a, b) in zip(group, sides, strict=True):
-            texts[where] = ", ".join(f"{name}={_both(a.get(name), b.get(name))}" for name in varying)
+        both = [{name: _both(a.get(name), b.get(name)) for name in {**a, **b}} for a, b in sides]
+        names = varying(both)
+        for where, one in zip(group, both, strict=True):
+            texts[where] = ", ".join(f"{name}={shown(one.get(name))}" for name in names)
     return texts
 
 
 def _both(a: Any, b: Any) -> str:
-    return _shown(a) if a == b else f"{_shown(a)} | {_shown(b)}"
+    return shown(a) if a == b else f"{shown(a)} | {shown(b)}"
 
 
 def _scores(store: Store, record: RunRecord, problems: list[str]) -> ScoreTable | None:
@@ -298,16 +286,5 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, 
     return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
 
 
-def _flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in data.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
-
-
 def _frozen(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, _shown(value)) for name, value in settings.items()))
-
-
-def _shown(value: Any) -> str:
-    return "none" if value is None else str(value)
+    return tuple(sorted((name, shown(value)) for name, value in settings.items()))

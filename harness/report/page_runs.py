@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,17 @@ from typing import TYPE_CHECKING, Any
 from harness.report.facts import BACKBONE_NAMES
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, cell, grid
 from harness.report.page_run import METRIC_NAMES, Fields, Run, count, describe_run, run_id, where
+from harness.store.settings import settings_of, shown, varying
 
 if TYPE_CHECKING:
     from harness.store.record import Environment, RunRecord
+
+_OF_PROTOCOL = ("protocol.", "index_versions")
+_TOLD_OTHERWISE = {
+    "protocol", "engine", "inexact", "backbone.weights_digest", "index_versions", "index_versions.timm",
+    "index_versions.torch",
+}  # fmt: skip
+"""By the protocol's text, by `weights`, and by the sampler."""
 
 
 @dataclass(frozen=True)
@@ -78,29 +87,54 @@ def _title(place: tuple[str, str, str]) -> str:
 def _overview(records: Sequence[RunRecord]) -> Grid | None:
     if not records:
         return None
-    shown = ("image_auroc", "image_f1_adaptive", "pixel_auroc", "pixel_f1_adaptive", "pixel_aupro")
-    columns = ("Run", "Dataset", "Category", "Backbone", "Seed", "Status", *(METRIC_NAMES[name] for name in shown))
+    metrics = ("image_auroc", "image_f1_adaptive", "pixel_auroc", "pixel_f1_adaptive", "pixel_aupro")
+    columns = ("Run", "Dataset", "Category", "Backbone", "Seed", "Status", *(METRIC_NAMES[name] for name in metrics))
+    settings = _told_apart(records)
     rows = [
         (
             Cell(record.key, href=f"#{run_id(record.key)}"),
             *map(Cell, where(record)),
             cell(str(record.spec.seed)),
             cell(record.status),
-            *(amount(record.values[name]) for name in shown),
+            *(amount(record.values[name]) for name in metrics),
             amount(sum(record.timing.seconds.values()), 1),
             amount(record.memory.peak_rss_bytes / 1e9 if record.memory else None, 2),
-            Cell(_protocol(record)),
+            Cell(settings[record.key]),
         )
         for record in records
     ]
     caption = "Every run in the store. Runs that share a pass through the backbone share its seconds and peak memory."
-    return grid("runs-all", caption, (*columns, "Seconds", "Peak GB", "Protocol"), rows)
+    return grid("runs-all", caption, (*columns, "Seconds", "Peak GB", "Settings"), rows)
 
 
 def _protocol(record: RunRecord) -> str:
     """Its name, and what else is not as the paper's tables take it."""
     spec = record.spec
     return ", ".join([record.protocol_name, *([spec.engine] if spec.engine != "streaming" else []), *spec.inexact])
+
+
+def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
+    """By key: a run's protocol, and where it differs from others of its dataset, category and backbone otherwise.
+
+    Fields of the protocol are named only if they differ within one protocol.
+    """
+    texts = {}
+    for _, members in groupby(records, key=where):
+        group = [(record, settings_of(record)) for record in members]
+        by_protocol: dict[str, list[dict[str, Any]]] = {}
+        for record, own in group:
+            by_protocol.setdefault(_protocol(record), []).append(own)
+        names = {name for name in varying([own for _, own in group]) if not name.startswith(_OF_PROTOCOL)}
+        names |= {name for alike in by_protocol.values() for name in varying(alike)}
+        names -= _TOLD_OTHERWISE
+        for record, own in group:
+            said = (f"{name.removeprefix('protocol.')} {_short(own.get(name))}" for name in names)
+            texts[record.key] = ", ".join([_protocol(record), *sorted(said)])
+    return texts
+
+
+def _short(value: Any) -> str:
+    return re.sub(r"^([0-9a-f]{12})[0-9a-f]{52}$", r"\1", shown(value))
 
 
 def failures(records: Sequence[RunRecord]) -> Grid | None:

@@ -176,6 +176,35 @@ def test_a_run_that_no_table_takes_says_why_in_the_list_of_all_runs():
     assert {row[-1].text for row in overview.rows} == {"paper, bf16", "paper, reference"}
 
 
+def test_runs_that_differ_only_in_a_setting_are_told_apart_in_the_list_of_all_runs():
+    plain = make_spec(seed=7)
+    specs = [
+        plain,
+        make_spec(seed=8),
+        make_spec(seed=7, epsilon=1.0),
+        make_spec(seed=7, n_features=50),
+        make_spec(seed=7, fingerprint="9" * 64),
+    ]
+    records = [make_ok(spec) for spec in specs]
+    records.append(make_ok(make_spec(seed=7, epsilon=0.01001, center_crop=None),
+                           protocol_name="anomalib_v2"))  # fmt: skip
+    texts = {row[0].text: row[-1].text for row in describe_runs(records).overview.rows}
+    expected = [
+        f"paper, epsilon {plain_epsilon}, fingerprint {fingerprint}, n_features {n}"
+        for plain_epsilon, fingerprint, n in (
+            (0.01, plain["fingerprint"][:12], 100),
+            (0.01, plain["fingerprint"][:12], 100),
+            (1.0, plain["fingerprint"][:12], 100),
+            (0.01, plain["fingerprint"][:12], 50),
+            (0.01, "9" * 12, 100),
+        )
+    ]
+    assert [texts[record.key] for record in records[:5]] == expected
+    assert texts[records[5].key].startswith("anomalib_v2, epsilon 0.01001, ")
+    alike = [make_ok(plain), records[5]]
+    assert {row[-1].text for row in describe_runs(alike).overview.rows} == {"paper", "anomalib_v2"}
+
+
 def test_failures_and_damaged_files_are_listed_without_the_machines_paths(page):
     rows = rows_of(page, "failed-runs")
     assert [row[2] for row in rows[1:]] == ["toothbrush"]
