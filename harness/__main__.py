@@ -101,9 +101,11 @@ def _prepare_sweep(own: list[Override], hydra: list[str]) -> tuple[list[Override
     require(launcher)
     if launcher == "joblib":  # of an interrupted sweep its helper process says what it cleans up: nobody's business
         os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-    if launcher == "basic" and not any(override.key == "device" and "cpu" in override.values for override in own):
-        take_gpu()  # jobs run in this very process
-    return spread(own, hydra, n_jobs=n_jobs, machine=this_machine())
+    request = spread(own, hydra, n_jobs=n_jobs, machine=this_machine())
+    in_this_process = launcher == "basic" or (launcher == "joblib" and "hydra.launcher.n_jobs=1" in request[1])
+    if in_this_process and not any(override.key == "device" and "cpu" in override.values for override in own):
+        take_gpu()
+    return request
 
 
 def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: Sequence[str]) -> int:

@@ -31,5 +31,9 @@ class DataError(UserError):
     """The images of one category are not usable: that run fails and is recorded, the others go on, exit status 1."""
 
 
+class OutOfMemoryError(DataError):
+    """A run took more memory than there was, whatever had been foreseen: treated as unusable images are."""
+
+
 class StoreError(UserError):
     """The results store cannot be read or written, or holds something that cannot be trusted."""

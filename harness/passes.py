@@ -222,7 +222,12 @@ class _PutOff:
         """Raise it now, as if it came in its own stage."""
         if self._error is not None:
             monitor.current = self._stage
-            raise self._error
+            # Its traceback leads back here: a circle that would keep all that the pass had in memory.
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
 
 
 @dataclass(frozen=True)

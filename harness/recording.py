@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
+from harness.device import gpu_name
 from harness.monitor import Monitor
 from harness.store import (
     DatasetInfo,
@@ -158,9 +159,7 @@ def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engin
 def _environment(run: RunConfig, threads: int | None) -> Environment:
     if run.device != "cuda":
         return environment(threads=threads)
-    import torch
-
-    return environment(threads=threads, device=torch.cuda.get_device_name())
+    return environment(threads=threads, device=gpu_name())
 
 
 def _peak_device_bytes(device: str) -> int | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from harness.errors import OutOfMemoryError
+
 _CGROUPS = (
     (Path("/sys/fs/cgroup"), "memory.max", "memory.current", "inactive_file"),
     (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -31,6 +33,20 @@ def free_disk(folder: Path) -> int | None:
         return shutil.disk_usage(place).free
     except OSError:
         return None
+
+
+def ran_out(error: Exception) -> OutOfMemoryError | None:
+    """What to say of an exception that torch, NumPy or Python raised for want of memory; None for any other."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return OutOfMemoryError(
+            "the GPU's memory ran out: end other programs on it, lower n_features or protocol.batch_size, give fewer "
+            "seeds, or device=cpu"
+        )
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        return OutOfMemoryError(
+            "the memory ran out: end other programs, lower jobs, memory_budget, n_features or protocol.batch_size"
+        )
+    return None
 
 
 def _machine() -> int | None:

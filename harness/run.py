@@ -23,6 +23,7 @@ from harness.padim.indices import index_versions
 from harness.padim.weights import Weights, resolve_weights
 from harness.passes import Pass, carry_out, plan_runs
 from harness.recording import Costs, failed_record
+from harness.resources import ran_out
 from harness.store import Store
 from harness.store.claims import Claims
 
@@ -219,6 +220,7 @@ class _JobUnderWay:
 
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
         """How each run ends that an error stopped; recorded where the data or the numbers are to blame, or we are."""
+        error = ran_out(error) or error
         if isinstance(error, UserError) and not isinstance(error, DataError):
             # A store that fails under a run has no room for its failure either, but the request was right.
             status = FAILED if isinstance(error, StoreError) else REFUSED

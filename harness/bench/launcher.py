@@ -29,6 +29,7 @@ def main(out: str, timeout_s: str, *command: str) -> int:
         os.kill(child, signal.SIGKILL)
 
     signal.signal(signal.SIGALRM, too_late)
+    signal.signal(signal.SIGTERM, too_late)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches the child too, and ends both
     signal.setitimer(signal.ITIMER_REAL, float(timeout_s))
     _, status, usage = os.wait4(child, 0)

@@ -58,16 +58,21 @@ def take(
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         out = Path(folder, "taken.json")
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(out), str(timeout_s), *command]
-        ended = subprocess.run(
+        with subprocess.Popen(
             launcher,
             cwd=PROJECT,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
-        )
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            try:
+                said = process.communicate()
+            except BaseException:
+                process.terminate()  # which ends the command too
+                raise
         taken = json.loads(out.read_text(encoding="utf-8"))
-    output, complaints = (text.decode(errors="replace") for text in (ended.stdout, ended.stderr))
+    output, complaints = (text.decode(errors="replace") for text in said)
     if taken["status"] == 127:
         raise BenchError(f"{command[0]}: cannot be started ({complaints.strip()[-200:]})")
     return Taken(**taken, output=output, complaints=complaints)

@@ -26,8 +26,8 @@ def visible_gpus(environment: Mapping[str, str] | None = None) -> tuple[str, ...
         return tuple(map(str, range(n_gpus)))
     found = []
     for name in map(str.strip, named.split(",")) if n_gpus else ():
-        if not name or name.startswith("-"):  # CUDA itself reads no further
-            break
+        if not name or name.startswith("-") or (name.isdecimal() and int(name) >= n_gpus):
+            break  # CUDA itself reads no further
         found.append(name)
     return tuple(found)
 

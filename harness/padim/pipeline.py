@@ -65,6 +65,7 @@ class Pipeline(Generic[Item, Decoded, Result]):
             self._state.notify_all()
         for thread in self._threads:
             thread.join()
+        self._process = None  # it holds the network, and mostly whoever holds this pipeline
 
     def go_on(self, process: Callable[[Item, Decoded], Result]) -> None:
         """Begin the second step, for the items decoded so far and all to come."""

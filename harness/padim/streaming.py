@@ -184,6 +184,7 @@ def score(
             with monitor.stage("score"):
                 fitted = statistics.fitted(channels, protocol.epsilon, workers)
                 distances, trust = mahalanobis(layers, together, fitted, workers)
+                del fitted  # else the next variant's covariances are made beside it
                 check_trust(trust, protocol.epsilon, statistics.grid.shape)
                 own.append(distances)
                 maps = _maps(torch.cat(own), statistics.grid.shape, protocol, device) if last else None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 from harness.bench.process import BenchError, succeed, take
+from harness.leftovers import is_alive
 
 MIB = 2**20
 
@@ -55,3 +58,21 @@ def test_another_end_than_expected_says_what_was_said():
     with pytest.raises(BenchError, match=r"^A: ended with status 1, not 0: it \| broke$"):
         succeed(taken, "A")
     assert succeed(taken, "A", status=1) is taken
+
+
+def test_who_stops_waiting_leaves_nothing_at_work(tmp_path):
+    """SIGTERM as a person sends it to a long measurement."""
+    waiting = (
+        "import signal, sys; from harness.bench.process import take\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
+        f"take([sys.executable, '-S', '-c', \"import os, time; open(r'{tmp_path}/pid', 'w').write(str(os.getpid()));"
+        ' time.sleep(60)"])'
+    )
+    process = subprocess.Popen([sys.executable, "-c", waiting])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 143
+    assert not is_alive(int((tmp_path / "pid").read_text()))

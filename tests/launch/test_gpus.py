@@ -9,8 +9,10 @@ from collections import Counter
 
 import pytest
 
+from harness.__main__ import _prepare_sweep
 from harness.launch import gpus as module
 from harness.launch.gpus import VISIBLE, take_gpu, visible_gpus
+from harness.overrides import parse
 
 TAKE = """
 import os, sys
@@ -58,6 +60,7 @@ def taking(tmp_path):
         ("", ()),
         ("-1", ()),
         ("1,-1,2", ("1",)),
+        ("0,3,4,1", ("0", "3")),
         ("GPU-a, 0", ("GPU-a", "0")),
     ],
 )
@@ -102,3 +105,25 @@ def test_where_nothing_can_be_locked_a_gpu_is_taken_all_the_same(tmp_path):
     (tmp_path / "file").touch()
     assert take_gpu(["0", "1"], tmp_path / "file") == "0"
     assert os.environ[VISIBLE] == "0"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "taken"),
+    [
+        ([], True),
+        (["launcher=joblib", "jobs=1"], True),
+        (["launcher=joblib", "jobs=2"], False),
+        (["launcher=joblib", "hydra.launcher.n_jobs=1"], True),
+        (["device=cpu"], False),
+        (["launcher=joblib", "jobs=1", "device=cpu"], False),
+    ],
+)
+def test_a_sweep_whose_jobs_run_in_its_own_process_takes_a_gpu_before_anything_asks_for_one(
+    monkeypatch, arguments, taken
+):
+    calls = []
+    monkeypatch.setattr(module, "take_gpu", lambda: calls.append("taken"))
+    request = ["dataset=mvtec", "dataset.root=x", "category=bottle,cable"]
+    own, hydra = parse([*request, *arguments])
+    _prepare_sweep(own, hydra)
+    assert calls == ["taken"] * taken

@@ -108,7 +108,8 @@ def test_tf32_is_on_only_inside_the_network():
 def test_a_copy_is_waited_for():
     """The stream that copies is kept busy, so that what reads without waiting reads what was there before."""
     upload = Upload("cuda")
-    torch.zeros(16, 3, 224, 224, device="cuda")  # such memory is reserved, and free again
+    upload(torch.zeros(16, 3, 224, 224))()  # its stream's memory, pinned and there, is reserved, and free again
+    torch.cuda.synchronize()
     with torch.cuda.stream(upload._stream):
         torch.cuda._sleep(1_000_000_000)  # cycles: about half a second
     taken = upload(torch.full((16, 3, 224, 224), 7.0))()

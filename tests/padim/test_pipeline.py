@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -110,3 +112,27 @@ def test_workers_compute_on_one_thread():
     finally:
         torch.set_num_threads(1)
     assert set(used) == {(1, 1)}
+
+
+def test_once_left_it_keeps_nobody():
+    """Whoever holds a pipeline is mostly held by its second step: with a network on a GPU, say."""
+
+    class Holder:
+        def __init__(self) -> None:
+            self.pipeline = Pipeline(range(3), lambda item: item, workers=2, decoded_ahead=2)
+
+        def add(self, item: int, decoded: int) -> int:
+            return item + decoded
+
+    gc.collect()
+    gc.disable()
+    try:
+        holder = Holder()
+        with holder.pipeline as pipeline:
+            pipeline.go_on(lambda item, decoded, holder=holder: holder.add(item, decoded))
+            assert list(pipeline.take(3)) == [0, 2, 4]
+        seen = weakref.ref(holder)
+        del holder, pipeline
+        assert seen() is None
+    finally:
+        gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.monitor import Monitor
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.fusing import quickened
+from harness.padim.gaussian import Statistics
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.model import to_anomalib
 from harness.padim.plan import Plan, plan_pass
@@ -261,3 +263,17 @@ def test_the_anomalib_model_can_be_saved_and_loaded(source, tmp_path):
     other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
     images = source.test[0]
     assert torch.equal(other.eval()(images).anomaly_map, model(images).anomaly_map)
+
+
+def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch):
+    made, fitted = [], Statistics.fitted
+
+    def watched(*given):
+        assert [one() for one in made] == [None] * len(made)
+        one = fitted(*given)
+        made.append(weakref.ref(one))
+        return one
+
+    monkeypatch.setattr(Statistics, "fitted", watched)
+    run(random_source(), tuple(Variant(seed, 10, "anomalib_v1") for seed in range(3)))
+    assert len(made) == 3

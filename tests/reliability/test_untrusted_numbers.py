@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from harness.__main__ import main
@@ -237,3 +239,59 @@ def test_what_a_failed_pass_had_in_memory_is_gone_before_the_next(root, tmp_path
     assert len(kept) == 3  # both together, then each alone
     assert [one.status for one in ended] == ["failed"] * 2
     assert "boom" in capfd.readouterr().err
+
+
+def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pass(root, tmp_path, monkeypatch, capfd):
+    """Without the collector of circles: gigabytes cannot wait for it."""
+    from harness.padim import streaming
+
+    class Large:
+        pass
+
+    kept = []
+
+    def engine(source, *, monitor, variants, **_):
+        assert [one() for one in kept] == [None] * len(kept)
+        large = Large()
+        kept.append(weakref.ref(large))
+        with monitor.stage("score"):
+            raise ValueError("boom")
+        yield
+
+    monkeypatch.setattr(streaming, "run_streaming", engine)
+    gc.collect()
+    gc.disable()
+    try:
+        ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
+    finally:
+        gc.enable()
+    assert len(kept) == 3
+    assert [(one.status, one.error) for one in ended] == [("failed", "score: ValueError: boom")] * 2
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            "score: the GPU's memory ran out: end",
+        ),
+        (MemoryError(), "score: the memory ran out: end other programs, lower jobs"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "score: the memory ran out: end"),
+    ],
+)
+def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monkeypatch, capfd, error, line):
+    from harness.padim import streaming
+
+    def engine(*_, monitor, **__):
+        with monitor.stage("score"):
+            raise error
+        yield
+
+    monkeypatch.setattr(streaming, "run_streaming", engine)
+    (ended,) = run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0]"))
+    assert ended.status == "failed"
+    assert ended.error.startswith(line)
+    assert "Traceback" not in capfd.readouterr().err
+    (record,) = Store(tmp_path / "store").records().records
+    assert (record.error.type, record.error.stage) == ("OutOfMemoryError", "score")
