@@ -23,13 +23,13 @@ from harness.report.page_grid import Cell, Grid, anchor, cell, grid
 from harness.report.page_run import run_id
 from harness.report.page_runs import describe_runs, failures
 from harness.report.page_summary import audit_parts, finding_id, summarise
-from harness.report.tables import PAPER_FORM, VERDICTS_FORM
+from harness.report.table import PAPER_FORM, VERDICTS_FORM
 from harness.store.fields import RUNS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from harness.report.tables import Table
+    from harness.report.table import Table
     from harness.store.record import RunRecord
 
 TEMPLATES = Path(__file__).with_name("templates")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.store.table import csv_text, no_formula
 
 if TYPE_CHECKING:
-    from harness.report.tables import Table
+    from harness.report.table import Table
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _TEX = {

@@ -16,12 +16,11 @@ from harness.report.facts import protocol_facts
 from harness.report.names import in_edition, row_name, table_title
 from harness.report.output import write_output
 from harness.report.parameters import parameter_counts
+from harness.report.table import PAPER_FORM, VERDICTS_FORM, Table
 from harness.report.table_text import csv_document, latex_document, markdown_document
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
-
-PAPER_FORM, VERDICTS_FORM = "paper", "verdicts"
 
 NOTHING = "–"
 """Where a column cannot say anything; a value that is missing says why instead."""
@@ -38,32 +37,6 @@ _BESIDE = (
     "Because",
 )
 _AS_A_WHOLE = "row as a whole"
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table in one form, as text: nothing in it depends on how it is written."""
-
-    number: int
-    form: str
-    """`paper` or `verdicts`."""
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    """A cell for each column, none of them empty."""
-    runs: tuple[str, ...]
-    """For each row the keys of the runs behind it, with spaces between them, or `none`."""
-    footer: tuple[str, ...]
-    """Lines below the table: what the values are, the protocol, the runs' keys, and what is missing and why."""
-    numeric: tuple[bool, ...]
-    """For each column whether it holds numbers, and so is set to the right."""
-    protocol: str
-    synthetic: bool
-
-    @property
-    def stem(self) -> str:
-        """File name without its ending."""
-        return f"table{self.number}" if self.form == PAPER_FORM else f"table{self.number}_{self.form}"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import pytest
 
 from harness.paper.digits import rounded
 from harness.paper.model import PAPER, PAPER_METRICS, SMOKE, Place
+from harness.report.table import Table
 from harness.report.table_text import csv_document, latex_document, latex_text, markdown_document, markdown_text
-from harness.report.tables import Table, build_tables, write_tables
+from harness.report.tables import build_tables, write_tables
 from tests.paper.making import failed, run
 from tests.report.stores import EDITIONS, PLACES, PUBLISHED, judged, run_of, values_of, whole
 

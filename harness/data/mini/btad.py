@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from harness.data.mini.canvas import (
-    Floats,
     Noise,
     Point,
     angle,
@@ -24,7 +23,7 @@ from harness.data.mini.canvas import (
     turned,
     wander,
 )
-from harness.data.mini.dice import Dice
+from harness.data.mini.dice import Dice, Floats
 from harness.data.mini.subject import Damage, Subject
 
 

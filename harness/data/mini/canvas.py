@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from harness.data.mini.dice import Dice
+    from harness.data.mini.dice import Dice, Floats
 
-Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 Point = tuple[float, float]
 Colour = tuple[float, float, float]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
-from harness.data.mini.canvas import Floats
-
+Floats = npt.NDArray[np.float64]
 T = TypeVar("T")
 
 _UNIT = 1.0 / 9007199254740992.0  # 2**-53: a raw number's upper 53 bits become a float in [0, 1) without rounding

@@ -11,7 +11,8 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
-from harness.data.mini.canvas import Bytes, Floats
+from harness.data.mini.canvas import Bytes
+from harness.data.mini.dice import Floats
 
 Ints = npt.NDArray[np.int64]
 

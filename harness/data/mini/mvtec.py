@@ -8,7 +8,6 @@ import numpy as np
 
 from harness.data.mini.canvas import (
     Colour,
-    Floats,
     Noise,
     Point,
     blob,
@@ -27,7 +26,7 @@ from harness.data.mini.canvas import (
     unturned,
     wander,
 )
-from harness.data.mini.dice import Dice
+from harness.data.mini.dice import Dice, Floats
 from harness.data.mini.subject import Damage, Subject
 
 

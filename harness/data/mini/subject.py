@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.data.mini.canvas import Bytes, Colour, Floats, Point, expose, grid, over
-from harness.data.mini.dice import Dice
+from harness.data.mini.canvas import Bytes, Colour, Point, expose, grid, over
+from harness.data.mini.dice import Dice, Floats
 
 
 @dataclass(frozen=True)
