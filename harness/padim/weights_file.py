@@ -60,7 +60,7 @@ def _refuse_packed(path: Path, label: str) -> None:
         with zipfile.ZipFile(path) as archive:
             packed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
             unpacked = sum(member.file_size for member in archive.infolist())
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # Names that are no UTF-8, a newer version: zipfile has an exception for each.
         raise RequestError(f"backbone.weights: {label} is damaged ({error}); download the file again") from error
     if packed or unpacked > path.stat().st_size:
         raise RequestError(f"backbone.weights: {label} is compressed; save it again by torch.save or as .safetensors")

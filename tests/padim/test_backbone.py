@@ -166,6 +166,22 @@ def test_nothing_in_a_file_is_executed(tmp_path, full_state, save):
     assert not target.exists()
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b"/.format", b"\x80.format"),  # a name that says it is UTF-8
+        (b"PK\x01\x02", b"PK\x01\x03"),
+    ],
+)
+def test_a_checkpoint_whose_list_of_members_is_damaged(tmp_path, full_state, was, becomes):
+    path = tmp_path / "weights.pth"
+    torch.save(full_state, path)
+    content = path.read_bytes()
+    at = content.rindex(was)
+    path.write_bytes(content[:at] + becomes + content[at + len(was) :])
+    assert refusal(replace(RESNET18, weights=str(path))).startswith("backbone.weights: weights.pth is damaged (")
+
+
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, torch.zeros(3), [torch.zeros(3)]])
 def test_a_file_without_named_tensors(tmp_path, content):
     assert "no named tensors" in refusal(*with_file(tmp_path / "weights.pth", content))
