@@ -63,7 +63,8 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     kinds: tuple[str, ...]
-    """For each column: `number` sorts and stands as numbers, `words` holds sentences and needs room, else `name`."""
+    """For each column: `number` sorts and stands as numbers, `words` holds sentences and needs room, `list`
+    breaks at its commas, else `name`."""
     pinned: frozenset[int]
     """Rows that stay below the others whatever the table is sorted by: its means."""
     row_headers: bool = True
@@ -139,4 +140,6 @@ def _holds_numbers(column: Sequence[Cell]) -> bool:
 
 
 def _kind(column: Sequence[Cell]) -> str:
-    return "words" if max((len(one.text + one.note) for one in column), default=0) > _SENTENCE else "name"
+    if max((len(one.text + one.note) for one in column), default=0) > _SENTENCE:
+        return "words"
+    return "list" if any(", " in one.text for one in column) else "name"

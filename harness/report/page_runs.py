@@ -128,7 +128,7 @@ def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
         names |= {name for alike in by_protocol.values() for name in varying(alike)}
         names -= _TOLD_OTHERWISE
         for record, own in group:
-            said = (f"{name.removeprefix('protocol.')} {_short(own.get(name))}" for name in names)
+            said = (f"{name.removeprefix('protocol.')}\N{NO-BREAK SPACE}{_short(own.get(name))}" for name in names)
             texts[record.key] = ", ".join([_protocol(record), *sorted(said)])
     return texts
 

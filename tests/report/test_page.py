@@ -188,7 +188,9 @@ def test_runs_that_differ_only_in_a_setting_are_told_apart_in_the_list_of_all_ru
     records = [make_ok(spec) for spec in specs]
     records.append(make_ok(make_spec(seed=7, epsilon=0.01001, center_crop=None),
                            protocol_name="anomalib_v2"))  # fmt: skip
-    texts = {row[0].text: row[-1].text for row in describe_runs(records).overview.rows}
+    texts = {
+        row[0].text: row[-1].text.replace("\N{NO-BREAK SPACE}", " ") for row in describe_runs(records).overview.rows
+    }
     expected = [
         f"paper, epsilon {plain_epsilon}, fingerprint {fingerprint}, n_features {n}"
         for plain_epsilon, fingerprint, n in (
