@@ -117,13 +117,12 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from harness.launch.scratch import discard, scratch_folder
     from harness.outcome import exit_status
     from harness.overrides import Override
-    from harness.resolve import DEFAULT_STORE
     from harness.schema import register
     from harness.sweep import finished, task
 
     register()
     OmegaConf.register_new_resolver("harness_help", help_text, replace=True)
-    store = next((override.values[0] for override in own if override.key == "store"), str(DEFAULT_STORE))
+    store = next((override.values[0] for override in own if override.key == "store"), str(_default_store(own, flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing ten lines and leaving
     app = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)
     with scratch_folder(Path(store)) as scratch:
@@ -137,6 +136,16 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
         if status == 0:
             discard(scratch)
     return status
+
+
+def _default_store(own: Sequence[Override], flags: Sequence[str]) -> Path:
+    """Where a sweep's files go whose request names no store: where its records go."""
+    from harness.data.mini.counts import COUNTS
+    from harness.experiment import expand
+    from harness.resolve import DEFAULT_STORE, SYNTHETIC_STORE
+
+    datasets = {str(job.get("dataset")) for job in expand(own)} if "--multirun" in flags else set()
+    return SYNTHETIC_STORE if datasets and datasets <= set(COUNTS) else DEFAULT_STORE
 
 
 def _one_line(error: Exception) -> str:

@@ -26,6 +26,15 @@ FLAGS = {
 }  # fmt: skip
 """Hydra's flags that make sense here, with the number of values each takes after it."""
 
+CHOICES = {
+    "--cfg": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+"""What the values of some flags may be."""
+_LONG = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-m": "--multirun", "-h": "--help"}
+_SHOWING = {"--cfg", "--info"}
+"""Flags that show something and run nothing."""
+
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
 
@@ -75,25 +84,38 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part the command line into Hydra's flags (with their values) and overrides.
 
     Raises:
-        RequestError: a flag that there is not, or one without its value.
+        RequestError: a flag that there is not, one without its value or with a wrong one, or flags that do not go
+            together.
     """
     flags: list[str] = []
     overrides: list[str] = []
     rest = list(argv)
+    given: set[str] = set()
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
             overrides.append(word)
             continue
-        name = word.split("=", 1)[0]
+        name, has_value, value = word.partition("=")
         if name not in FLAGS:
             allowed = ", ".join(flag for flag in FLAGS if flag.startswith("--"))
             raise RequestError(f"{word}: no such flag{suggest(name, FLAGS)}; allowed: {allowed}, and key=value")
-        flags.append(word)
-        for _ in range(FLAGS[name] if "=" not in word else 0):
-            if not rest:
+        given.add(_LONG.get(name, name))
+        if has_value and not FLAGS[name]:
+            raise RequestError(f"{word}: {name} takes no value")
+        flags.append(name)
+        if FLAGS[name]:
+            if not has_value and not rest:
                 raise RequestError(f"{word}: needs a value after it")
-            flags.append(rest.pop(0))
+            flags.append(value if has_value else rest.pop(0))
+            choices = CHOICES.get(_LONG.get(name, name))
+            if choices and flags[-1] not in choices:
+                raise RequestError(f"{name} {flags[-1]}: no such thing to show; allowed: {', '.join(choices)}")
+    if "--multirun" in given and given & _SHOWING:
+        raise RequestError(f"{(given & _SHOWING).pop()}: shows one configuration and runs nothing; leave -m out")
+    for flag in sorted(given & {"--package", "--resolve"}):
+        if "--cfg" not in given:
+            raise RequestError(f"{flag}: says how --cfg shows a configuration; give --cfg job too, or leave it out")
     return flags, overrides
 
 
@@ -137,7 +159,10 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
         if any(override.key == key for override in own):
             raise RequestError(f"{argument}: {key} is given twice; give it once")
         own.append(Override(key, _values(key, argument)))
-    n_runs = math.prod(len(override.values) for override in own)
+    n_runs = math.prod(
+        sum(len(value) if isinstance(value, list) and override.key == "seeds" else 1 for value in override.values)
+        for override in own
+    )
     if n_runs > MOST_RUNS:
         raise RequestError(
             f"{' '.join(arguments)}: is {n_runs} runs, and {MOST_RUNS} are the most; split it into several commands"
@@ -160,7 +185,8 @@ def _split(argument: str) -> tuple[str, str]:
     if key.startswith(("hydra.", "hydra/")) and separator:
         return key, value
     if not separator:
-        raise RequestError(f"{argument}: is not key=value{suggest(argument, KEYS)}; allowed keys: {', '.join(KEYS)}")
+        hint = f"; give {argument}=VALUE" if argument in KEYS else suggest(argument, KEYS)
+        raise RequestError(f"{argument}: is not key=value{hint}; allowed keys: {', '.join(KEYS)}")
     if key not in KEYS:
         raise RequestError(f"{argument}: no such key{suggest(key, KEYS)}; allowed: {', '.join(KEYS)}")
     return key, value

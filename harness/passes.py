@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from harness.padim.plan import Plan, plan_passes
 from harness.padim.reference_plan import plan_reference
 from harness.padim.sizes import GIB, Task
 from harness.recording import Costs, ok_record
-from harness.resources import available_memory, free_disk
+from harness.resources import available_memory, free_disk, own_memory
 from harness.store import ScoreTable, Store
 
 if TYPE_CHECKING:
@@ -272,13 +273,15 @@ def _engine(name: str) -> Engine:
 
 
 def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
-    needed = plan.host_bytes / GIB
-    if needed > budget:
+    needed = ceil(10 * plan.host_bytes / GIB) / 10
+    if plan.host_bytes > budget * GIB:
         raise RequestError(
-            f"memory_budget={budget:g}: this run needs about {needed:.1f} GiB; give memory_budget={needed + 0.1:.1f}, "
+            f"memory_budget={budget:g}: this run needs about {needed:.1f} GiB; give memory_budget={needed:.1f}, "
             f"{remedy}"
         )
     available = available_memory()
+    if available is not None:
+        available += own_memory()  # what earlier passes left to this one
     if available is not None and plan.host_bytes > available:
         raise RequestError(
             f"memory: this run needs about {needed:.1f} GiB and {available / GIB:.1f} GiB are free: end other "

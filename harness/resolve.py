@@ -98,6 +98,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     root, name = values["root"], values["name"]
+    data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
         root = mini_root(name)
     if root is None and data_root is None:

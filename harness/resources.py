@@ -24,6 +24,15 @@ def available_memory() -> int | None:
     return min(known) if known else None
 
 
+def own_memory() -> int:
+    """Bytes that this process itself holds already, but for mapped files; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:"))
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
 def free_disk(folder: Path) -> int | None:
     """Free bytes where a folder is, or will be; None where the system does not say."""
     place = folder.absolute()

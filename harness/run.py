@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Job, RunConfig, run_key, run_spec, settings_of
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
-from harness.errors import DataError, StoreError, UserError, printable
+from harness.errors import DataError, RequestError, StoreError, UserError, printable
 from harness.interruption import raise_if_asked
 from harness.metrics import VERSION as METRICS_VERSION
 from harness.monitor import Display, Monitor
@@ -128,6 +128,7 @@ class _JobUnderWay:
             self._specs = dict(zip(self._job.runs, self._prepared.specs, strict=True))
             self._preparing = dict(self._monitor.seconds)
             yield from self._done_before()
+            yield from self._too_large()
             for together in self._planned(self._pending):
                 ours = []
                 for run in together.runs:
@@ -149,6 +150,17 @@ class _JobUnderWay:
                 continue
             if record:
                 yield self._ended(run, self._outcome(run, DONE, record=record))
+
+    def _too_large(self) -> Iterator[Outcome]:
+        """Refuse the runs that take too much memory even alone; the others of the job do not suffer for it."""
+        try:
+            self._planned(self._pending)
+        except RequestError:
+            for run in list(self._pending):
+                try:
+                    self._planned([run])
+                except RequestError as error:
+                    yield self._ended(run, self._outcome(run, REFUSED, error=str(error)))
 
     def _elsewhere(self, run: RunConfig) -> Outcome | None:
         """How a run stands that another process has claimed, or has ended since we looked; None where it is ours."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.config import DatasetConfig, Job
+from harness.config import DatasetConfig, Job, RunConfig
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
@@ -34,7 +34,7 @@ from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 from harness.streams import unbreakable_output
 from harness.telling import varying
-from harness.terminal import make_display, print_notes, print_outcome, print_plan, print_status, print_summary
+from harness.terminal import make_display, print_outcome, print_outcomes, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Sequence[str]]], list[Any]]
@@ -75,10 +75,13 @@ def carry_out(arguments: Sequence[str], *, compose: Compose, launch: Launch) -> 
         config, protocol_name = compose(job_overrides)
         jobs.append(resolve(config, protocol_name=protocol_name))
         dry_run = dry_run or bool(config.dry_run)
+    jobs, overrides = _distinct(jobs, overrides)
     _check(jobs)
     if dry_run:
-        print_plan([outcome for job in jobs for outcome in _plan(job, foresee=True)])
-        return ()
+        planned = [outcome for job in jobs for outcome in _plan(job, foresee=True)]
+        print_plan(planned)
+        _finished.extend(outcome for outcome in planned if outcome.status == FAILED)
+        return finished()
     stores = dict.fromkeys(job.execution.store for job in jobs)
     this_is_the_sweep(_differing(jobs))
     try:
@@ -99,8 +102,8 @@ def _carry_out_all(
 
     def launched(indices: Sequence[int]) -> list[tuple[Outcome, ...]]:
         ended = _launch([jobs[i] for i in indices], [overrides[i] for i in indices], launch, launcher=launcher)
-        for outcome in (outcome for outcomes in ended for outcome in outcomes if launcher in SILENT):
-            print_outcome(outcome, differing_in_sweep())
+        for outcomes in ended if launcher in SILENT else ():
+            print_outcomes(outcomes, differing_in_sweep())
         return ended
 
     ended = launched(range(len(jobs)))
@@ -206,6 +209,18 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
     )
 
 
+def _distinct(jobs: Sequence[Job], overrides: Sequence[list[str]]) -> tuple[list[Job], list[list[str]]]:
+    """Without the jobs whose every run is in an earlier one: device=auto,cpu names one thing twice where no GPU is."""
+    seen: set[tuple[Any, RunConfig]] = set()
+    kept = []
+    for job, own in zip(jobs, overrides, strict=True):
+        runs = {(job.execution.store, run) for run in job.runs}
+        if not runs <= seen:
+            kept.append((job, own))
+        seen |= runs
+    return [job for job, _ in kept], [own for _, own in kept]
+
+
 def _differing(jobs: Sequence[Job]) -> list[str]:
     from harness.run import outcome_of
 
@@ -272,13 +287,7 @@ def _label(job: Job) -> str:
 def _run(job: Job, display: Display | None) -> tuple[Outcome, ...]:
     from harness.run import run_job
 
-    outcomes: list[Outcome] = []
-    for outcome in run_job(job, display):
-        print_outcome(outcome, differing_in_sweep())
-        if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in outcomes):
-            print_notes(outcome)
-        outcomes.append(outcome)
-    return tuple(outcomes)
+    return tuple(print_outcomes(run_job(job, display), differing_in_sweep()))
 
 
 def task(config: DictConfig) -> tuple[Outcome, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -36,7 +36,7 @@ COLUMNS = {
     "pixel_auroc": "pixel\nAUROC",
     "pixel_f1_max": "pixel\nF1-max",
     "pixel_f1_adaptive": "pixel\nF1 adapt.",
-    "pixel_aupro": "AUPRO\n@0.3",
+    "pixel_aupro": "AUPRO",
 }
 """Metrics of the summary table, in its order."""
 
@@ -128,6 +128,17 @@ def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
     console().print(line, soft_wrap=True)
 
 
+def print_outcomes(outcomes: Iterable[Outcome], differing: Sequence[str]) -> list[Outcome]:
+    """A line for each run of one job as it comes, and once what its data or engine calls for; returns them."""
+    ended: list[Outcome] = []
+    for outcome in outcomes:
+        print_outcome(outcome, differing)
+        if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in ended):
+            print_notes(outcome)
+        ended.append(outcome)
+    return ended
+
+
 def print_status(text: str) -> None:
     """What takes a moment before the first run, on standard error of a terminal."""
     if sys.stderr.isatty():
@@ -153,7 +164,9 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
         out.print(seeds)
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
     if bad and len(outcomes) > 1:
-        out.print(f"{len(bad)} of {len(outcomes)} runs {'failed' if bad[0].status == FAILED else 'were refused'}:")
+        kinds = {FAILED: "failed", REFUSED: "were refused"}
+        how = " or ".join(text for status, text in kinds.items() if any(one.status == status for one in bad))
+        out.print(f"{len(bad)} of {len(outcomes)} runs {how}:")
     if bad:
         errors, differing = console(stderr=True), varying(outcomes)
         for outcome in bad if len(outcomes) > 1 else []:
@@ -171,8 +184,7 @@ def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     differing = varying(outcomes)
     for name in ("dataset", "category", "backbone", *map(short_name, differing), "seed", "state"):
         table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    _add_metrics(table, outcomes)
     for outcome in outcomes:
         values = [outcome.metrics.get(name) for name in COLUMNS]
         names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
@@ -195,8 +207,7 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     table = Table(title="Over seeds", **_look(plain=plain))
     for name in ("dataset", "category", "backbone", "features", *map(short_name, differing), "seeds", ""):
         table.add_column(name, no_wrap=True)
-    for heading in COLUMNS.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    _add_metrics(table, outcomes)
     for members in groups.values():
         first = members[0]
         place = [first.dataset, first.category, first.backbone, str(first.n_features)]
@@ -208,6 +219,14 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
                 table.add_row(*labels, statistic, *(_over(function, scored, name) for name in COLUMNS))
                 labels = [""] * len(labels)
     return table
+
+
+def _add_metrics(table: Table, outcomes: Sequence[Outcome]) -> None:
+    limits = {outcome.settings.get("metrics.aupro_fpr_limit") for outcome in outcomes}
+    limit = limits.pop() if len(limits) == 1 else None
+    for name, heading in COLUMNS.items():
+        at = f"\n@{limit:g}" if name == "pixel_aupro" and limit is not None else ""
+        table.add_column(f"{heading}{at}", justify="right", no_wrap=True)
 
 
 _STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "lowest": min, "highest": max}
@@ -236,6 +255,7 @@ def print_plan(outcomes: Sequence[Outcome]) -> None:
         )
     done = sum(outcome.status == DONE for outcome in outcomes)
     claimed = sum(outcome.status == CLAIMED for outcome in outcomes)
-    others = f", {claimed} claimed" if claimed else ""
-    to_do = len(outcomes) - done - claimed
+    failed = sum(outcome.status == FAILED for outcome in outcomes)
+    others = "".join(f", {n} {what}" for n, what in ((claimed, "claimed"), (failed, "cannot be done")) if n)
+    to_do = len(outcomes) - done - claimed - failed
     out.print(f"{len(outcomes)} runs, {done} done{others}, {to_do} to do; nothing was run (dry_run=true)")

@@ -37,7 +37,7 @@ ConfigStore.instance().store(
     name=LOCAL,
     node={
         "_target_": "hydra_plugins.launchers.LocalLauncher",
-        "folder": "${hydra.sweep.dir}/%j",
+        "folder": None,
         "array_parallelism": 1,
         "timeout_min": LONGEST_MIN,
     },

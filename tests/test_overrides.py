@@ -153,8 +153,36 @@ def test_a_key_given_twice_is_refused():
 
 
 def test_flags_are_parted_from_overrides():
-    assert split_flags(["-m", "seed=1", "--cfg", "job"]) == (["-m", "--cfg", "job"], ["seed=1"])
-    assert split_flags(["--cfg=job"]) == (["--cfg=job"], [])
+    assert split_flags(["seed=1", "--cfg", "job"]) == (["--cfg", "job"], ["seed=1"])
+    assert split_flags(["--cfg=job", "-p", "x"]) == (["--cfg", "job", "-p", "x"], [])
+    assert split_flags(["-m", "seed=1"]) == (["-m"], ["seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["-p", "x", "seed=1"], "--package: says how --cfg shows a configuration; give --cfg job too"),
+        (["--package=x"], "--package: says how --cfg shows"),
+        (["--resolve", "seed=1"], "--resolve: says how --cfg shows"),
+        (["--cfg", "job", "-m", "seed=1"], "--cfg: shows one configuration and runs nothing; leave -m out"),
+        (["-m", "-i", "config"], "--info: shows one configuration"),
+        (["--cfg", "foo"], "--cfg foo: no such thing to show; allowed: job, hydra, all"),
+        (["--info", "category=bottle"], "--info category=bottle: no such thing to show; allowed: all, config"),
+        (["-m=1"], "-m=1: -m takes no value"),
+        (["--cfg"], "--cfg: needs a value after it"),
+    ],
+)
+def test_flags_that_hydra_would_take_for_something_else_are_refused(words, line):
+    with pytest.raises(RequestError) as caught:
+        split_flags(words)
+    assert str(caught.value).startswith(line)
+
+
+def test_the_runs_of_a_list_of_seeds_are_counted():
+    seeds = ",".join(map(str, range(60)))
+    assert request(f"seeds=[{seeds}]", "n_features=range(1,160)")
+    with pytest.raises(RequestError, match="is 10560 runs, and 10000 are the most"):
+        request(f"seeds=[{seeds}]", "n_features=range(1,177)")
 
 
 @pytest.mark.parametrize("flag", ["--sede", "-x", "--config-dir=/x", "--multi"])

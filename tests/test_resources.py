@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from harness import resources
-from harness.resources import available_memory, free_disk
+from harness.resources import available_memory, free_disk, own_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -42,3 +42,10 @@ def test_the_disk_of_a_folder_that_is_not_there_yet(tmp_path):
     free = free_disk(tmp_path / "not" / "yet")
     assert free is not None
     assert free > 0
+
+
+def test_what_this_process_holds_is_counted():
+    before = own_memory()
+    held = bytearray(b"1") * (200 << 20)
+    assert 190 << 20 < own_memory() - before < 260 << 20
+    assert len(held) == 200 << 20

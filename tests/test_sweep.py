@@ -213,3 +213,12 @@ def test_an_interruption_that_a_destructor_swallowed_is_heard_before_and_after_a
 
     with pytest.raises(lost):
         carry_out(jobs, launch)
+
+
+def test_a_job_whose_every_run_is_in_an_earlier_one_is_left_out():
+    one, same, other = job("seeds=[1,2]", "device=cpu"), job("seeds=[2,1]", "threads=1"), job("seeds=[2,3]")
+    kept, overrides = sweep._distinct([one, same, other], [["a"], ["b"], ["c"]])
+    assert kept == [one, other]
+    assert overrides == [["a"], ["c"]]
+    elsewhere = replace(same, execution=replace(same.execution, store=same.execution.store / "x"))
+    assert len(sweep._distinct([one, elsewhere], [["a"], ["b"]])[0]) == 2

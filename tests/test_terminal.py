@@ -54,6 +54,18 @@ def test_means_and_ranges_are_over_the_seeds_of_one_category():
     assert [line[-1] for line in lines] == ["0.9000", "0.8000", "1.0000"]
 
 
+def test_aupros_limit_stands_over_it_where_there_is_one():
+    def heading(*limits: float) -> str:
+        runs = [outcome(settings=set_to(metrics__aupro_fpr_limit=limit)) for limit in limits]
+        return " ".join(text_of(summary_table(runs, plain=True)).splitlines()[1].split()[-1:])
+
+    assert heading(0.3, 0.3) == "@0.3"
+    assert heading(0.05) == "@0.05"
+    assert "@" not in text_of(summary_table([outcome(), outcome(seed=1)], plain=True))
+    mixed = [outcome(settings=set_to(metrics__aupro_fpr_limit=limit)) for limit in (0.1, 0.3)]
+    assert "@" not in text_of(summary_table(mixed, plain=True))
+
+
 def test_one_seed_has_no_table_over_seeds():
     assert seed_table([outcome(), outcome(category="cable")], plain=True).row_count == 0
 

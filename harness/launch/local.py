@@ -6,6 +6,7 @@ import os
 import pickle
 import secrets
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -45,7 +46,7 @@ def run_jobs(
     job_overrides: Sequence[Sequence[str]],
     *,
     first: int,
-    folder: str,
+    folder: str | None,
     array_parallelism: int,
     timeout_min: int,
 ) -> list[JobReturn]:
@@ -55,7 +56,7 @@ def run_jobs(
         setup: what Hydra told the launcher.
         job_overrides: of each job.
         first: the first job's number.
-        folder: where submitit keeps its files, with `%j` for a process's own name.
+        folder: where submitit keeps its files, with `%j` for a process's own name; None for the sweep's own folder.
         array_parallelism: how many processes.
         timeout_min: minutes after which submitit ends a process.
 
@@ -64,9 +65,13 @@ def run_jobs(
     """
     import submitit
 
+    scratch = Path(str(setup.config.hydra.sweep.dir))
+    # submitit reads any %j, %t or %A of a path, and would put its files where none of ours are.
+    place = scratch if "%" not in str(scratch) else Path(tempfile.mkdtemp(prefix="vad-harness-"))
+    folder = folder or f"{place}/%j"
     executor = submitit.AutoExecutor(folder=folder, cluster="local")
     executor.update_parameters(timeout_min=timeout_min)
-    queue = Queue(Path(str(setup.config.hydra.sweep.dir)) / f"queue-{secrets.token_hex(4)}", len(job_overrides))
+    queue = Queue(scratch / f"queue-{secrets.token_hex(4)}", len(job_overrides))
     queue.folder.mkdir(parents=True)
     work = Work(setup, [list(overrides) for overrides in job_overrides], first, queue, os.environ.get(VISIBLE))
     workers: list[Any] = []
@@ -91,9 +96,12 @@ def run_jobs(
         with _undisturbed():
             queue.close()
             _cancel([worker._process for worker in workers])
-            discard(queue.folder.parent)
+            discard(scratch)
+            discard(place)
         raise
     logs = [str(worker.paths.stderr) for worker in workers if _was_killed(worker)]
+    if place != scratch and not logs:
+        discard(place)
     lost = LostJobError(f"its process was killed or crashed; what it said is in {' or '.join(logs) or folder}")
     return [ended.get(index) or _failed(lost) for index in range(len(job_overrides))]
 
@@ -217,10 +225,9 @@ def _failed(error: Exception) -> JobReturn:
 
 def _show(returned: JobReturn) -> None:
     """A line for each run, as the job itself would print it: what it prints goes into a file of submitit's."""
-    from harness.terminal import print_outcome
+    from harness.terminal import print_outcomes
 
-    for outcome in returned.return_value if returned.status == JobStatus.COMPLETED else ():
-        print_outcome(outcome, differing_in_sweep())
+    print_outcomes(returned.return_value if returned.status == JobStatus.COMPLETED else (), differing_in_sweep())
 
 
 def _cancel(processes: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from harness.config import Execution
 from harness.errors import RequestError
 from harness.launch.gpus import visible_gpus
 from harness.overrides import Override
+from harness.resources import available_memory
 
 PACKAGES = {
     "joblib": ("hydra_joblib_launcher", "pip install 'vad-harness[launchers]'"),
@@ -37,12 +39,13 @@ class Machine:
     """That this process may use."""
     gpus: int
     memory_bytes: int
+    """That is free."""
 
 
 def this_machine() -> Machine:
     """The machine that this runs on, told without torch."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = available_memory() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Machine(cores, len(visible_gpus()), memory)
 
 
@@ -110,7 +113,9 @@ def spread(
         if given.get("jobs") is not None:
             extra.add("hydra.launcher.array_parallelism", given["jobs"])
         threads = extra.number("hydra.launcher.cpus_per_task")
-        return kept + _threads(given, threads), extra.arguments
+        return _with_threads(kept, threads), extra.arguments
+    for setting, least in (("n_jobs", None), ("array_parallelism", 1)):  # joblib takes -1 for all cores
+        extra.check_number(f"hydra.launcher.{setting}", least)
     bytes_per_job = given.get("memory_budget", Execution.memory_budget) * 2**30
     at_once = given.get("jobs") or _at_once(extra, launcher, machine, on_gpus=on_gpus, bytes_per_job=bytes_per_job)
     at_once = max(1, min(at_once, n_jobs))
@@ -121,7 +126,7 @@ def spread(
         extra.add("hydra.launcher.array_parallelism", at_once)
     else:
         _ray(extra, machine, threads=threads, on_gpus=on_gpus)
-    return kept + _threads(given, threads), extra.arguments
+    return _with_threads(kept, threads), extra.arguments
 
 
 class _Settings:
@@ -142,6 +147,18 @@ class _Settings:
         value = self._given(key)
         return int(value) if value is not None and value.isdigit() and int(value) > 0 else None
 
+    def check_number(self, key: str, least: int | None) -> None:
+        """Refuse what is no whole number, 0, or less than that.
+
+        Raises:
+            RequestError: it is.
+        """
+        value = self._given(key)
+        if value is None:
+            return
+        if not re.fullmatch(r"-?\d+", value) or int(value) == 0 or (least is not None and int(value) < least):
+            raise RequestError(f"{key}={value}: does not fit; give how many jobs run at once, or jobs=N instead")
+
     def add(self, key: str, value: Any, *, new: bool = False) -> None:
         if self._given(key) is None:
             self.arguments.append(f"{'+' if new else ''}{key}={value}")
@@ -159,9 +176,11 @@ def _at_once(settings: _Settings, launcher: str, machine: Machine, *, on_gpus: i
     return min(by_cores, int(machine.memory_bytes // bytes_per_job))
 
 
-def _threads(given: dict[str, Any], threads: int | None) -> list[Override]:
-    """What a job may take of the cores, for computing and for decoding."""
-    return [Override(key, (threads,)) for key in ("threads", "workers") if threads and given.get(key) is None]
+def _with_threads(own: Sequence[Override], threads: int | None) -> list[Override]:
+    """With what a job may take of the cores, for computing and for decoding, where the request does not say it."""
+    said = {override.key for override in own if override.values != (None,)}
+    added = {key: Override(key, (threads,)) for key in ("threads", "workers") if threads and key not in said}
+    return [override for override in own if override.key not in added] + list(added.values())
 
 
 def _ray(settings: _Settings, machine: Machine, *, threads: int, on_gpus: int) -> None:

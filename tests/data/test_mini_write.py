@@ -313,3 +313,26 @@ def test_the_manifest_says_that_the_images_are_synthetic(roots):
 def test_the_counts_are_to_be_had_without_numpy(project):
     check = "import sys; from harness.data.mini.counts import COUNTS; assert COUNTS; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], cwd=project, check=True)
+
+
+def test_a_drawing_of_another_dataset_is_not_overwritten(tmp_path, small):
+    root = write_dataset("mini_btad", tmp_path / "drawn")
+    before = files_of(root)
+    with pytest.raises(RequestError, match="holds the drawn mini_btad, which mini_visa will not overwrite"):
+        write_dataset("mini_visa", root)
+    assert files_of(root) == before
+    assert is_complete("mini_btad", root)
+
+
+def test_what_somebody_put_into_an_incomplete_drawing_is_not_lost(tmp_path, small):
+    root = write_dataset("mini_visa", tmp_path / "drawn")
+    (root / "mine").mkdir()
+    (root / "mine" / "x.txt").write_text("precious")
+    assert write_dataset("mini_visa", root) == root  # it is complete, and nothing is drawn
+    next(root.rglob("*.JPG")).unlink()
+    with pytest.raises(RequestError, match=r"incomplete drawing of mini_visa, and mine/x\.txt in it is no part"):
+        write_dataset("mini_visa", root)
+    assert (root / "mine" / "x.txt").read_text() == "precious"
+    (root / "mine" / "x.txt").unlink()
+    write_dataset("mini_visa", root)
+    assert is_complete("mini_visa", root)

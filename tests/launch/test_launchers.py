@@ -46,10 +46,12 @@ def start(tmp_path):
     (tmp_path / "cwd").mkdir()
 
     def begin(*arguments: str) -> subprocess.Popen:
+        if not any(argument.startswith("store=") for argument in arguments):
+            arguments = (f"store={tmp_path / 'store'}", *arguments)
         environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
         environment.pop("OMP_NUM_THREADS", None)  # the suite's own workers have it
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness", *SWEEP, f"store={tmp_path / 'store'}", *arguments],
+            [sys.executable, "-m", "harness", *SWEEP, *arguments],
             cwd=tmp_path / "cwd", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         )  # fmt: skip
@@ -100,6 +102,20 @@ def test_two_processes_complete_a_sweep_with_every_run_done_once(start, tmp_path
     assert contents(tmp_path / "store") == ["runs", "runs.csv"]
     records = [json.loads(path.read_text()) for path in (tmp_path / "store").glob("runs/**/record.json")]
     assert {record["environment"]["threads"] for record in records} == {max(1, CORES // 2)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_a_store_of_any_name_has_all_files_in_it(start, tmp_path, monkeypatch, launcher):
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    store = tmp_path / "a${x}b %j ${oc.env:HOME}"
+    out, err = start(f"launcher={launcher}", "jobs=2", *ONE, f"store={store}").communicate(timeout=280)
+    assert "ok " in out, out + err
+    assert contents(store) == ["runs", "runs.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([store.name, "cwd", "tmp"])
+    assert [path.name for path in scratch.iterdir() if path.name.startswith("vad-harness-")] == []
 
 
 @pytest.mark.slow

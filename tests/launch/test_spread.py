@@ -63,6 +63,25 @@ def test_two_cores_have_two_jobs_and_many_have_two_threads_a_job():
         assert (int(hydra["hydra.launcher.n_jobs"]), ours["threads"]) == (at_once, threads)
 
 
+def test_what_is_null_is_filled_in_once():
+    for arguments in (["threads=null"], ["workers=null"], ["threads=null", "workers=null"], []):
+        ours, _ = spread(*parse(["jobs=2", *arguments]), n_jobs=4, machine=EIGHT)
+        assert sorted(o.key for o in ours) == ["jobs", "launcher", "threads", "workers"]
+        assert {o.key: o.values for o in ours if o.key in ("threads", "workers")} == {"threads": (4,), "workers": (4,)}
+    ours, _ = spread(*parse(["jobs=2", "threads=null,1"]), n_jobs=4, machine=EIGHT)
+    assert [o.values for o in ours if o.key == "threads"] == [(None, 1)]
+
+
+@pytest.mark.parametrize(
+    "setting", ["n_jobs=0", "n_jobs=x", "n_jobs=1.5", "array_parallelism=0", "array_parallelism=-1"]
+)
+def test_a_launchers_own_number_of_jobs_that_is_none_is_a_wrong_request(setting):
+    launcher = "joblib" if setting.startswith("n_jobs") else "submitit_local"
+    with pytest.raises(RequestError, match=rf"^hydra\.launcher\.{setting}: does not fit; give how many jobs"):
+        divided(f"launcher={launcher}", f"hydra.launcher.{setting}")
+    assert divided("launcher=joblib", "hydra.launcher.n_jobs=-1")[1]["hydra.launcher.n_jobs"] == "-1"
+
+
 def test_memory_limits_the_jobs_unless_the_request_says_how_many():
     machine = Machine(16, 0, 12 << 30)
     assert divided("launcher=joblib", machine=machine)[1]["hydra.launcher.n_jobs"] == "3"

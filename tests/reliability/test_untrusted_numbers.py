@@ -13,7 +13,10 @@ import torch
 from PIL import Image
 
 from harness.__main__ import main
-from harness.run import plan_job, run_job
+from harness.monitor import Monitor
+from harness.padim.plan import plan_pass
+from harness.padim.sizes import GIB, Task
+from harness.run import plan_job, prepare, run_job
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
 from tests.drawing import draw_mvtec_category
@@ -295,3 +298,21 @@ def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monke
     assert "Traceback" not in capfd.readouterr().err
     (record,) = Store(tmp_path / "store").records().records
     assert (record.error.type, record.error.stage) == ("OutOfMemoryError", "score")
+
+
+def test_a_run_that_takes_too_much_memory_refuses_no_other_of_its_job(root, tmp_path):
+    one = job_of(root, tmp_path / "store", "n_features=[3,170]", "seeds=[0,1]")
+    few, many = (_least_memory(replace(one, runs=(run,))) for run in one.runs[::2])
+    one = replace(one, execution=replace(one.execution, memory_budget=(few + many) / 2))
+    ended = {(run.n_features, run.seed): (run.status, run.error) for run in run_job(one)}
+    assert {key for key, (status, _) in ended.items() if status == "ok"} == {(3, 0), (3, 1)}
+    assert {status for key, (status, _) in ended.items() if key[0] == 170} == {"refused"}
+    assert all("this run needs about" in error for status, error in ended.values() if status == "refused")
+
+
+def _least_memory(one) -> float:
+    """GiB that a job's run takes when it is planned for the smallest budget."""
+    prepared, (run,) = prepare(one, Monitor()), one.runs
+    n_train, n_test = len(prepared.split.train), len(prepared.split.test)
+    task = Task(run.backbone, run.protocol, n_train, n_test, prepared.weights.path.stat().st_size, "cpu", 1, 1)
+    return plan_pass(task, [run.n_features], 0).host_bytes / GIB

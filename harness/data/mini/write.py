@@ -45,7 +45,7 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     do this at once.
 
     Raises:
-        RequestError: `root` holds something that is no drawing of ours, or cannot be written.
+        RequestError: `root` holds something that is no drawing of ours, or of another dataset, or cannot be written.
     """
     root = Path(root)
     if is_complete(dataset, root, seed):
@@ -57,6 +57,7 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
             raise RequestError(
                 f"{root} is no drawing of the mini benchmark, which will not overwrite it: give an empty or new folder"
             )
+        _refuse_to_replace(dataset, root)
         root.parent.mkdir(parents=True, exist_ok=True)
         _sweep(root)
         partial = root.with_name(temporary_name(root.name))
@@ -72,6 +73,27 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
             "give a folder that can be written, with room for 40 MB"
         ) from error
     return root
+
+
+def _refuse_to_replace(dataset: str, root: Path) -> None:
+    """Let only a drawing of the same dataset be replaced, and nothing be lost that somebody put into it."""
+    manifest = read_manifest(root)
+    if manifest is None:
+        return
+    if manifest["dataset"] != dataset:
+        raise RequestError(
+            f"{root} holds the drawn {manifest['dataset']}, which {dataset} will not overwrite: give another folder"
+        )
+    ours = {MANIFEST, *manifest["files"]}
+    if not all(isinstance(entry, list) for entry in manifest["files"].values()):
+        return  # it was damaged, and does not say what is ours
+    for path in sorted(path for path in root.rglob("*") if not path.is_dir() or path.is_symlink()):
+        name = path.relative_to(root).as_posix()
+        if name not in ours:
+            raise RequestError(
+                f"{root} is an older or incomplete drawing of {dataset}, and {name} in it is no part of that: move it "
+                "away, or give another folder"
+            )
 
 
 def is_complete(dataset: str, root: Path, seed: int = 0) -> bool:
