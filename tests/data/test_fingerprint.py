@@ -145,6 +145,9 @@ def test_the_real_bottle_is_hashed_once_and_then_remembered(real_mvtec: Path, mo
     value = fingerprint(split)
     first = time.perf_counter() - start
     monkeypatch.setattr(digests, "_hash", lambda *_: pytest.fail("hashed again"))
-    start = time.perf_counter()
-    assert fingerprint(split) == value
-    assert time.perf_counter() - start < max(0.2, first / 3)
+    again = []
+    for _ in range(5):  # other tests run beside this one
+        start = time.perf_counter()
+        assert fingerprint(split) == value
+        again.append(time.perf_counter() - start)
+    assert min(again) < max(0.2, first / 3)
