@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -113,25 +114,23 @@ class Reading:
     """What the printed F1 was computed from: the same, or by anomalib's strict rule one true positive less."""
 
 
-def readings(auroc: str, f1: str, classes: Classes, *, strict: bool) -> Iterator[Reading]:
-    """Every way in which the two printed numbers can come from one ranking of the images.
+def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool) -> Iterator[Reading]:
+    """Yield every way in which the two printed numbers can come from one ranking of the images.
 
     Args:
         strict: read F1 as anomalib's, `score > threshold` at the threshold that maximises F1, which sits on the
             score of a defective image and so loses it (and only it, among scores without ties). Else as F1-max.
+        ties: images may have the same score.
     """
     for counts in f1_counts(f1, classes):
         best = Counts(counts.true_positives + strict, counts.false_positives)
         if best.true_positives > classes.n_pos:
             continue
-        limits = auroc_limits(best, classes)
-        if limits is not None and _meets(auroc, limits, classes):
+        limits = auroc_limits(best, classes, ties=ties)
+        if limits is not None and any(
+            limits[0] <= half <= limits[1] for half in auroc_halves(auroc, classes) if ties or half % 2 == 0
+        ):
             yield Reading(best, counts)
-
-
-def _meets(auroc: str, limits: tuple[Fraction, Fraction], classes: Classes) -> bool:
-    low, high = limits
-    return any(low <= Fraction(halves, 2 * classes.pairs) <= high for halves in auroc_halves(auroc, classes))
 
 
 def least_f1_max(classes: Classes) -> Fraction:
@@ -139,20 +138,34 @@ def least_f1_max(classes: Classes) -> Fraction:
     return Counts(classes.n_pos, classes.n_neg).f1(classes.n_pos)
 
 
-def auroc_limits(best: Counts, classes: Classes) -> tuple[Fraction, Fraction] | None:
-    """Bounds on the AUROC of a ranking whose F1 is largest at these counts; None where it is largest there in none.
+def auroc_limits(best: Counts, classes: Classes, *, ties: bool) -> tuple[int, int] | None:
+    """Find the smallest and largest AUROC of a ranking whose F1 is largest at these counts, exactly.
 
-    No threshold may give a larger F1, so with v the F1 at `best` every point of the ROC curve lies on or below the
-    line TP = v (n_pos + FP) / (2 - v). The line is straight, so the slanted parts that tied scores make lie below it
-    too, and the area below the line and below n_pos is an upper bound. The lower bound: no true positive before
-    `best`, and none after it until every image is called defective.
+    A ranking is a path of whole points (false positives, true positives) from (0, 0) to (n_neg, n_pos), and no point
+    may have a larger F1 than `best`. For each number of false positives this caps the true positives.
+    - Without ties the path takes one image at a step. The largest count of rightly ordered pairs is the sum of the
+      caps over the normal images.
+    - With ties the path may go straight from one point to another. Every such path lies under the concave hull of the
+      capped points, and the hull itself is such a path.
+    The smallest: no defective image before the false positives of `best`, and no other one until the last normal image.
+
+    Returns:
+        Rightly ordered pairs, each counted twice (a tie counts once); None where no ranking has its largest F1 here.
     """
     v = best.f1(classes.n_pos)
     if v < least_f1_max(classes):
         return None
-    slope = v / (2 - v)
-    start = slope * classes.n_pos
-    top = min((classes.n_pos - start) / slope, Fraction(classes.n_neg))
-    area = top * start + slope * top**2 / 2 + (classes.n_neg - top) * classes.n_pos
-    least = Fraction(best.true_positives * (classes.n_neg - best.false_positives), classes.pairs)
-    return least, area / classes.pairs
+    caps = [min(classes.n_pos, math.floor(v * (classes.n_pos + f) / (2 - v))) for f in range(classes.n_neg + 1)]
+    least = 2 * best.true_positives * (classes.n_neg - best.false_positives)
+    if not ties:
+        return least, 2 * sum(caps[:-1])
+    hull: list[tuple[int, int]] = []
+    for point in enumerate(caps):
+        while len(hull) > 1 and not _turns_right(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    return least, sum((b[0] - a[0]) * (a[1] + b[1]) for a, b in pairwise(hull))
+
+
+def _turns_right(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> bool:
+    return (b[0] - a[0]) * (c[1] - b[1]) < (b[1] - a[1]) * (c[0] - b[0])

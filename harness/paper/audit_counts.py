@@ -12,6 +12,7 @@ from harness.paper.arithmetic import (
     Classes,
     Reading,
     auroc_halves,
+    auroc_limits,
     auroc_share,
     f1_counts,
     f1_share,
@@ -89,9 +90,10 @@ def audit_attainable(published: Published) -> Iterator[Finding]:
 
 
 def audit_consistency(published: Published) -> Iterator[Finding]:
-    """Whether each image F1 can stand beside its AUROC: as F1-max, as the paper says, and by anomalib's strict rule."""
+    """Check each image F1 beside its AUROC: as F1-max, which the paper says, and by anomalib's strict rule."""
     for row in image_rows(published):
-        yield _as_f1_max(row)
+        yield _as_f1_max(row, ties=False)
+        yield _as_f1_max(row, ties=True)
         yield _as_strict(row)
 
 
@@ -161,25 +163,25 @@ def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
     )
 
 
-def _as_f1_max(row: ImageRow) -> Finding:
-    found = list(readings(row.auroc, row.f1, row.classes, strict=False))
+def _as_f1_max(row: ImageRow, *, ties: bool) -> Finding:
+    found = list(readings(row.auroc, row.f1, row.classes, strict=False, ties=ties))
     return Finding(
-        identifier=f"f1-max-{row.slug}",
+        identifier=f"f1-max-{'tied-' if ties else ''}{row.slug}",
         kind="consistency",
         section="4.2",
-        statement=f"{row.both} can be the largest F1 over all thresholds",
+        statement=f"{row.both} can be the largest F1 over all thresholds, {'with' if ties else 'without'} tied scores",
         verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
-        evidence=_possible(row, found) if found else _why_no_f1_max(row),
+        evidence=_possible(row, found) if found else _why_no_f1_max(row, ties=ties),
     )
 
 
 def _as_strict(row: ImageRow) -> Finding:
-    found = list(readings(row.auroc, row.f1, row.classes, strict=True))
+    found = list(readings(row.auroc, row.f1, row.classes, strict=True, ties=False))
     return Finding(
         identifier=f"f1-strict-{row.slug}",
         kind="consistency",
         section="4.2",
-        statement=f"{row.both} can be what `score > threshold` gives",
+        statement=f"{row.both} can be what `score > threshold` gives, without tied scores",
         verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
         evidence=_possible(row, found)
         if found
@@ -203,13 +205,26 @@ def _possible(row: ImageRow, found: list[Reading]) -> str:
     return f"possible: {'; '.join(texts)}{more}"
 
 
-def _why_no_f1_max(row: ImageRow) -> str:
+def _why_no_f1_max(row: ImageRow, *, ties: bool) -> str:
     least = least_f1_max(row.classes)
-    if exact(row.auroc) == 1:
-        return "impossible: an AUROC of 1 means that a threshold parts the classes, and there F1 is 1"
     if exact(row.f1) < least:
         return f"impossible: with {row.images}, calling every image defective gives {_fraction(least)} already"
-    return f"impossible: with {row.images}, no ranking has both"
+    pairs = row.classes.pairs
+    limits = [auroc_limits(counts, row.classes, ties=ties) for counts in f1_counts(row.f1, row.classes)]
+    most = max((Fraction(limit[1], 2) for limit in limits if limit is not None), default=None)
+    needed = [Fraction(half, 2) for half in auroc_halves(row.auroc, row.classes) if ties or half % 2 == 0]
+    if most is None or not needed:
+        return f"impossible: with {row.images}, no ranking has both"
+    if most >= needed[0]:
+        return f"impossible: with {row.images}, every ranking with this F1 orders more of the {pairs} pairs rightly"
+    return (
+        f"impossible: with {row.images}, a ranking with this largest F1 orders at most {_pairs(most)} of {pairs} pairs "
+        f"rightly; this AUROC needs {_pairs(needed[0])}"
+    )
+
+
+def _pairs(count: Fraction) -> str:
+    return str(count) if count.denominator == 1 else rounded(count, 1)
 
 
 def _fraction(value: Fraction) -> str:

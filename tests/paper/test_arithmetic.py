@@ -72,19 +72,37 @@ def test_attainable_f1s_are_those_of_all_thresholds(size):
         assert len(found) == len(expected)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_limits_hold_for_every_ranking_and_the_lower_one_is_reached(size):
-    classes = Classes(*size)
-    seen: dict[Counts, list[Fraction]] = {}
-    for positives, negatives in _rankings(*size):
-        for best in _best(positives, negatives):
-            limits = auroc_limits(best, classes)
-            value = _auroc(positives, negatives)
-            assert limits is not None
-            assert limits[0] <= value <= limits[1]
-            seen.setdefault(best, []).append(value)
-    for best, values in seen.items():
-        assert min(values) == auroc_limits(best, classes)[0]
+def _enumerated(best: Counts, size: tuple[int, int], ties: bool) -> set[int]:
+    """Twice the rightly ordered pairs of every ranking whose F1 is largest at `best`, one group of images at a time."""
+    n_pos, n_neg = size
+    limit = best.f1(n_pos)
+    reached: dict[tuple[int, int], set[tuple[int, bool]]] = {(0, 0): {(0, False)}}
+    for t, f in product(range(n_pos + 1), range(n_neg + 1)):
+        if (t, f) != (0, 0) and Counts(t, f).f1(n_pos) > limit:
+            continue
+        for t2, f2 in product(range(t, n_pos + 1), range(f, n_neg + 1)):
+            step = (t2 - t) + (f2 - f)
+            if step == 0 or (step > 1 and not ties) or Counts(t2, f2).f1(n_pos) > limit:
+                continue
+            reached.setdefault((t2, f2), set()).update(
+                (halves + (f2 - f) * (t + t2), seen or (t2, f2) == (best.true_positives, best.false_positives))
+                for halves, seen in reached.get((t, f), ())
+            )
+    return {halves for halves, seen in reached.get((n_pos, n_neg), ()) if seen}
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_limits_are_those_of_all_rankings(ties):
+    draw = np.random.default_rng(13)
+    for _ in range(200):
+        n_pos = int(draw.integers(1, 12))
+        n_neg = int(draw.integers(1, 13 - n_pos))
+        best = Counts(int(draw.integers(1, n_pos + 1)), int(draw.integers(0, n_neg + 1)))
+        found = _enumerated(best, (n_pos, n_neg), ties)
+        limits = auroc_limits(best, Classes(n_pos, n_neg), ties=ties)
+        assert limits == ((min(found), max(found)) if found else None)
+        if limits is not None:  # and everything between them can occur
+            assert found == set(range(limits[0], limits[1] + 1, 1 if ties else 2))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -93,12 +111,12 @@ def test_no_ranking_is_called_impossible(size):
     for positives, negatives in _rankings(*size):
         auroc, best = rounded(_auroc(positives, negatives), 4), _best(positives, negatives)
         f1 = rounded(best[0].f1(size[0]), 4)
-        assert any(readings(auroc, f1, classes, strict=False))
+        assert any(readings(auroc, f1, classes, strict=False, ties=True))
         if len({*positives, *negatives}) == sum(size):  # the strict rule loses one image only where scores have no ties
             for each in best:
                 strict = Counts(each.true_positives - 1, each.false_positives)
                 if strict.true_positives:
-                    assert any(readings(auroc, rounded(strict.f1(size[0]), 4), classes, strict=True))
+                    assert any(readings(auroc, rounded(strict.f1(size[0]), 4), classes, strict=True, ties=False))
 
 
 @patient
@@ -115,21 +133,21 @@ def test_what_scikit_learn_computes_is_attainable_and_possible(n_pos, n_neg, shi
     f1 = rounded(f1_score(labels, scores >= threshold), 4)
     assert auroc_halves(auroc, classes)
     assert f1_counts(f1, classes)
-    assert any(readings(auroc, f1, classes, strict=False))
+    assert any(readings(auroc, f1, classes, strict=False, ties=True))
     strict = f1_score(labels, scores > threshold)
     if strict > 0:
-        assert any(readings(auroc, rounded(strict, 4), classes, strict=True))
+        assert any(readings(auroc, rounded(strict, 4), classes, strict=True, ties=False))
 
 
 def test_perfect_auroc_admits_no_smaller_f1_max_but_the_strict_one():
     for n_pos, n_neg, strict in ((63, 20, "0.9920"), (49, 21, "0.9897")):
         classes = Classes(n_pos, n_neg)
-        assert not any(readings("1.0000", strict, classes, strict=False))
-        (reading,) = readings("1.0000", strict, classes, strict=True)
+        assert not any(readings("1.0000", strict, classes, strict=False, ties=True))
+        (reading,) = readings("1.0000", strict, classes, strict=True, ties=False)
         assert reading.printed == Counts(n_pos - 1, 0)
         assert reading.best == Counts(n_pos, 0)
-        assert any(readings("1.0000", "1.0000", classes, strict=False))
-        assert not any(readings("1.0000", "1.0000", classes, strict=True))
+        assert any(readings("1.0000", "1.0000", classes, strict=False, ties=True))
+        assert not any(readings("1.0000", "1.0000", classes, strict=True, ties=False))
 
 
 def test_the_two_fractions():
@@ -140,13 +158,13 @@ def test_the_two_fractions():
 def test_f1_max_is_never_below_calling_everything_defective():
     classes = Classes(200, 30)
     assert least_f1_max(classes) == Fraction(400, 430)
-    assert auroc_limits(Counts(199, 30), classes) is None
-    assert not any(readings("0.8228", "0.9277", classes, strict=False))
+    assert auroc_limits(Counts(199, 30), classes, ties=True) is None
+    assert not any(readings("0.8228", "0.9277", classes, strict=False, ties=True))
 
 
 def test_far_apart_auroc_and_f1_are_impossible():
-    assert not any(readings("0.5000", "0.9764", Classes(63, 20), strict=False))
-    assert not any(readings("0.9952", "0.8705", Classes(63, 20), strict=False))
+    assert not any(readings("0.5000", "0.9764", Classes(63, 20), strict=False, ties=True))
+    assert not any(readings("0.9952", "0.8705", Classes(63, 20), strict=False, ties=True))
 
 
 def test_check_has_no_power_with_many_images_and_much_with_few():
