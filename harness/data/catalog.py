@@ -131,9 +131,9 @@ BTAD = DatasetInfo(
     name="btad",
     title="BTAD",
     layout="btad",
-    # As anomalib documents it; the archive's readme says CC BY-SA. The stricter of the two is the safe one to state.
-    licence="CC BY-NC-SA 4.0",
-    licence_url="https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    # anomalib's documentation says CC BY-NC-SA 4.0; the publisher's own readme says CC BY-SA 4.0.
+    licence="CC BY-SA 4.0",
+    licence_url="https://creativecommons.org/licenses/by-sa/4.0/",
     homepage="https://avires.dimi.uniud.it/papers/btad/",
     citation=(
         "P. Mishra, R. Verk, D. Fornasier, C. Piciarelli, G. L. Foresti: VT-ADL, a vision transformer network for "

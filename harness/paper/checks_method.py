@@ -61,8 +61,9 @@ def original_resolution(context: Context) -> Outcome:
         finds=[r"output_size = input_tensor\.shape\[-2:\]", r"image_size=output_size"],
         verdict="false",
         evidence=(
-            f"maps have the size of the network's input, {cropped}×{cropped}, and section 5.3 speaks of “224×224 "
-            f"evaluation images”; the centre crop leaves {rounded(lost, 1)} % of each picture's area without a score"
+            f"in anomalib, 1.x and 2.x, maps have the size of the network's input, {cropped}×{cropped}, and section "
+            f"5.3 speaks of “224×224 evaluation images”; the centre crop of 3.2 leaves {rounded(lost, 1)} % of each "
+            "picture's area without a score"
         ),
     )
 
@@ -81,7 +82,19 @@ def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) 
     """One backbone has so many times another's parameters."""
     ratio = Fraction(context.parameters[larger], context.parameters[smaller])
     evidence = f"{context.parameters[larger]:,} / {context.parameters[smaller]:,} = {rounded(ratio, 2)}"
-    return Outcome(verdict_of(prints_as(ratio, value)), evidence)
+    stored = {name: _gaussian_numbers(name) for name in (larger, smaller)}
+    footprint = (
+        f"this is the backbone up to layer3; the stored Gaussians are {rounded(stored[smaller] / 1e6, 1)} M against "
+        f"{rounded(stored[larger] / 1e6, 1)} M numbers, {rounded(Fraction(stored[larger], stored[smaller]), 1)}-fold"
+    )
+    return Outcome(verdict_of(prints_as(ratio, value)), f"{evidence}; {footprint}")
+
+
+def _gaussian_numbers(backbone: str) -> int:
+    """Count the numbers of all means and covariances at the kept features of the paper's protocol."""
+    protocol = _protocol("paper")
+    side, kept = protocol["center_crop"][0] // _backbone(backbone)["reductions"][0], protocol["n_features"][backbone]
+    return int(side**2 * (kept**2 + kept))
 
 
 def storage(context: Context, *, backbone: str, kept: int) -> Outcome:

@@ -74,8 +74,8 @@ def changes(context: Context, *, table: int, start: str, end: str, columns: Sequ
     return Outcome(verdict_of(holds), evidence)
 
 
-def same_run(context: Context, *, one: Sequence[str], other: Sequence[str]) -> Outcome:
-    """Two rows about the same category, backbone and settings print the same numbers, as one run would."""
+def same_run(context: Context, *, one: Sequence[str], other: Sequence[str], because: str) -> Outcome:
+    """Two rows about the same category and backbone print the same numbers; else `because` says what that decides."""
     columns = [cell.column for cell in context.published.row(int(one[0]), one[1]) if cell.metric is not None]
     pairs = {
         column: tuple(context.published.cell(int(table), row, column).printed for table, row in (one, other))
@@ -83,7 +83,9 @@ def same_run(context: Context, *, one: Sequence[str], other: Sequence[str]) -> O
     }
     differing = {column: pair for column, pair in pairs.items() if pair[0] != pair[1]}
     texts = [f"{column} {first} and {second}" for column, (first, second) in differing.items()]
-    return Outcome(verdict_of(not differing), "; ".join(texts) or "the same digits in every column")
+    if not differing:
+        return Outcome(ClaimVerdict.TRUE, "the same digits in every column")
+    return Outcome(ClaimVerdict.NOT_CHECKED, f"{'; '.join(texts)}; {because}")
 
 
 def widest(context: Context, *, table: int, column: str) -> Outcome:
@@ -111,12 +113,12 @@ def nearest_pair(context: Context, *, table: int, pair: Sequence[str], columns: 
     return Outcome(verdict_of(all(held)), "; ".join(evidence))
 
 
-def beats(context: Context, *, table: int, row: str, over: Sequence[str], column: str) -> Outcome:
+def beats(context: Context, *, table: int, row: str, over: Sequence[str], column: str, note: str) -> Outcome:
     """One row is above each of the others in a column."""
     ours = _value(context, table, row, column)
     margins = {other: ours - _value(context, table, other, column) for other in over}
     evidence = ", ".join(f"{other} {_signed(margin)}" for other, margin in margins.items())
-    return Outcome(verdict_of(all(margin > 0 for margin in margins.values())), f"{row} against {evidence}")
+    return Outcome(verdict_of(all(margin > 0 for margin in margins.values())), f"{row} against {evidence}; {note}")
 
 
 def compared(context: Context, *, table: int, row: str, others: Sequence[str], column: str, because: str) -> Outcome:

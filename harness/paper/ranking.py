@@ -1,7 +1,8 @@
-"""Which settings come nearest to the paper's bottle rows: every run of `settings_bottle`, ranked by joint agreement."""
+"""Rank the settings of `settings_bottle` by the paper's bottle rows: by digits, and by pixel F1 given pixel AUROC."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -145,3 +146,106 @@ def spreads(records: Sequence[RunRecord]) -> list[Spread]:
         ranges = {column: (min(each), max(each)) for column, each in values.items() if each}
         result.append(Spread(setting, len(groups[setting]), ranges))
     return result
+
+
+@dataclass(frozen=True)
+class Line:
+    """The least-squares line of pixel F1 on pixel AUROC over all runs of one preprocessing."""
+
+    preprocessing: str
+    points: tuple[tuple[float, float], ...]
+    """(pixel AUROC, pixel F1) of each run."""
+    slope: float
+    intercept: float
+    deviation: float
+    """Standard deviation of the runs about the line, with n - 2 degrees of freedom."""
+
+    def predict(self, auroc: float) -> tuple[float, float]:
+        """Return pixel F1 at a pixel AUROC, and the standard error of predicting one more run there."""
+        mean, spread = self._moments
+        n = len(self.points)
+        error = self.deviation * math.sqrt(1 + 1 / n + (auroc - mean) ** 2 / spread)
+        return self.intercept + self.slope * auroc, error
+
+    def reaches(self, auroc: float) -> bool:
+        """Whether runs lie on both sides of a pixel AUROC; beyond them the line is extrapolated."""
+        values = [x for x, _ in self.points]
+        return min(values) <= auroc <= max(values)
+
+    @property
+    def _moments(self) -> tuple[float, float]:
+        values = [x for x, _ in self.points]
+        mean = math.fsum(values) / len(values)
+        return mean, math.fsum((x - mean) ** 2 for x in values)
+
+
+def lines(records: Sequence[RunRecord]) -> list[Line]:
+    """Fit a line for each preprocessing (resize, crop, filter) with at least three different runs, in order of name."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for record in comparable(records):
+        auroc, f1 = (record.values[PAPER_METRICS[column]] for column in ("Pix AUROC", "Pix F1"))
+        if auroc is not None and f1 is not None:
+            groups.setdefault(preprocessing_of(record), []).append((auroc, f1))
+    return [_fit(name, points) for name, points in sorted(groups.items()) if len({x for x, _ in points}) > 2]
+
+
+def preprocessing_of(record: RunRecord) -> str:
+    """Name resize, crop and filter of a run, for example `256x256, crop 224x224`."""
+    protocol = record.spec.protocol
+    crop = f"crop {_plain(list(protocol.center_crop))}" if protocol.center_crop else "no crop"
+    parts = [_plain(list(protocol.resize)), crop]
+    parts += [protocol.interpolation] if protocol.interpolation != "bilinear" else []
+    parts += ["no antialias"] if not protocol.antialias else []
+    return ", ".join(parts)
+
+
+def _fit(name: str, points: Sequence[tuple[float, float]]) -> Line:
+    n = len(points)
+    mean_x, mean_y = (math.fsum(point[axis] for point in points) / n for axis in (0, 1))
+    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / math.fsum((x - mean_x) ** 2 for x, _ in points)
+    intercept = mean_y - slope * mean_x
+    deviation = math.sqrt(math.fsum((y - intercept - slope * x) ** 2 for x, y in points) / (n - 2))
+    return Line(name, tuple(points), slope, intercept, deviation)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """A published row against one preprocessing's line."""
+
+    table: int
+    row: str
+    line: Line
+    auroc: float
+    f1: float
+    """The printed pixel AUROC and pixel F1."""
+
+    @property
+    def predicted(self) -> float:
+        """Pixel F1 of the line at the printed pixel AUROC."""
+        return self.line.predict(self.auroc)[0]
+
+    @property
+    def error(self) -> float:
+        """Standard error of that prediction for one run."""
+        return self.line.predict(self.auroc)[1]
+
+    @property
+    def deviations(self) -> float:
+        """Printed less predicted pixel F1, in standard errors of the prediction."""
+        return (self.f1 - self.predicted) / self.error
+
+
+def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:
+    """Hold each published row of the bottle against each line: by table and row, the nearest line first."""
+    rows = {
+        (cell.table, cell.row): None
+        for cell in published.cells
+        if cell.table in (1, 2) and [place.category for place in cell.places] == [PLACE.category]
+    }
+    found = []
+    for table, row in rows:
+        auroc, f1 = (float(published.cell(table, row, column).printed) for column in ("Pix AUROC", "Pix F1"))
+        found += sorted(
+            (Residual(table, row, line, auroc, f1) for line in fitted), key=lambda each: abs(each.deviations)
+        )
+    return found

@@ -124,17 +124,21 @@ def save(figure: Figure, folder: Path, stem: str, *, title: str) -> list[Path]:
     Raises:
         RequestError: the folder cannot be written.
     """
+    return [
+        write_output(folder / f"{stem}.{extension}", encode(figure, extension, title=title)) for extension in FORMATS
+    ]
+
+
+def encode(figure: Figure, extension: str, *, title: str) -> bytes:
+    """Return a figure as the bytes of an `svg`, `pdf` or `png`, without date or version in it."""
     metadata: dict[str, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": "vad-harness"},
         "pdf": {"Title": title, "CreationDate": None, "Creator": "vad-harness", "Producer": None},
         "png": {"Title": title, "Software": None},
     }
-    paths = []
-    for extension in FORMATS:
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=extension, metadata=metadata[extension])
-        paths.append(write_output(folder / f"{stem}.{extension}", buffer.getvalue()))
-    return paths
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=extension, metadata=metadata[extension])
+    return buffer.getvalue()
 
 
 def ink_on(colour: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from harness.paper.published import load_published
-from harness.paper.ranking import agreements, comparable, setting_of, spreads
+from harness.paper.ranking import agreements, comparable, lines, residuals, setting_of, spreads
 from harness.store import Metrics, Store
+from scripts import settings
 from tests.store.making import VALUES, make_dataset, make_ok, make_spec
 
 ROW1 = {"image_auroc": 0.9952, "image_f1_adaptive": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_adaptive": 0.6944}
@@ -51,17 +54,26 @@ def test_the_findings_are_what_the_committed_runs_say(project):
     contents = Store(project / "results" / "settings").records()
     assert not contents.problems
     records = contents.records
-    assert len(records) == 220
-    assert max(len(one.exact) for one in agreements(records, load_published())) == 2
-    pixel_f1 = sorted(one.values["pixel_f1_adaptive"] for one in records)
-    assert pixel_f1[0] < 0.6969 < pixel_f1[1]
-    assert min(one.values["pixel_f1_adaptive"] for one in records if one.spec.n_features >= 100) > 0.706
+    assert len(records) == 352
+    ranked = agreements(records, load_published())
+    assert sorted(len(one.exact) for one in ranked if one.table == 1)[-3:] == [2, 3, 3]
+    assert max(len(one.exact) for one in ranked if one.table == 2) == 2
+    cropped = sorted(one.values["pixel_f1_adaptive"] for one in records if one.spec.protocol.center_crop)
+    assert len(cropped) == 198
+    assert cropped[0] < 0.6969 < cropped[1]
 
     text = (project / "docs" / "findings.md").read_text()
     rows = {
         "nothing (the paper's settings)": "paper",
         "index sampler of anomalib 2.x": "index_sampler=anomalib_v2",
         "no centre crop": "center_crop=null",
+        "no centre crop, epsilon 0.001": "epsilon=0.001 center_crop=null",
+        "straight to 224×224": "center_crop=null resize=224x224",
+        "straight to 224×224, epsilon 0.001": "epsilon=0.001 center_crop=null resize=224x224",
+        "straight to 224×224, no antialias": "center_crop=null antialias=false resize=224x224",
+        "straight to 224×224, no antialias, epsilon 0.001": (
+            "epsilon=0.001 center_crop=null antialias=false resize=224x224"
+        ),
         "no smoothing of the map": "blur_sigma=0",
         "neither crop nor smoothing": "center_crop=null blur_sigma=0",
         "epsilon 0.001": "epsilon=0.001",
@@ -70,6 +82,7 @@ def test_the_findings_are_what_the_committed_runs_say(project):
         "bicubic resize": "interpolation=bicubic",
         "50 features": "n_features=50",
         "200 features": "n_features=200",
+        "256 features": "n_features=256",
     }
     by_setting = {spread.setting: spread for spread in spreads(records)}
     for words, setting in rows.items():
@@ -77,6 +90,59 @@ def test_the_findings_are_what_the_committed_runs_say(project):
         told = [float(number) for number in re.findall(r"(?<![\w.])(\.\d{4}|1)(?![\w.])", line.split("|", 2)[2])]
         measured = [value for low_high in by_setting[setting].ranges.values() for value in low_high]
         assert told == pytest.approx(measured, abs=5.1e-5), words
+
+
+def test_the_lines_in_the_findings_are_those_of_the_committed_runs(project, tmp_path):
+    fitted = lines(Store(project / "results" / "settings").records().records)
+    found = residuals(fitted, load_published())
+    text = (project / "docs" / "findings.md").read_text()
+    for line in fitted:
+        words = line.preprocessing.replace("x", "×")
+        (row,) = [row for row in text.splitlines() if row.startswith(f"| {words} | {len(line.points)} |")]
+        cells = row.split(" | ")[2:]
+        for cell, one in zip(cells, [one for one in found if one.line is line], strict=True):
+            said = re.match(r"(\.\d{4}) \((−[\d.]+)\)( °)?", cell)
+            assert said[1] == f"{one.predicted:.4f}"[1:]
+            assert said[2] == f"{one.deviations:.1f}".replace("-", "−")
+            assert bool(said[3]) is not line.reaches(one.auroc)
+    drawn = tmp_path / "settings.svg"
+    assert settings.main(["--figure", str(drawn)]) == 0
+    assert drawn.read_bytes() == (project / "docs" / "settings.svg").read_bytes()
+    assert settings.main(["--figure", str(tmp_path / "settings.gif")]) == 2
+
+
+def test_lines_and_prediction_errors_are_those_of_an_independent_fit():
+    """The prediction error of a further run, from the covariance of the fitted coefficients."""
+    random = np.random.default_rng(0)
+    for size in (3, 5, 40):
+        x = random.uniform(0.97, 0.99, size)
+        y = 5 * x - 4 + random.normal(0, 0.004, size)
+        records = [
+            record(seed=seed, values={"pixel_auroc": a, "pixel_f1_adaptive": b})
+            for seed, (a, b) in enumerate(zip(x, y, strict=True))
+        ]
+        (line,) = lines(records)
+        fit = scipy.stats.linregress(x, y)
+        assert (line.slope, line.intercept) == pytest.approx((fit.slope, fit.intercept), rel=1e-9)
+        design = np.column_stack([np.ones(size), x])
+        remainder = y - design @ [fit.intercept, fit.slope]
+        variance = remainder @ remainder / (size - 2)
+        for at in (0.95, 0.98, 1.0):
+            point = np.array([1, at])
+            error = np.sqrt(variance * (1 + point @ np.linalg.inv(design.T @ design) @ point))
+            predicted, told = line.predict(at)
+            assert predicted == pytest.approx(fit.intercept + fit.slope * at, rel=1e-9)
+            assert told == pytest.approx(error, rel=1e-5)
+            assert line.reaches(at) == (x.min() <= at <= x.max())
+
+
+def test_each_preprocessing_has_its_line_if_it_has_runs_enough():
+    values = [{"pixel_auroc": 0.97 + 0.001 * seed, "pixel_f1_adaptive": 0.7 + 0.01 * seed % 3} for seed in range(3)]
+    cropped = [record(seed=seed, values=value) for seed, value in enumerate(values)]
+    whole = [record(seed=seed, values=value, center_crop=None, epsilon=0.1) for seed, value in enumerate(values)]
+    few = [record(seed=seed, values=value, antialias=False) for seed, value in enumerate(values[:2])]
+    names = [line.preprocessing for line in lines([*cropped, *whole, *few])]
+    assert names == ["256x256, crop 224x224", "256x256, no crop"]
 
 
 def test_any_other_field_of_the_protocol_the_device_and_other_weights_are_named():
