@@ -1,6 +1,6 @@
 """Reproduce the paper: images, the sweeps of Tables 1 to 4, then tables, figures and the page.
 
-It says first what it will do and what that will cost. What is done is not done again, so the same command goes on after
+It says first what it will do. What is done is not done again, so the same command goes on after
 any interruption. Images that are not there leave their numbers `not run`, and the rest goes on.
 Exit status: 0 all that could be run is there, 1 a run or a download failed, 2 a wrong request, 130 interrupted.
 """
@@ -53,7 +53,7 @@ def _parser() -> Parser:
         "--weights", type=_weights, action="append", default=[], metavar="BACKBONE=PATH",
         help="a backbone's weights by hand, where timm's hub cannot be reached; repeatable",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and its cost, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, and stop")
     return parser
 
 
@@ -91,7 +91,7 @@ def _reproduce(arguments: argparse.Namespace) -> int:
         raise RequestError("no DATA_ROOT: give --data-root PATH, or set the environment variable DATA_ROOT")
     from harness.launch.spread import require
     from harness.reproduce.plan import Request
-    from harness.reproduce.whole import reproduce
+    from harness.reproduce.steps import reproduce
 
     require(arguments.launcher)
     request = Request(

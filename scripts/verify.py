@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         arguments = parser.parse_args(argv)
+        from harness.report.output import RESULTS, outputs_of
         from harness.report.render import EDITIONS
         from harness.report.verify import verify, verify_stores
-        from harness.reproduce.outputs import RESULTS, outputs_of
 
         usual = outputs_of(arguments.store)
         tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures

@@ -1,10 +1,12 @@
-"""Files that a report consists of, each written whole, and one line for what a file system refuses."""
+"""Where tables, figures and page of a store belong, and how their files are written: each whole."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RequestError
+from harness.keys import PROJECT
 from harness.store.files import write_atomically
 
 
@@ -21,3 +23,21 @@ def write_output(path: Path, data: bytes) -> Path:
         reason = error.strerror or str(error)
         raise RequestError(f"{path}: cannot be written ({reason}); give a folder that can be") from error
     return path
+
+
+RESULTS = PROJECT / "results"
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What is rendered from one store."""
+
+    tables: Path
+    figures: Path
+    report: Path
+
+
+def outputs_of(store: Path) -> Outputs:
+    """The places of a store's output: the committed ones for the committed store, inside the store for any other."""
+    figures = PROJECT / "figures" if store.resolve() == RESULTS.resolve() else store / "figures"
+    return Outputs(store / "tables", figures, store / "report.html")

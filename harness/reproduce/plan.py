@@ -1,27 +1,30 @@
-"""The plan of a reproduction: which runs the paper's tables need, which are done, and what the rest costs."""
+"""The plan of a reproduction: which runs the paper's tables need, which are done, and which sweeps make the rest."""
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from harness.config import DatasetConfig
 from harness.data.catalog import CATALOG
+from harness.data.layouts import validate_request
+from harness.errors import RequestError
 from harness.experiment import expand
 from harness.overrides import Override
+from harness.padim.weights import resolve_weights
 from harness.report.page_commands import EXPERIMENTS
-from harness.reproduce.costs import Costs, Pace, Work, processor_seconds
-from harness.reproduce.jobs import job_passes
-from harness.reproduce.presence import Category, Presence
+from harness.resolve import read_backbone
 from harness.store.overview import ExpectedRun, RunState, State, compare, expected_runs
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
+
+Category = tuple[str, str]
+"""Dataset and category."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,36 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """What is still to be done will cost about this."""
+class Presence:
+    """Which of some categories are there."""
 
-    seconds: float
-    peak_bytes: int
-    """Of the largest job's process, as it will plan it; a launcher that runs several at once needs it several times."""
-    store_bytes: int
-    weights_bytes: int
-    """To download, where timm's weights are not in its cache yet."""
-    source: str
+    there: frozenset[Category]
+    missing: Mapping[Category, str]
+    """With the reason, one line."""
+
+    def missing_lines(self) -> list[str]:
+        """One line for each dataset that is not there, or not whole."""
+        lines = []
+        for dataset in dict.fromkeys(dataset for dataset, _ in self.missing):
+            lost = {category: why for (name, category), why in self.missing.items() if name == dataset}
+            partly = any(name == dataset for name, _ in self.there)
+            what = f"{dataset}/{', '.join(lost)}" if partly else dataset
+            lines.append(f"{what}: not there ({next(iter(lost.values()))}); what needs it is not run")
+        return lines
+
+
+def look(data_root: Path, categories: Iterable[Category]) -> Presence:
+    """Look for categories below `data_root`/<dataset>, names and folders only: by the rule of a sweep."""
+    there, missing = set(), {}
+    for dataset, category in categories:
+        layout = CATALOG[dataset].layout
+        try:
+            validate_request(DatasetConfig(name=dataset, layout=layout, root=data_root / dataset), category)
+        except RequestError as error:
+            missing[dataset, category] = str(error).split(";")[0]
+        else:
+            there.add((dataset, category))
+    return Presence(frozenset(there), missing)
 
 
 @dataclass(frozen=True)
@@ -67,7 +90,6 @@ class Plan:
     """Every run that Tables 1 to 4 need, once."""
     presence: Presence
     calls: tuple[Call, ...]
-    estimate: Estimate
 
     @property
     def done(self) -> tuple[RunState, ...]:
@@ -105,25 +127,10 @@ def needed_categories() -> tuple[Category, ...]:
     return tuple(dict.fromkeys((run.dataset, run.category) for run in needed_runs([0])))
 
 
-def make_plan(
-    request: Request,
-    presence: Presence,
-    records: Iterable[RunRecord],
-    costs: Costs,
-    pace: Pace,
-    *,
-    device: str,
-    n_cores: int,
-) -> Plan:
-    """Put together what is needed, what is there and what is done.
-
-    Args:
-        device: that the request's means here, `cpu` or `cuda`.
-        n_cores: that a job may use.
-    """
+def make_plan(request: Request, presence: Presence, records: Iterable[RunRecord]) -> Plan:
+    """Put together what is needed, what is there and what is done."""
     states = compare(needed_runs(request.seeds), records)
-    plan = Plan(states, presence, _calls(request, presence, states), Estimate(0, 0, 0, 0, pace.source))
-    return replace(plan, estimate=_estimate(plan, request, costs, pace, device=device, n_cores=n_cores))
+    return Plan(states, presence, _calls(request, presence, states))
 
 
 _runs_of = cache(expected_runs)
@@ -179,61 +186,59 @@ def _call(request: Request, places: set[tuple[str, str, str]], weights: str | No
     return Call(tuple(arguments), len(places) * len(request.seeds))
 
 
-def _estimate(plan: Plan, request: Request, costs: Costs, pace: Pace, *, device: str, n_cores: int) -> Estimate:
-    jobs: dict[tuple[str, str, str], list[ExpectedRun]] = defaultdict(list)
-    for state in plan.to_do:
-        jobs[state.run.dataset, state.run.category, state.run.backbone].append(state.run)
-    processor, peak = 0.0, 0
-    for (dataset, category, backbone), runs in jobs.items():
-        weights_bytes = costs.backbone[backbone].weights_bytes
-        passes = job_passes(runs, device=device, n_cores=n_cores, weights_bytes=weights_bytes)
-        counts = CATALOG[dataset].categories[category]
-        work = Work(
-            backbone=backbone,
-            n_train=counts.train,
-            n_test=counts.test_normal + counts.test_anomalous,
-            n_seeds=len(runs),
-            n_passes=len(passes),
-            kind=plan.presence.there[dataset, category],
-        )
-        processor += processor_seconds(work, costs)
-        peak = max(peak, *(one.host_bytes for one in passes))
-    from_timm = {backbone for _, _, backbone in jobs} - set(request.weights or {})
-    return Estimate(
-        seconds=pace.factor * processor,
-        peak_bytes=peak,
-        store_bytes=len(plan.to_do) * costs.store_bytes,
-        weights_bytes=sum(costs.backbone[name].weights_bytes for name in from_timm),
-        source=pace.source,
-    )
-
-
-@dataclass(frozen=True)
-class Download:
-    """A dataset that could be fetched."""
-
-    dataset: str
-    archive_bytes: int
-    unpacked_bytes: int
-    """About."""
-
-
-def downloads(presence: Presence, costs: Costs) -> tuple[Download, ...]:
+def downloads(presence: Presence) -> tuple[str, ...]:
     """The datasets that are missing as a whole and have an archive; what is there in part a download leaves alone."""
-    found = []
     partly = {dataset for dataset, _ in presence.there}
-    for dataset in dict.fromkeys(dataset for dataset, _ in presence.missing):
-        archive = CATALOG[dataset].archive
-        if archive is not None and dataset not in partly:
-            size = archive.size or 0
-            ratio = costs.unpacked_ratio.get(PurePosixPath(urlsplit(archive.url).path).suffix, 1.0)
-            found.append(Download(dataset, size, math.ceil(size * ratio)))
-    return tuple(found)
+    missing = dict.fromkeys(dataset for dataset, _ in presence.missing)
+    return tuple(name for name in missing if CATALOG[name].archive is not None and name not in partly)
 
 
-def after_download(presence: Presence, fetched: Iterable[Download]) -> Presence:
+def after_download(presence: Presence, fetched: Iterable[str]) -> Presence:
     """What will be there once these datasets have come."""
-    names = {one.dataset for one in fetched}
-    come = {where: None for where in presence.missing if where[0] in names}
-    left = {where: why for where, why in presence.missing.items() if where[0] not in names}
-    return Presence({**presence.there, **come}, left)
+    names = set(fetched)
+    come = {where for where in presence.missing if where[0] in names}
+    left = {where: why for where, why in presence.missing.items() if where not in come}
+    return Presence(presence.there | come, left)
+
+
+def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *, device: str) -> str | None:
+    """Why the sweeps of a plan would make runs that stand in no table together with the store's; None where they fit.
+
+    Args:
+        device: that the request's means here, `cpu` or `cuda`.
+
+    Raises:
+        RequestError: a file of weights that is not there.
+    """
+    swept = {state.run.backbone for state in plan.states if plan.is_there(state)}
+    digests = {name: _digest(name, path) for name, path in (request.weights or {}).items() if name in swept}
+    for record in _counting(records):
+        name = record.spec.backbone.name
+        if name not in swept:
+            continue
+        where = f"{record.spec.dataset}/{record.spec.category} {name} seed {record.spec.seed}"
+        if record.spec.device != device:
+            return f"{where} on device={record.spec.device}, and this sweep is on {device}: give DEVICE or --device"
+        if not _same_weights(record, digests):
+            ours = request.weights[name] if request.weights and name in digests else "timm's"
+            return f"{where} with the weights {record.weights}, and this sweep has {ours}: give --weights {name}=FILE"
+    return None
+
+
+def _same_weights(record: RunRecord, digests: Mapping[str, str]) -> bool:
+    """Timm's are not looked into: they may have to be downloaded first, and a file with other bytes has another key."""
+    name = record.spec.backbone.name
+    if name in digests:
+        return digests[name] == record.spec.backbone.weights_digest
+    return record.weights.partition(":")[0] == read_backbone(name).weights
+
+
+def _digest(backbone: str, path: str) -> str:
+    return resolve_weights(replace(read_backbone(backbone), weights=path)).digest
+
+
+def _counting(records: Sequence[RunRecord]) -> Iterable[RunRecord]:
+    """The records that fill a place of Tables 1 to 4, at whatever seed."""
+    seeds = sorted({record.spec.seed for record in records})
+    states = compare(needed_runs(seeds), records)
+    return [state.record for state in states if state.state == State.DONE and state.record is not None]

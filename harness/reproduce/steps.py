@@ -1,4 +1,4 @@
-"""The steps of a reproduction as they run: each sweep a process of its own, then tables, figures and page."""
+"""A reproduction as it runs: the plan said, sweeps as processes of their own, then tables, figures and page."""
 
 from __future__ import annotations
 
@@ -6,24 +6,102 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from harness.data.archive.view import View
+from harness.data.archive.view import View, make_view, megabytes
 from harness.data.catalog import CATALOG
 from harness.data.download import Request as DownloadRequest
 from harness.data.download import download
-from harness.errors import UserError
+from harness.device import resolve_device
+from harness.errors import RequestError, UserError
 from harness.paper.model import PAPER
+from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
-from harness.reproduce.outputs import outputs_of
-from harness.reproduce.plan import Call, Download, Request
+from harness.reproduce.plan import (
+    Call,
+    Plan,
+    Presence,
+    Request,
+    after_download,
+    contradiction,
+    downloads,
+    look,
+    make_plan,
+    needed_categories,
+)
+from harness.store import Store
+from harness.store.overview import RunState, State
+from harness.store.overview_text import Block, Table
 
 OK, FAILED, REFUSED = 0, 1, 2
 GRACE_S = 60
 """How long an interrupted sweep has to end by itself: it finishes what it writes."""
 
+STYLES = {"done": "green", "to do": "", "failed": "bold red", "no data": "dim"}
+
 Say = Callable[[str], None]
+Show = Callable[[Iterable[Block]], None]
+
+
+def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, say: Say) -> int:
+    """Say what will be done, do it, and say what there is now.
+
+    Args:
+        download: fetch first the datasets that are not there.
+        dry_run: stop after the plan; nothing is written.
+        show: prints what is for standard output.
+        say: prints a line on standard error.
+
+    Returns:
+        0 all that could be run is there, 1 a run or a download failed, 2 a sweep, or a run of it, was refused.
+
+    Raises:
+        UserError: the request is wrong, or tables, figures or page cannot be written.
+    """
+    started = time.monotonic()
+    _check(request, download=download, dry_run=dry_run)
+    presence = look(request.data_root, needed_categories())
+    wanted = downloads(presence)
+    if not presence.there and not download:
+        names = ", ".join(dict.fromkeys(dataset for dataset, _ in presence.missing))
+        raise RequestError(f"{request.data_root}: holds none of {names}; give another --data-root, or --download")
+    plan = _plan(request, after_download(presence, wanted) if download else presence)
+    show(plan_blocks(plan, wanted, will_fetch=download))
+    records = Store(request.store).records().records
+    if unlike := contradiction(request, plan, records, device=resolve_device(request.device)):
+        raise RequestError(
+            f"{request.store}: holds {unlike}, or another store (STORE or --store); runs of two kinds fill no table"
+        )
+    if dry_run:
+        return 0
+    statuses = [0]
+    if download and wanted:
+        statuses.append(fetch(wanted, request, make_view(), say))
+        plan = _plan(request, look(request.data_root, needed_categories()))
+    statuses += [run_sweep(call, say) for call in plan.calls]
+    rendered = render_all(request)
+    for line in rendered.warnings:
+        say(line)
+    after = _plan(request, plan.presence)
+    show(summary_blocks(after, plan, request, rendered, time.monotonic() - started))
+    return max(statuses)
+
+
+def _check(request: Request, *, download: bool, dry_run: bool) -> None:
+    if not download and not request.data_root.is_dir():
+        raise RequestError(
+            f"{request.data_root}: no such folder; give one with mvtec, visa or btad in it, or --download"
+        )
+    if not dry_run:
+        Store(request.store).check_writable()
+
+
+def _plan(request: Request, presence: Presence) -> Plan:
+    """The plan for the store as it is now."""
+    return make_plan(request, presence, Store(request.store).records().records)
 
 
 def command(call: Call) -> list[str]:
@@ -83,20 +161,20 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
             process.wait()
 
 
-def fetch(wanted: Sequence[Download], request: Request, view: View, say: Say) -> int:
+def fetch(wanted: Sequence[str], request: Request, view: View, say: Say) -> int:
     """Download datasets, one after the other; one that cannot be had is said, and the others go on.
 
     Returns:
         0 all are there, 1 one is not.
     """
     status = OK
-    for one in wanted:
-        info = CATALOG[one.dataset]
+    for name in wanted:
+        info = CATALOG[name]
         say(f"{info.title}: licence {info.licence}, {info.licence_url}")
         try:
             download(DownloadRequest(info, request.data_root), view)
         except UserError as error:
-            say(f"{one.dataset}: {error}")
+            say(f"{name}: {error}")
             status = FAILED
     return status
 
@@ -109,3 +187,73 @@ def render_all(request: Request) -> Rendered:
     """
     outputs = outputs_of(request.store)
     return render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
+
+
+def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[Block]:
+    """What will happen, in the order to say it."""
+    n_done, n_to_do, n_lacking = len(plan.done), len(plan.to_do), len(plan.without_data)
+    yield f"Tables 1 to 4 need {len(plan.states)} runs: {n_done} done, {n_to_do} to do, {n_lacking} without images"
+    yield _table(plan)
+    yield from plan.presence.missing_lines()
+    for name in fetchable:
+        archive = CATALOG[name].archive
+        size = megabytes(archive.size) if archive and archive.size else "size unknown"
+        yield f"{name}: {'is downloaded first' if will_fetch else '--download fetches it'} ({size})"
+    yield ""
+    if not plan.to_do:
+        yield "Nothing is to do but what a sweep finds changed; then tables, figures and page."
+    for call in plan.calls:
+        yield f"  {shown(call)}"
+    yield ""
+
+
+def _table(plan: Plan) -> Table:
+    places: dict[tuple[str, str, str], list[RunState]] = {}
+    for state in plan.states:
+        places.setdefault((state.run.dataset, state.run.category, state.run.backbone), []).append(state)
+    waiting = {state.run.identity for state in plan.to_do}
+    rows, styles = [], []
+    for place, states in places.items():
+        words = Counter(_word(state, is_there=state.run.identity in waiting) for state in states)
+        rows.append((*place, str(len(states)), ", ".join(f"{count} {word}" for word, count in words.items())))
+        styles.append(STYLES[next(iter(words))] if len(words) == 1 else "")
+    return Table(("dataset", "category", "backbone", "seeds", "state"), tuple(rows), tuple(styles))
+
+
+def _word(state: RunState, *, is_there: bool) -> str:
+    if state.state == State.DONE:
+        return "done"
+    if not is_there:
+        return "no data"
+    return "failed" if state.state == State.FAILED else "to do"
+
+
+def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendered, seconds: float) -> Iterator[Block]:
+    """What there is now, and what is still missing.
+
+    Args:
+        plan: made anew, from the store as it is now.
+        before: the plan that was carried out.
+        seconds: that it took.
+    """
+    outputs = outputs_of(request.store)
+    new = len(plan.done) - len(before.done)
+    yield ""
+    yield f"{len(plan.done)} of {len(plan.states)} runs of Tables 1 to 4 are done, {new} of them new; {_clock(seconds)}"
+    yield _table(plan)
+    for state in plan.states:
+        if state.state == State.FAILED:
+            run = state.run
+            yield f"failed: {run.dataset}/{run.category} {run.backbone} seed {run.seed}: {state.detail}"
+    yield from plan.presence.missing_lines()
+    yield f"{len(rendered.files)} files written; {rendered.summary}"
+    yield from (f"  {path}" for path in (outputs.tables, outputs.figures, outputs.report))
+    left = len(plan.to_do)
+    if left:
+        yield f"{left} {'run is' if left == 1 else 'runs are'} left; the same command goes on"
+
+
+def _clock(seconds: float) -> str:
+    """Hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -9,34 +9,32 @@ from hypothesis import strategies as st
 
 from harness.experiment import expand
 from harness.overrides import parse, quote
-from harness.padim.sizes import GIB
-from harness.reproduce.costs import Pace, load_costs
 from harness.reproduce.plan import (
+    Presence,
     Request,
     after_download,
     downloads,
+    look,
     make_plan,
     needed_categories,
     needed_runs,
 )
-from harness.reproduce.presence import Presence
-from harness.resolve import default_memory_budget
+from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
 from tests.paper.making import failed, run
 from tests.report.stores import PLACES
 from tests.store.making import patient
 
-COSTS = load_costs()
 ALL = needed_categories()
 NEEDED = {(one.dataset, one.category, one.backbone) for one in needed_runs([42])}
 
 
 def present(*categories):
-    return Presence(dict.fromkeys(categories), {where: "gone" for where in ALL if where not in categories})
+    return Presence(frozenset(categories), {where: "gone" for where in ALL if where not in categories})
 
 
 def plan_of(presence, records=(), **changes):
     request = Request(**({"data_root": Path("data"), "store": Path("out"), "seeds": (42,)} | changes))
-    return make_plan(request, presence, records, COSTS, Pace(0.5, "a test"), device="cpu", n_cores=2)
+    return make_plan(request, presence, records)
 
 
 def meant(calls):
@@ -104,36 +102,29 @@ def test_a_run_that_is_done_stays_done_without_its_images():
     assert all(state.run.category != "bottle" or state.run.backbone != "resnet18" for state in plan.without_data)
 
 
-def test_the_estimate_is_of_what_is_left():
-    everything = plan_of(present(*ALL)).estimate
-    records = [run(place) for place in PLACES[1:]]
-    one = plan_of(present(*ALL), records).estimate
-    assert everything.seconds > one.seconds > 0
-    assert one.store_bytes == COSTS.store_bytes
-    assert one.weights_bytes == COSTS.backbone["resnet18"].weights_bytes
-    assert plan_of(present(*ALL), [run(place) for place in PLACES]).estimate.seconds == 0
-    by_hand = plan_of(present(*ALL), records, weights={"resnet18": "/w.pth"}).estimate
-    assert by_hand.weights_bytes == 0
-
-
-def test_more_seeds_take_more_memory_only_up_to_the_budget():
-    peaks = [plan_of(present(*ALL), seeds=tuple(range(n))).estimate.peak_bytes for n in (1, 3, 10, 60)]
-    assert peaks == sorted(peaks)
-    assert peaks[0] < peaks[1]
-    assert peaks[-1] <= default_memory_budget() * GIB
-    assert plan_of(present(*ALL), [run(place) for place in PLACES]).estimate.peak_bytes == 0
-
-
 def test_a_dataset_is_offered_for_download_only_as_a_whole():
-    wanted = downloads(present(("mvtec", "bottle")), COSTS)
-    assert [one.dataset for one in wanted] == ["visa", "btad"]
-    assert wanted[0].archive_bytes == 1_929_840_640
-    assert wanted[1].unpacked_bytes > 5 * wanted[1].archive_bytes
-    assert downloads(present(*ALL), COSTS) == ()
+    assert downloads(present(("mvtec", "bottle"))) == ("visa", "btad")
+    assert downloads(present(*ALL)) == ()
 
 
 def test_after_the_download_nothing_of_it_is_missing():
     presence = present(("mvtec", "bottle"))
-    later = after_download(presence, downloads(presence, COSTS))
+    later = after_download(presence, downloads(presence))
     assert {dataset for dataset, _ in later.missing} == {"mvtec"}
-    assert set(later.there) | set(later.missing) == set(ALL)
+    assert later.there | set(later.missing) == set(ALL)
+
+
+def test_what_is_there_is_found_in_every_layout_and_the_rest_is_one_line_a_dataset(tmp_path):
+    lines = look(tmp_path, ALL).missing_lines()
+    assert [line.split(":")[0] for line in lines] == ["mvtec", "visa", "btad"]
+    draw_mvtec_category(tmp_path / "mvtec" / "bottle")
+    draw_visa_category(tmp_path / "visa", "candle")
+    draw_btad_category(tmp_path / "btad" / "BTech_Dataset_transformed" / "01")
+    presence = look(tmp_path, ALL)
+    assert presence.there == {("mvtec", "bottle"), ("visa", "candle"), ("btad", "01")}
+    assert set(presence.missing) == set(ALL) - presence.there
+    lines = presence.missing_lines()
+    assert [line.split(":")[0] for line in lines] == ["mvtec/cable, hazelnut", "visa/pcb1, cashew", "btad/02, 03"]
+    assert all("what needs it is not run" in line and "\n" not in line for line in lines)
+    (tmp_path / "visa" / "split_csv" / "1cls.csv").unlink()
+    assert "split_csv/1cls.csv" in look(tmp_path, [("visa", "candle")]).missing["visa", "candle"]

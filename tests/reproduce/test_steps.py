@@ -14,7 +14,7 @@ import pytest
 
 from harness.data.archive.view import LineView
 from harness.reproduce import steps
-from harness.reproduce.plan import Call, Download, Request
+from harness.reproduce.plan import Call, Request
 
 PROJECT = Path(__file__).resolve().parents[2]
 CALL = Call(("dry_run=true",), 1)
@@ -97,7 +97,7 @@ def test_a_dataset_that_cannot_be_had_is_one_line_and_the_next_is_tried(tmp_path
     monkeypatch.setattr(steps, "download", refuse)
     said = []
     request = Request(data_root=tmp_path, store=tmp_path, seeds=(42,))
-    wanted = [Download("visa", 1, 1), Download("btad", 1, 1)]
+    wanted = ["visa", "btad"]
     assert steps.fetch(wanted, request, LineView(), said.append) == 1
     assert asked == [tmp_path / "visa", tmp_path / "btad"]
     assert "visa: the address does not answer" in said
