@@ -10,8 +10,7 @@ import pytest
 from harness.__main__ import main
 from harness.data.mini.counts import COUNTS
 from harness.errors import RequestError
-from harness.golden import RAW_TOLERANCES, TOLERANCES, deviations, load_golden, to_golden
-from harness.smoke import real_request
+from harness.smoke import RAW_TOLERANCES, TOLERANCES, deviations, load_golden, real_request, to_golden
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
 
