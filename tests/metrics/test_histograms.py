@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from harness.metrics.bootstrap import resampled
-from harness.metrics.histograms import BINS_PER_CLASS, OVERLAP_UNIT, image_histograms, pixel_histograms
+from harness.metrics.histograms import OVERLAP_UNIT, pixel_histograms
 from harness.metrics.ranking import auroc, f1
 from harness.metrics.region import aupro, label_regions, rank_pixels
 from tests.metrics.drawn import draw_maps
@@ -56,27 +56,6 @@ def test_binned_metrics_are_as_accurate_as_stated(name, seed):
             assert results[metric][i] == pytest.approx(truth, abs=accuracy), (metric, i)
 
 
-@pytest.mark.parametrize("levels", [2, 7, 255, 1500])
-def test_few_distinct_scores_have_bins_of_their_own(levels):
-    drawn = draw_maps(3, size=96, lift=2)
-    maps = np.round((drawn.maps - drawn.maps.min()) / np.ptp(drawn.maps) * levels).astype(np.float32)
-    truth = exact(maps, drawn.masks)
-    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks)
-    assert histograms.atoms.all()
-    for metric, values in resampled(histograms, np.ones((1, len(maps))), fpr_limit=LIMIT).items():
-        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
-    assert truth["f1_adaptive"] < truth["f1_max"]
-
-
-def test_clamped_maps_keep_their_pile_at_the_top():
-    drawn = draw_maps(3, size=96, lift=20)
-    maps = np.minimum(drawn.maps, np.quantile(drawn.maps[drawn.masks], 0.05))
-    truth = exact(maps, drawn.masks)
-    for metric, values in binned(maps, drawn.masks).items():
-        assert values[0] == pytest.approx(truth[metric], abs=1e-4), metric
-    assert truth["f1_adaptive"] < truth["f1_max"] - 1e-3
-
-
 def test_a_pile_of_defect_free_pixels_amid_the_defects_keeps_its_place():
     """Most defect-free pixels share one score, and defects lie on both sides of it, closer than a bin."""
     drawn = draw_maps(3, size=96, radius=(4, 12), lift=0.2)
@@ -86,58 +65,11 @@ def test_a_pile_of_defect_free_pixels_amid_the_defects_keeps_its_place():
         assert values[0] == pytest.approx(truth[metric], abs=1e-3 if metric.startswith("f1") else 2e-5), metric
 
 
-def test_image_scores_have_a_bin_each():
-    histograms = image_histograms(np.array([3.0, 1.0, 3.0]), np.array([1, 0, 0]))
-    np.testing.assert_array_equal(histograms.positives, [[0, 1], [0, 0], [0, 0]])
-    np.testing.assert_array_equal(histograms.negatives, [[0, 0], [1, 0], [0, 1]])
-    assert histograms.atoms.dtype == bool
-    assert histograms.atoms.tolist() == [True, True]
-
-
-def test_a_pile_of_defect_free_pixels_fills_a_bin_alone_wherever_it_lies():
-    drawn = draw_maps(3, size=96, radius=(4, 12), lift=0.2)
-    low, high = np.quantile(drawn.maps, [0.4, 0.7])
-    maps = np.where(~drawn.masks & (drawn.maps >= low) & (drawn.maps < high), low, drawn.maps)
-    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks, bins_per_class=256)
-    pile = histograms.negatives.sum(axis=0).argmax()
-    assert histograms.negatives[:, pile].sum() == ((maps == low) & ~drawn.masks).sum()
-    assert histograms.atoms[pile]
-    assert not histograms.atoms.all()
-
-
-def test_the_highest_defective_pixel_has_a_bin_of_its_own():
-    """Bins are evenly spread to the very last score, also where there are more scores than bins."""
-    drawn = draw_maps(3, size=96, lift=20)
-    histograms = pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks, bins_per_class=64)
-    assert drawn.maps[drawn.masks].max() > np.sort(drawn.maps, axis=None)[-2]
-    held = (histograms.positives + histograms.negatives).sum(axis=0)
-    assert held[-2:].tolist() == [1, 0]  # the last bin lies above
-
-
-def test_bins_of_scores_that_all_differ():
-    """64 quantiles of each class, and what begins right above each of the positives; a bin of one score is alone."""
-    drawn = draw_maps(3, size=96, lift=20)
-    maps = np.argsort(np.argsort(drawn.maps, axis=None)).reshape(drawn.maps.shape).astype(np.float64)
-    histograms = pixel_histograms(rank_pixels(maps, drawn.masks), maps, drawn.masks, bins_per_class=64)
-    assert histograms.atoms.size == 3 * 64
-    held = (histograms.positives + histograms.negatives).sum(axis=0)
-    np.testing.assert_array_equal(histograms.atoms, held <= 1)
-    assert (histograms.positives.sum(axis=0)[histograms.negatives.sum(axis=0) == 0] > 1).any()
-
-
 def test_as_many_scores_as_bins_lose_nothing():
     drawn = draw_maps(3, size=96, lift=2)
     ranks = np.searchsorted(np.quantile(drawn.maps, [0.5, 0.6, 0.9, 0.95]), drawn.maps).astype(np.float32)
     histograms = pixel_histograms(rank_pixels(ranks, drawn.masks), ranks, drawn.masks, bins_per_class=5)
     assert histograms.atoms.all()
-
-
-def test_few_pixels_are_binned_without_loss():
-    drawn = draw_maps(3, size=10, n_normal=4, n_anomalous=5, radius=(1, 3), lift=2)
-    assert drawn.masks.size <= BINS_PER_CLASS
-    truth = exact(drawn.maps, drawn.masks)
-    for metric, values in binned(drawn.maps, drawn.masks).items():
-        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -159,22 +91,3 @@ def test_all_entries_are_whole_numbers():
     for counts in (histograms.positives, histograms.negatives, histograms.overlap, histograms.regions):
         assert counts.dtype == np.float64
         np.testing.assert_array_equal(counts, np.rint(counts))
-
-
-def test_largest_finite_score_is_binned():
-    maps = np.array([[[1, 1, 2, np.finfo(np.float32).max]] * 3] * 4, dtype=np.float32)
-    masks = np.zeros(maps.shape, bool)
-    masks[2:, :, 2:] = True
-    truth = exact(maps, masks)
-    with np.errstate(all="raise", under="ignore", invalid="ignore", divide="ignore"):
-        results = binned(maps, masks, bins_per_class=4)
-    for metric, values in results.items():
-        assert values[0] == pytest.approx(truth[metric], abs=1e-9), metric
-
-
-def test_image_histograms_have_a_bin_for_each_distinct_score():
-    scores = np.array([3.0, 1.0, 3.0, 2.0])
-    histograms = image_histograms(scores, np.array([1, 0, 0, 1]))
-    np.testing.assert_array_equal(histograms.positives, [[0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 1, 0]])
-    np.testing.assert_array_equal(histograms.negatives, [[0, 0, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]])
-    assert histograms.atoms.all()
