@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from harness.data.archive.view import View
 from harness.data.catalog import CATALOG
 from harness.data.download import Request as DownloadRequest
 from harness.data.download import download
@@ -83,7 +82,7 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
             process.wait()
 
 
-def fetch(wanted: Sequence[Download], request: Request, view: View, say: Say) -> int:
+def fetch(wanted: Sequence[Download], request: Request, say: Say) -> int:
     """Download datasets, one after the other; one that cannot be had is said, and the others go on.
 
     Returns:
@@ -94,7 +93,7 @@ def fetch(wanted: Sequence[Download], request: Request, view: View, say: Say) ->
         info = CATALOG[one.dataset]
         say(f"{info.title}: licence {info.licence}, {info.licence_url}")
         try:
-            download(DownloadRequest(info, request.data_root), view)
+            download(DownloadRequest(info, request.data_root))
         except UserError as error:
             say(f"{one.dataset}: {error}")
             status = FAILED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from harness.data.archive.view import megabytes
+from harness.data.archive import megabytes
 from harness.report.render import Rendered
 from harness.reproduce.machine import Machine
 from harness.reproduce.outputs import Outputs

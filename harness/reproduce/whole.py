@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from harness.data.archive.view import make_view
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.reproduce.costs import find_pace, load_costs
@@ -56,7 +55,7 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         return 0
     statuses = [0]
     if download and wanted:
-        statuses.append(fetch(wanted, request, make_view(), say))
+        statuses.append(fetch(wanted, request, say))
         plan = _plan(request, look(request.data_root, needed_categories()), machine)
     statuses += [run_sweep(call, say) for call in plan.calls]
     rendered = render_all(request)

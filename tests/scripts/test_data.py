@@ -19,7 +19,7 @@ from types import MappingProxyType
 import pytest
 
 from harness.data import catalog, listing
-from harness.data.catalog import MVTEC, Counts
+from harness.data.catalog import MVTEC, VISA, Counts
 from tests.data.serving import fixed, give, hang, serving
 from tests.drawing import draw_mvtec_category
 
@@ -121,7 +121,7 @@ def test_download_twice_and_verify(main, small, tmp_path, capsys):
         out, err = capsys.readouterr()
         assert f"small: complete ({root / 'small'})" in out
         assert "licence CC BY-NC-SA 4.0, https://creativecommons.org/licenses/by-nc-sa/4.0/" in out
-        stages = ["downloading, ", "checking the archive's sha256, ", "unpacking, ", "verifying counts and masks"]
+        stages = ["downloading, ", "checking the archive's sha256", "unpacking, ", "verifying counts and masks"]
         assert [line[: len(stage)] for line, stage in zip(err.splitlines(), stages, strict=True)] == stages
         assert main(arguments) == 0
         out, err = capsys.readouterr()
@@ -227,9 +227,9 @@ def test_an_interrupted_download_says_so_and_goes_on_later(project, tmp_path, nu
             stderr=subprocess.PIPE,
             text=True,
         )
-        part = tmp_path / ".visa.incoming/visa.archive"
+        part = tmp_path / f".visa.incoming/{VISA.archive.sha256}.part"
         deadline = time.monotonic() + 20
-        while not (part.exists() and part.stat().st_size == 500_000) and time.monotonic() < deadline:
+        while not (part.exists() and part.stat().st_size > 400_000) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(number)
         out, err = process.communicate(timeout=20)
