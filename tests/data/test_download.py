@@ -385,15 +385,6 @@ def test_an_archive_that_is_here_already(mvtec, data_root, tmp_path):
     assert_complete(mvtec, data_root)
 
 
-def test_the_archive_is_kept_on_request(mvtec, data_root):
-    with serving(give(mvtec.data), path="/x/mvtec.tar.xz?id=3") as served:
-        download(ask(mvtec, data_root, served, keep_archive=True))
-        assert sorted(os.listdir(data_root)) == ["mvtec.tar.xz", "tiny_mvtec"]
-        assert (data_root / "mvtec.tar.xz").read_bytes() == mvtec.data
-        shutil.rmtree(data_root / "tiny_mvtec")
-        refused(ask(mvtec, data_root, served, keep_archive=True), "mvtec.tar.xz: is there already", kind=RequestError)
-
-
 def test_two_downloads_at_once_do_not_meet(mvtec, data_root, monkeypatch):
     """The second is refused while the first waits for its server, and does the first no harm."""
     monkeypatch.setattr(download_module, "TIMEOUT_S", 10)

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,9 +141,14 @@ def test_download_twice_and_verify(main, small, tmp_path, capsys):
 def test_download_options(main, small, tmp_path, capsys):
     root = tmp_path / "data"
     with serving(give(small), path="/small.tar.xz") as served:
-        assert main(["download", "small", "--root", str(root), "--url", served.url, "--keep-archive"]) == 0
-    kept = root / "small.tar.xz"
-    assert kept.read_bytes() == small
+        arguments = ["download", "small", "--root", str(root), "--url", f"{served.url}?id=3", "--keep-archive"]
+        assert main(arguments) == 0
+        kept = root / "small.tar.xz"
+        assert kept.read_bytes() == small
+        assert sorted(os.listdir(root)) == ["small", "small.tar.xz"]
+        shutil.rmtree(root / "small")
+        assert main(arguments) == 2
+        assert "small.tar.xz: is there already" in capsys.readouterr().err
     again = tmp_path / "again"
     assert main(["download", "small", "--root", str(again), "--archive", str(kept)]) == 0
     assert sorted(os.listdir(again)) == ["small"]
