@@ -69,7 +69,6 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _download(arguments: argparse.Namespace) -> int:
-    from harness.data.archive.view import make_view
     from harness.data.download import Request, download
     from harness.data.listing import find_dataset
 
@@ -82,7 +81,7 @@ def _download(arguments: argparse.Namespace) -> int:
         archive=arguments.archive,
         keep_archive=arguments.keep_archive,
     )
-    done = download(request, make_view())
+    done = download(request)
     print(f"{info.name}: {'complete' if done else 'already complete, nothing to do'} ({request.target})")
     print(f"{info.name}: licence {info.licence}, {info.licence_url}")
     return 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.archive.view import megabytes
+from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG, Counts, DatasetInfo
 from harness.data.verify import CategoryCheck, check_category
 from harness.errors import RequestError

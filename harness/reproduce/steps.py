@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from harness.data.archive.view import View, make_view, megabytes
+from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG
 from harness.data.download import Request as DownloadRequest
 from harness.data.download import download
@@ -79,7 +79,7 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         return 0
     statuses = [0]
     if download and wanted:
-        statuses.append(fetch(wanted, request, make_view(), say))
+        statuses.append(fetch(wanted, request, say))
         plan = _plan(request, look(request.data_root, needed_categories()))
     statuses += [run_sweep(call, say) for call in plan.calls]
     rendered = render_all(request)
@@ -161,7 +161,7 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
             process.wait()
 
 
-def fetch(wanted: Sequence[str], request: Request, view: View, say: Say) -> int:
+def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
     """Download datasets, one after the other; one that cannot be had is said, and the others go on.
 
     Returns:
@@ -172,7 +172,7 @@ def fetch(wanted: Sequence[str], request: Request, view: View, say: Say) -> int:
         info = CATALOG[name]
         say(f"{info.title}: licence {info.licence}, {info.licence_url}")
         try:
-            download(DownloadRequest(info, request.data_root), view)
+            download(DownloadRequest(info, request.data_root))
         except UserError as error:
             say(f"{name}: {error}")
             status = FAILED

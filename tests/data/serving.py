@@ -92,8 +92,6 @@ def give(
     ranges: bool = True,
     if_range: bool = True,
     cut: int | None = None,
-    announce: int | None = None,
-    content_type: str = "application/octet-stream",
     then: Behaviour | None = None,
 ) -> Behaviour:
     """Send `data` as a good server does, but for what is asked.
@@ -102,16 +100,15 @@ def give(
         ranges: honour Range.
         if_range: honour If-Range.
         cut: send so many bytes of the body, and hang up.
-        announce: a Content-Length for the whole file that is not its length; the file's size in Content-Range too.
         then: what happens after the body instead of hanging up.
     """
 
     def behave(handler: Handler) -> None:
-        size = len(data) if announce is None else announce
+        size = len(data)
         wanted = handler.asked.headers.get("range", "")
         condition = handler.asked.headers.get("if-range")
         same = not if_range or condition is None or condition in (etag, last_modified)
-        common = {"ETag": etag, "Last-Modified": last_modified, "Content-Type": content_type}
+        common = {"ETag": etag, "Last-Modified": last_modified}
         start = 0
         if ranges and same and wanted:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))

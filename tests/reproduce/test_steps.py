@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.data.archive.view import LineView
 from harness.reproduce import steps
 from harness.reproduce.plan import Call, Request
 
@@ -86,7 +85,7 @@ def test_the_shown_command_is_the_one_that_runs():
 def test_a_dataset_that_cannot_be_had_is_one_line_and_the_next_is_tried(tmp_path, monkeypatch):
     asked = []
 
-    def refuse(request, view):
+    def refuse(request):
         from harness.errors import RequestError
 
         asked.append(request.target)
@@ -98,8 +97,8 @@ def test_a_dataset_that_cannot_be_had_is_one_line_and_the_next_is_tried(tmp_path
     said = []
     request = Request(data_root=tmp_path, store=tmp_path, seeds=(42,))
     wanted = ["visa", "btad"]
-    assert steps.fetch(wanted, request, LineView(), said.append) == 1
+    assert steps.fetch(wanted, request, said.append) == 1
     assert asked == [tmp_path / "visa", tmp_path / "btad"]
     assert "visa: the address does not answer" in said
     assert any("CC BY" in line for line in said)
-    assert steps.fetch(wanted[1:], request, LineView(), said.append) == 0
+    assert steps.fetch(wanted[1:], request, said.append) == 0

@@ -1,1 +1,0 @@
-"""Published archives: fetched, checked and unpacked, so that nothing half-made ever counts."""
