@@ -346,11 +346,11 @@ class Flange(Subject):
         elif defect == "dent":
             at = polar(self.uniform(50, 66), heading)
             lit = 1 + 0.55 * np.clip((self.u - at[0] + self.v - at[1]) / 8, -1, 1)
-            self.spot(at, (5, 8), (110, 112, 116), strength=(0.3, 0.7), light=lit)
+            self.spot(at, (5, 8), (110, 112, 116), strength=(0.22, 0.55), light=lit)
         else:
             direction = heading + self.pick((-90, 90)) + self.uniform(-29, 29)
             path = self.wander(polar(self.uniform(42, 66), heading), direction, self.uniform(24, 40), 15)
-            self.scratch(path, (1.8,), (226, 228, 232), strength=(0.12, 0.5), inside=self.disc(76))
+            self.scratch(path, (1.2,), (226, 228, 232), strength=(0.12, 0.5), inside=self.disc(76))
 
 
 class Wood(Subject):
