@@ -54,19 +54,22 @@ class Bottle(Subject):
         streaks = 1 + 0.1 * self.lines(self.r / 7)
         self.lay(self.disc(76), (58, 36, 24), streaks)
         self.lay(0.8 * ramp(self.r, 75, 66) * ramp(self.r, 50, 62), (112, 66, 34), streaks)
-        self.lay(0.55 * ramp(np.abs(self.r - 69), 5, 1) * self._lamps(8, 223, 43), (225, 190, 150))
+        self.lay(0.55 * ramp(np.abs(self.r - 69), 5, 1) * self._lamps(3, 223, 43), (225, 190, 150))
         self.lay(self.disc(55), (30, 20, 17))
         self.lay(ramp(np.abs(self.r - 46), 8, 1), (104, 84, 72))
-        self.lay(0.95 * ramp(np.abs(self.r - 46), 4, 1) * self._lamps(16, 29, 148, 209, 328), (252, 250, 246))
+        self.lay(0.95 * ramp(np.abs(self.r - 46), 4, 1) * self._lamps(4, 29, 148, 209, 328), (252, 250, 246))
         self.lay(0.5 * ramp(np.abs(self.r - 53), 1.6, 0.2), (190, 170, 150))
         self.lay(self.disc(38), (17, 14, 15))
         glow = self.uniform(0.2, 0.7) * ramp(self.distance(self.near((0, 0), 12)), 30, 3)
         self.lay(glow + 0.3 * ramp(self.noise(11), 0.2, 1.0) * ramp(self.r, 37, 30), (74, 62, 56))
 
     def _lamps(self, sharpness: int, *directions: float) -> Plane:
-        """Shine in the directions of the lamps, less to their sides."""
+        """Shine in the directions of the lamps, less to their sides; each step of sharpness squares the light."""
         towards = [np.maximum(self.u * c + self.v * s, 0) for c, s in (polar(1, degrees) for degrees in directions)]
-        return (np.maximum.reduce(towards) / np.maximum(self.r, 1)) ** sharpness
+        light = np.maximum.reduce(towards) / np.maximum(self.r, 1)
+        for _ in range(sharpness):
+            light = light * light  # a power would give other last digits on another processor
+        return light
 
     def _damage(self, defect: str) -> None:
         if defect == "contamination":
