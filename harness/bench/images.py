@@ -18,7 +18,7 @@ from harness.data.subset import spread
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    from harness.data.mini.canvas import Bytes
+    from harness.data.mini.subject import Bytes
 
 CATEGORY = "bottle"
 N_TRAIN, N_TEST = 209, 83
@@ -81,7 +81,8 @@ def drawn_source(folder: Path, *, n_train: int = N_TRAIN, n_test: int = N_TEST, 
 
     They are PNGs compressed as usual, so that reading one costs about what reading a photograph costs.
     """
-    from harness.data.mini.draw import draw_plan, plan_category
+    from harness.data.mini.counts import plan_category
+    from harness.data.mini.draw import draw_plan
 
     train: list[Path] = []
     test: list[tuple[str, Path, Path | None]] = []

@@ -1,9 +1,11 @@
-"""What the mini benchmark holds: its version, its categories, and how many images of each kind."""
+"""What the mini benchmark holds: its version, its categories, and every image of theirs. Needs the standard library."""
 
 from __future__ import annotations
 
-MINI_VERSION = 1
-"""Goes up whenever a byte of any file changes; a root of another version is drawn anew."""
+from dataclasses import dataclass
+
+MINI_VERSION = 2
+"""Goes up whenever a drawing changes; part of the default folder's name, and of the golden numbers."""
 
 DEFECTS: dict[str, dict[str, dict[str, int]]] = {
     "mini_mvtec": {
@@ -41,3 +43,59 @@ COUNTS: dict[str, dict[str, tuple[int, int, int]]] = {
     for dataset, categories in DEFECTS.items()
 }
 """Dataset, category: how many train, normal test and defective test images."""
+
+_BTAD_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}
+"""Of images and of masks, as in the official archive."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One image that is to be drawn; paths are relative to the dataset's root, with forward slashes."""
+
+    dataset: str
+    category: str
+    part: str
+    """`train` or `test`."""
+    defect: str
+    """`good` or the defect type; two types in one image are separated by a comma, as in VisA's image_anno.csv."""
+    number: int
+    """From 0 within the part and the defect type."""
+    path: str
+    mask_path: str | None
+    """None for a normal image."""
+
+    @property
+    def defects(self) -> tuple[str, ...]:
+        """The types of damage in the image, none for a normal one."""
+        return () if self.mask_path is None else tuple(self.defect.split(","))
+
+
+def plan_category(dataset: str, category: str) -> list[Plan]:
+    """List the images of one category: train, normal test, then defective test images by type."""
+    n_train, n_normal, _ = COUNTS[dataset][category]
+    kinds = [("train", "good", i) for i in range(n_train)] + [("test", "good", i) for i in range(n_normal)]
+    kinds += [("test", defect, i) for defect, count in DEFECTS[dataset][category].items() for i in range(count)]
+    anomalies = 0
+    plans = []
+    for part, defect, number in kinds:
+        good = defect == "good"
+        if dataset == "mini_mvtec":
+            path = f"{category}/{part}/{defect}/{number:03d}.png"
+            mask_path = f"{category}/ground_truth/{defect}/{number:03d}_mask.png"
+        elif dataset == "mini_visa":
+            place = number if part == "test" else n_normal + number
+            path = f"{category}/Data/Images/" + (f"Normal/{place:04d}.JPG" if good else f"Anomaly/{anomalies:03d}.JPG")
+            mask_path = f"{category}/Data/Masks/Anomaly/{anomalies:03d}.png"
+        else:
+            image_suffix, mask_suffix = _BTAD_SUFFIXES[category]
+            path = f"{category}/{part}/" + (f"ok/{number:04d}" if good else f"ko/{anomalies:04d}") + f".{image_suffix}"
+            mask_path = f"{category}/ground_truth/ko/{anomalies:04d}.{mask_suffix}"
+        anomalies += not good
+        plans.append(Plan(dataset, category, part, defect, number, path, None if good else mask_path))
+    return plans
+
+
+def defect_classes(category: str) -> dict[str, int]:
+    """Give the class ids, from 1, of the defect types in the masks of one of VisA's categories."""
+    names = {name for kinds in DEFECTS["mini_visa"][category] for name in kinds.split(",")}
+    return {name: number for number, name in enumerate(sorted(names), start=1)}
