@@ -10,11 +10,9 @@ DEVICE ?= auto
 SEEDS ?= 42
 LAUNCHER ?= basic
 STORE ?= results
-FUZZ_SECONDS ?= 30
-SAMPLE ?= 0
 REPEATS ?= 3
 
-.PHONY: help setup setup-ray smoke test tables figures report render verify reproduce bench lint mutation fuzz status clean
+.PHONY: help setup setup-ray smoke test tables figures report render verify reproduce bench lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,13 +64,6 @@ lint: setup ## check style (ruff) and types (mypy)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-
-mutation: setup ## the mutation tester, by hand: SAMPLE=300 (mutants; 0: all) ONLY="harness/store harness/padim" AGAIN=1 (survivors)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-mutation.lock
-	$(PY) scripts/mutation.py --sample $(SAMPLE) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
-
-fuzz: setup ## attack every decoder with fresh cases (FUZZ_SECONDS=30 for each of the targets)
-	HYPOTHESIS_PROFILE=long FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest tests/fuzz --timeout 3600
 
 status: setup ## print the store against the experiments: done, failed, missing
 	$(PY) scripts/status.py
