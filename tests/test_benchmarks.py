@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -39,8 +40,9 @@ def test_time_memory_and_what_a_process_says():
         "x = b'1' * (1000 << 20); time.sleep(0.3)\n"
         "json.dump({'work_seconds': 0.2, 'metrics': {'auroc': 0.5}, 'n': 7}, open(sys.argv[1] + '/out.json', 'w'))"
     )
+    started = time.perf_counter()
     found = once(script("A", code), 4)
-    assert 0.3 <= found.seconds < 20
+    assert 0.3 <= found.seconds <= time.perf_counter() - started
     assert 1000 * 2**20 <= found.peak_rss_bytes < 1100 * 2**20
     assert (found.name, found.repeat, found.work_seconds, found.metrics, found.numbers) == (
         "A", 4, 0.2, {"auroc": 0.5}, {"n": 7}
