@@ -10,11 +10,9 @@ DEVICE ?= auto
 SEEDS ?= 42
 LAUNCHER ?= basic
 STORE ?= results
-FUZZ_SECONDS ?= 30
-SAMPLE ?= 0
 REPEATS ?= 3
 
-.PHONY: help setup setup-ray smoke test tables figures report render verify reproduce bench lint mutation fuzz status clean
+.PHONY: help setup setup-ray smoke test tables figures report render verify reproduce bench lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,21 +56,14 @@ verify: setup ## check the committed store, and that tables and figures follow f
 reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results
 	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)'
 
-bench: setup ## time and memory beside anomalib's Engine: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,tools,workers,scaling,wide
-	$(PY) scripts/bench.py --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
+bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,tools
+	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(ONLY),--only '$(ONLY)')
 
 lint: setup ## check style (ruff) and types (mypy)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-
-mutation: setup ## the mutation tester, by hand: SAMPLE=300 (mutants; 0: all) ONLY="harness/store harness/padim" AGAIN=1 (survivors)
-	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements-mutation.lock
-	$(PY) scripts/mutation.py --sample $(SAMPLE) $(if $(ONLY),--only $(ONLY)) $(if $(AGAIN),--again)
-
-fuzz: setup ## attack every decoder with fresh cases (FUZZ_SECONDS=30 for each of the targets)
-	HYPOTHESIS_PROFILE=long FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m pytest tests/fuzz --timeout 3600
 
 status: setup ## print the store against the experiments: done, failed, missing
 	$(PY) scripts/status.py

@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from functools import wraps
+from typing import Any, ParamSpec, TextIO
 
+from harness.errors import UserError
 from harness.interruption import INTERRUPTED, TERMINATED, listen, restore
+
+P = ParamSpec("P")
 
 
 class _Forgiving:
@@ -82,6 +86,20 @@ def unbreakable_output() -> Iterator[list[OSError]]:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         sys.stdout, sys.stderr = streams
+
+
+def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
+    """Make a script's main function tell an error that a user can cause in one line, and return 2."""
+
+    @wraps(main)
+    def told(*arguments: P.args, **options: P.kwargs) -> int:
+        try:
+            return main(*arguments, **options)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    return told
 
 
 def run_script(main: Callable[[], int]) -> int:

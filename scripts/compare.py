@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
-from harness.errors import UserError
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 the same, 1 different, 2 a wrong request."""
     parser = Parser(prog="scripts/compare.py", description=__doc__, allow_abbrev=False)
@@ -25,18 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="metrics within X of one another count as the same (default: 0, every bit)",
     )  # fmt: skip
     parser.add_argument("--runs", action="store_true", help="also list each run that differs, metric by metric")
-    try:
-        arguments = parser.parse_args(argv)
-        from harness.report.compare import compare_stores
-        from harness.report.compare_text import blocks
-        from harness.store.overview_text import write
+    arguments = parser.parse_args(argv)
+    from harness.report.compare import compare_stores
+    from harness.report.compare_text import blocks
+    from harness.store.overview_text import write
 
-        comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
-        content = blocks(comparison, str(arguments.store_a), str(arguments.store_b), every_run=arguments.runs)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    write(content)
+    comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
+    write(blocks(comparison, str(arguments.store_a), str(arguments.store_b), every_run=arguments.runs))
     return 0 if comparison.is_same else 1
 
 

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from harness.config import BackboneConfig
-from harness.errors import UserError
 from harness.keys import group_options
 from harness.report.output import write_output
 from harness.report.parameters import FILE
 from harness.resolve import read_backbone
 from harness.store.table import csv_text
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 
 
 def _count(backbone: BackboneConfig) -> int:
@@ -28,6 +27,7 @@ def _count(backbone: BackboneConfig) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 where the file cannot be written."""
     argparse.ArgumentParser(prog="scripts/parameters.py", description=__doc__).parse_args(argv)
@@ -36,12 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in group_options("backbone"):
         backbone = read_backbone(name)
         rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
-    try:
-        header = ("backbone", "architecture", "layers", "parameters", "how")
-        write_output(FILE, csv_text(header, rows).encode())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    header = ("backbone", "architecture", "layers", "parameters", "how")
+    write_output(FILE, csv_text(header, rows).encode())
     print(f"{len(rows)} backbones written to {FILE.name}")
     return 0
 

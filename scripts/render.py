@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
-from harness.errors import RequestError, UserError
+from harness.errors import RequestError
 from harness.keys import PROJECT
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 
 
 def _parser() -> Parser:
@@ -29,24 +29,18 @@ def _parser() -> Parser:
     return parser
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 where the request is wrong or the store cannot be read."""
-    try:
-        arguments = _parser().parse_args(argv)
-        if not (arguments.tables or arguments.figures or arguments.report):
-            raise RequestError("nothing to do: give --tables, --figures or --report")
-        from harness.report.render import EDITIONS, render
+    arguments = _parser().parse_args(argv)
+    if not (arguments.tables or arguments.figures or arguments.report):
+        raise RequestError("nothing to do: give --tables, --figures or --report")
+    from harness.report.render import EDITIONS, render
 
-        rendered = render(
-            arguments.store,
-            EDITIONS[arguments.edition],
-            tables=arguments.tables,
-            figures=arguments.figures,
-            report=arguments.report,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    edition = EDITIONS[arguments.edition]
+    rendered = render(
+        arguments.store, edition, tables=arguments.tables, figures=arguments.figures, report=arguments.report
+    )
     for line in rendered.warnings:
         print(line, file=sys.stderr)
     print(f"{len(rendered.files)} files written; {rendered.summary}")

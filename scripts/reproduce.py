@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.arguments import Parser
-from harness.errors import RequestError, UserError
+from harness.errors import RequestError
 from harness.interruption import INTERRUPTED
 from harness.keys import KEYS, LAUNCHERS, PROJECT
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 from harness.terminal import printable
 
 if TYPE_CHECKING:
@@ -73,14 +73,11 @@ def _weights(text: str) -> tuple[str, str]:
     return name, path
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 all that could be run is there, 1 something failed, 2 a wrong request, 130 interrupted."""
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         return _reproduce(_parser().parse_args(argv))
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("interrupted: tables, figures and page are as they were; the same command goes on", file=sys.stderr)
         return INTERRUPTED

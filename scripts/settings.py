@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
-from harness.errors import RequestError, StoreError, UserError
+from harness.errors import RequestError, StoreError
 from harness.keys import PROJECT
 from harness.paper.published import load_published
 from harness.paper.ranking import Line, Residual, agreements, comparable, lines, residuals, spreads
@@ -19,36 +19,31 @@ from harness.report.checkup import check_store
 from harness.report.output import write_output
 from harness.report.style import FORMATS
 from harness.store import Store
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 from harness.terminal import printable
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 where there is no store of such runs."""
     parser = Parser(allow_abbrev=False, prog="scripts/settings.py", description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results" / "settings")
     parser.add_argument("--top", type=int, default=8, help="best runs to show for each table (default: 8)")
     parser.add_argument("--figure", type=Path, help="draw pixel F1 over pixel AUROC into this file (.svg, .png, .pdf)")
-    try:
-        arguments = parser.parse_args(argv)
-        checkup = check_store(Store(arguments.store))
-        for fault in checkup.faults:
-            print(f"not counted: {printable(fault)}", file=sys.stderr)
-        if arguments.figure is not None and arguments.figure.suffix[1:] not in FORMATS:
-            raise RequestError(f"--figure={arguments.figure}: its name must end in .{', .'.join(FORMATS)}")
-        records, published = comparable(checkup.records), load_published()
-        ranked = agreements(records, published)
-        if not ranked:
-            raise StoreError(
-                f"{arguments.store}: holds no run of the real bottle; run experiment=settings_bottle first"
-            )
-        fitted = lines(records)
-        found = residuals(fitted, published)
-        if arguments.figure is not None:
-            _draw(fitted, found, arguments.figure)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    arguments = parser.parse_args(argv)
+    checkup = check_store(Store(arguments.store))
+    for fault in checkup.faults:
+        print(f"not counted: {printable(fault)}", file=sys.stderr)
+    if arguments.figure is not None and arguments.figure.suffix[1:] not in FORMATS:
+        raise RequestError(f"--figure={arguments.figure}: its name must end in .{', .'.join(FORMATS)}")
+    records, published = comparable(checkup.records), load_published()
+    ranked = agreements(records, published)
+    if not ranked:
+        raise StoreError(f"{arguments.store}: holds no run of the real bottle; run experiment=settings_bottle first")
+    fitted = lines(records)
+    found = residuals(fitted, published)
+    if arguments.figure is not None:
+        _draw(fitted, found, arguments.figure)
     for table in (1, 2):
         print(f"Table {table}, bottle: the nearest of {len(records)} runs (difference = run less paper)")
         for one in [one for one in ranked if one.table == table][: arguments.top]:

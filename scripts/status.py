@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
-from harness.errors import RequestError, UserError
+from harness.errors import RequestError
 from harness.keys import PROJECT
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 
 
 def _seeds(text: str) -> tuple[int, ...]:
     try:
-        seeds = tuple(int(part) for part in text.split(","))
+        return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise RequestError(f"--seeds {text}: is not a list of whole numbers such as 0,1,2") from None
-    return seeds
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 whatever the store's state, 2 where the request is wrong."""
     parser = Parser(prog="scripts/status.py", description=__doc__, allow_abbrev=False)
@@ -30,17 +30,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--seeds", type=_seeds, default=(), metavar="0,1,2", help="seeds to expect (default: each experiment's own)"
     )
-    try:
-        arguments = parser.parse_args(argv)
-        from harness.store import Store
-        from harness.store.overview import survey
-        from harness.store.overview_text import blocks, write
+    arguments = parser.parse_args(argv)
+    from harness.store import Store
+    from harness.store.overview import survey
+    from harness.store.overview_text import blocks, write
 
-        content = blocks(survey(Store(arguments.store), arguments.experiment, arguments.seeds), str(arguments.store))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    write(content)
+    found = survey(Store(arguments.store), arguments.experiment, arguments.seeds)
+    write(blocks(found, str(arguments.store)))
     return 0
 
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
-from harness.errors import UserError
 from harness.keys import PROJECT
-from harness.streams import run_script
+from harness.streams import one_line_errors, run_script
 from harness.terminal import printable
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0 verified, 1 not, 2 a wrong request."""
     parser = Parser(prog="scripts/verify.py", description=__doc__, allow_abbrev=False)
@@ -25,22 +25,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--figures", type=Path, metavar="DIR", help="default: figures, or STORE/figures of another store than results"
     )
-    try:
-        arguments = parser.parse_args(argv)
-        from harness.report.output import RESULTS, outputs_of
-        from harness.report.render import EDITIONS
-        from harness.report.verify import verify, verify_stores
+    arguments = parser.parse_args(argv)
+    from harness.report.output import RESULTS, outputs_of
+    from harness.report.render import EDITIONS
+    from harness.report.verify import verify, verify_stores
 
-        usual = outputs_of(arguments.store)
-        tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures
-        rendered = tables.exists() or figures.exists() or arguments.store.resolve() == RESULTS
-        if rendered or arguments.tables or arguments.figures:
-            verification = verify(arguments.store, EDITIONS[arguments.edition], tables=tables, figures=figures)
-        else:
-            verification = verify_stores(arguments.store)
-    except UserError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        return 2
+    usual = outputs_of(arguments.store)
+    tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures
+    rendered = tables.exists() or figures.exists() or arguments.store.resolve() == RESULTS
+    if rendered or arguments.tables or arguments.figures:
+        verification = verify(arguments.store, EDITIONS[arguments.edition], tables=tables, figures=figures)
+    else:
+        verification = verify_stores(arguments.store)
     for fault in verification.faults:
         print(printable(fault), file=sys.stderr)
     looked_at = f"{verification.n_records} runs, {verification.n_files} files of tables and figures"

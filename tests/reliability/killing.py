@@ -1,7 +1,7 @@
 """A sweep that is killed again and again, then let finish: what it kept, what it did twice, what it left lying about.
 
 Run by tests/reliability/test_killed.py with forks of a process that has imported everything already, so that a kill
-costs a second, and by scripts/soak.py with real processes.
+costs a second.
 """
 
 from __future__ import annotations

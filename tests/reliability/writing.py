@@ -1,6 +1,6 @@
 """Processes that write the same and different runs to one store, and readers beside them that must see it valid.
 
-Run by tests/reliability/test_many_writers.py for seconds, and by scripts/soak.py for minutes.
+Run by tests/reliability/test_many_writers.py.
 """
 
 from __future__ import annotations

@@ -1,1 +1,0 @@
-"""Measuring whole processes, repeated and interleaved, by public commands; results as JSON, tables and a figure."""

@@ -1,1 +1,0 @@
-"""What runs in a measured process: each module is one contestant, started by its path or with `python -m`."""
