@@ -256,7 +256,6 @@ def _scores(
         protocol=first.protocol,
         variants=tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs),
         device=first.device,
-        inexact=first.inexact,
         monitor=monitor,
         plan=planned.plan,
     )

@@ -14,7 +14,6 @@ from harness.bench.contestants import PYTHON, Contestant, Found, Setup, once
 from harness.bench.process import BenchError
 from harness.bench.results import Measurement, Results, machine, now
 from harness.bench.sections import Bench, describe
-from harness.config import inexact_modes
 from harness.store.fields import METRICS
 from harness.store.scores import read_examples, read_scores
 
@@ -155,19 +154,15 @@ def measure_gpu(bench: Bench, *, device: str = "cuda", n_batches: int = BATCHES)
     def keep(name: str) -> Callable[[Outcome], None]:
         return lambda outcome: outcomes.update({name: outcome})
 
-    modes = inexact_modes(device)
     for name, kind in (("cpu", "cpu"), ("device", device), ("again", device), ("auto", "auto")):
         go(_run(setup, f"run-{name}", kind, keep=keep(name), full=True))
-    for mode in modes:
-        go(_run(setup, f"run-{mode}", device, (f"inexact={mode}",), keep=keep(mode), full=True))
     numbers = checks(outcomes, go(_child(setup, "copies", device)).numbers, device=device)
-    against = {"device": "cpu", **dict.fromkeys(modes, "device")}
     settings = {
         "limit": bench.limit,
         **describe(setup),
         "device": device,
         "checks": numbers,
-        "spreads": {name: spreads(outcomes[name], outcomes[other]) for name, other in against.items()},
+        "spreads": spreads(outcomes["device"], outcomes["cpu"]),
     }
     where, failed = machine(outcomes["device"].record["environment"]["device"]), failures(numbers, device=device)
 

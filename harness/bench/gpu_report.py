@@ -6,7 +6,6 @@ import re
 
 from harness.bench.gpu import BATCH_SIZES
 from harness.bench.results import Results
-from harness.config import INEXACT
 
 _COLUMNS = {
     "scores and maps": "scores and maps, relative",
@@ -16,7 +15,6 @@ _COLUMNS = {
     "pixel_f1_max": "pixel F1-max",
     "pixel_aupro": "AUPRO",
 }
-_MODES = ("float32", *INEXACT)
 
 
 def gpu_markdown(results: Results) -> str:
@@ -52,27 +50,22 @@ def gpu_markdown(results: Results) -> str:
 
 
 def _spreads(results: Results) -> list[str]:
-    """A table of what another device, or another arithmetic, moves."""
+    """A table of what another device moves."""
     lines = [
         f"| what differs, at most | {' | '.join(_COLUMNS.values())} |",
         f"| --- |{' ---: |' * len(_COLUMNS)}",
     ]
     device = {"cuda": "the GPU", "cpu": "the CPU"}[results.settings["device"]]
-    for name, moved in results.settings["spreads"].items():
-        what = f"`inexact={name}` against" if name in INEXACT else f"{device} against the CPU, both in"
-        cells = [f"{moved[column]:.1e}" if column in moved else "" for column in _COLUMNS]
-        where = f" on {device}" if name in INEXACT else ""
-        lines.append(f"| {what} float32{where} | {' | '.join(cells)} |")
-    return lines
+    moved = results.settings["spreads"]
+    cells = [f"{moved[column]:.1e}" if column in moved else "" for column in _COLUMNS]
+    return [*lines, f"| {device} against the CPU | {' | '.join(cells)} |"]
 
 
 def _network(results: Results) -> list[str]:
-    """A table of the network's pass alone, by arithmetic."""
-    lines = [f"| the network alone, images a second | {' | '.join(_MODES)} |", f"| --- |{' ---: |' * len(_MODES)}"]
-    for size in BATCH_SIZES:
-        cells = [_shown(results, "network", f"batch_{size}_{mode}_images_per_second", 0) for mode in _MODES]
-        lines.append(f"| batches of {size} | {' | '.join(cells)} |")
-    return lines
+    """A table of the network's pass alone."""
+    rates = {size: _shown(results, "network", f"batch_{size}_images_per_second", 0) for size in BATCH_SIZES}
+    rows = [f"| batches of {size} | {rate} |" for size, rate in rates.items()]
+    return ["| the network alone | images a second |", "| --- | ---: |", *rows]
 
 
 def _shown(results: Results, name: str, quantity: str, digits: int) -> str:

@@ -82,13 +82,8 @@ class Engine(Protocol):
         device: str,
         monitor: Monitor,
         plan: Plan,
-        inexact: str | None = None,
     ) -> Generator[Scores]:
         """Yield the scores of each variant, in the order of `variants`; what is not asked for may not be computed.
-
-        Args:
-            inexact: one of `harness.config.INEXACT` for the network's pass; None for float32. `reference` takes no
-                other.
 
         Raises:
             DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names

@@ -42,7 +42,6 @@ def run_reference(
     device: str,
     monitor: Monitor,
     plan: Plan,
-    inexact: str | None = None,
 ) -> Generator[Scores]:
     """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
@@ -56,7 +55,7 @@ def run_reference(
     Raises:
         RequestError: as `check_request`.
     """
-    check_request(protocol, inexact)
+    check_request(protocol)
     for variant in variants:
         with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
             scores = _run_variant(
@@ -72,20 +71,16 @@ def run_reference(
         yield scores
 
 
-def check_request(protocol: ProtocolConfig, inexact: str | None) -> None:
+def check_request(protocol: ProtocolConfig) -> None:
     """Refuse, without torch, what anomalib's Engine cannot do.
 
     Raises:
-        RequestError: another blur than anomalib's, or inexact arithmetic.
+        RequestError: another blur than anomalib's.
     """
     if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
         raise RequestError(
             f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
-        )
-    if inexact:
-        raise RequestError(
-            f"inexact={inexact}: engine=reference is always exact; take engine=streaming or inexact=null"
         )
 
 

@@ -14,7 +14,6 @@ from harness.padim.engine import Scores
 from harness.padim.fusing import quickened
 from harness.padim.gaussian import Moments, Statistics, check_trust
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.inexact import in_arithmetic
 from harness.padim.isolation import exact_arithmetic
 from harness.padim.scoring import mahalanobis, map_maker
 from harness.padim.stream import FeatureStream
@@ -43,7 +42,6 @@ def run_streaming(
     device: str,
     monitor: Monitor,
     plan: Plan,
-    inexact: str | None = None,
 ) -> Generator[Scores]:
     """Fit every variant and score the test images; see `harness.padim.engine.Engine`.
 
@@ -69,7 +67,7 @@ def run_streaming(
     ):
         with monitor.stage("load"):
             indices = [draw_indices(variant, backbone) for variant in variants]
-            network = in_arithmetic(quickened(load_timm(backbone, weights)).to(device), inexact)
+            network = quickened(load_timm(backbone, weights)).to(device)
         together = Channels.of(np.concatenate(indices), backbone.channels)
         stream.begin(FeatureReader(network, backbone.layers, together, device))
         groups = [Channels.of(np.concatenate([indices[n] for n in group]), backbone.channels) for group in plan.groups]

@@ -27,7 +27,6 @@ import torch
 from harness.padim import backbone as loading
 from harness.padim.weights import resolve_weights
 from harness.padim.fusing import quickened
-from harness.padim.inexact import in_arithmetic
 from tests.padim import sources
 weights = resolve_weights(sources.{backbone})
 network = loading.load_timm(sources.{backbone}, weights)

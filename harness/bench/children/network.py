@@ -1,4 +1,4 @@
-"""Images a second that the network alone passes on a device, in float32 and in each inexact mode.
+"""Images a second that the network alone passes on a device, in float32 .
 
     python -m harness.bench.children.network OUT.json DEVICE BATCH_SIZES N_BATCHES REQUEST ...
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,17 +24,15 @@ if TYPE_CHECKING:
 
 
 def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str) -> None:
-    """Write `batch_SIZE_MODE_images_per_second` and `..._p50_ms` for each of these sizes and each of the modes."""
+    """Write `batch_SIZE_images_per_second` and `..._p50_ms` for each of these sizes."""
     import torch
 
     from harness.bench.children.floor import composed
-    from harness.config import inexact_modes
     from harness.padim.backbone import load_timm
     from harness.padim.embedding import Channels, FeatureReader
     from harness.padim.engine import Variant
     from harness.padim.fusing import quickened
     from harness.padim.indices import draw_indices
-    from harness.padim.inexact import in_arithmetic
     from harness.padim.isolation import exact_arithmetic
     from harness.padim.weights import resolve_weights
 
@@ -45,35 +42,24 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     kept = Channels.of(indices, backbone.channels)
     numbers: dict[str, float] = {}
     with exact_arithmetic(device):
-        readers = {
-            mode or "float32": FeatureReader(
-                in_arithmetic(quickened(load_timm(backbone, weights)).to(device), mode), backbone.layers, kept, device
-            )
-            for mode in (None, *inexact_modes(device))
-        }
+        read = FeatureReader(quickened(load_timm(backbone, weights)).to(device), backbone.layers, kept, device)
         for size in map(int, batch_sizes.split(",")):
             images = torch.randn(size, 3, *run.protocol.input_size, generator=torch.Generator().manual_seed(0))
-            for mode, seconds in time_readers(readers, images.to(device), device, int(n_batches)).items():
-                said = latency(seconds, size)
-                numbers |= {f"batch_{size}_{mode}_{name}": said[name] for name in ("images_per_second", "p50_ms")}
+            said = latency(time_reader(read, images.to(device), device, int(n_batches)), size)
+            numbers |= {f"batch_{size}_{name}": said[name] for name in ("images_per_second", "p50_ms")}
     Path(out).write_text(json.dumps(numbers), encoding="utf-8")
 
 
-def time_readers(
-    readers: Mapping[str, FeatureReader], images: torch.Tensor, device: str, n_batches: int
-) -> dict[str, list[float]]:
-    """Seconds of each batch for each reader, after a warm-up; they take turns."""
-    seconds: dict[str, list[float]] = {mode: [] for mode in readers}
-    warm_up = min(WARM_UP, n_batches)
-    for number in range(warm_up + n_batches):
-        for mode, read in readers.items():
-            wait(device)
-            started = time.perf_counter()
-            read(images, "drawn images")
-            wait(device)
-            if number >= warm_up:
-                seconds[mode].append(time.perf_counter() - started)
-    return seconds
+def time_reader(read: FeatureReader, images: torch.Tensor, device: str, n_batches: int) -> list[float]:
+    """Seconds of each batch, after a warm-up."""
+    seconds = []
+    for _ in range(min(WARM_UP, n_batches) + n_batches):
+        wait(device)
+        started = time.perf_counter()
+        read(images, "drawn images")
+        wait(device)
+        seconds.append(time.perf_counter() - started)
+    return seconds[-n_batches:]
 
 
 if __name__ == "__main__":
