@@ -25,7 +25,7 @@ from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, PROJECT
-from harness.padim.blur import check_blur
+from harness.padim.engine import check_blur, check_reference
 from harness.padim.weights import weights_file
 
 DEFAULT_STORE = PROJECT / "results"
@@ -69,10 +69,8 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
         )
     ]
     if values["engine"] == "reference":
-        from harness.padim.reference import check_request
-
         for run in runs:
-            check_request(run.protocol)
+            check_reference(run.protocol)
     default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
     store = Path(values["store"]) if values["store"] else default_store
     return Job(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.data.catalog import CATALOG
-from harness.padim.plan import Plan, plan_passes
-from harness.padim.sizes import GIB, Task
+from harness.padim.plan import GIB, Plan, Task, plan_passes
 from harness.resolve import default_memory_budget, make_protocol, read_backbone
 from harness.store.overview import ExpectedRun
 

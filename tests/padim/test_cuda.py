@@ -11,9 +11,8 @@ import torch
 from harness.device import free_device_memory
 from harness.monitor import Monitor
 from harness.padim.engine import Variant
-from harness.padim.plan import plan_pass
+from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
-from harness.padim.sizes import Task
 from harness.padim.stream import Upload
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights

@@ -13,7 +13,7 @@ from harness.errors import DataError
 from harness.padim.embedding import Channels, Grid
 from harness.padim.gaussian import Fitted, Moments, Statistics, check_trust
 from harness.padim.scoring import mahalanobis
-from harness.padim.workers import Workers
+from harness.padim.stream import Workers
 
 EPSILON = 0.01001
 ROUNDING = float(np.finfo(np.float32).eps)
@@ -211,7 +211,7 @@ def test_the_same_batches_give_the_same_bits():
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_make_no_difference(threads, monkeypatch):
-    monkeypatch.setattr("harness.padim.workers.CHUNK_BYTES", 4 * 50 * 50)
+    monkeypatch.setattr("harness.padim.stream.CHUNK_BYTES", 4 * 50 * 50)
     train, (grid, channels) = correlated(50)(45), plain(50)
     factors = []
     for n_threads in (1, threads):

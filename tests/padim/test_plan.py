@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.padim.plan import plan_pass, plan_passes
-from harness.padim.sizes import GIB, Task
+from harness.padim.plan import GIB, Task, plan_pass, plan_passes
 from tests.padim.sources import PROTOCOL, RESNET18, WIDE_RESNET50
 
 PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)

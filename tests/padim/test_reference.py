@@ -16,10 +16,8 @@ from sklearn.metrics import roc_auc_score
 from harness.errors import RequestError
 from harness.monitor import Monitor
 from harness.padim.engine import Variant
-from harness.padim.plan import plan_pass
+from harness.padim.plan import Task, plan_pass, plan_reference
 from harness.padim.reference import run_reference
-from harness.padim.reference_plan import plan_reference
-from harness.padim.sizes import Task
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.padim.reference_plan import plan_reference
-from harness.padim.sizes import Task
+from harness.padim.plan import Task, plan_reference
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50
 
 PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)

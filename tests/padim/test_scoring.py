@@ -11,7 +11,7 @@ from harness.errors import RequestError
 from harness.padim.embedding import Channels, Grid
 from harness.padim.gaussian import Fitted
 from harness.padim.scoring import mahalanobis, map_maker
-from harness.padim.workers import Workers
+from harness.padim.stream import Workers
 
 
 def random_fit(grid: tuple[int, int], n_features: int) -> Fitted:

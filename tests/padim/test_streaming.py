@@ -11,18 +11,16 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
+from harness.padim.backbone import quickened
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
-from harness.padim.fusing import quickened
 from harness.padim.gaussian import Statistics
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.model import to_anomalib
-from harness.padim.plan import Plan, plan_pass
-from harness.padim.sizes import Task
-from harness.padim.stream import FeatureStream
-from harness.padim.streaming import fit, run_streaming
+from harness.padim.isolation import one_thread
+from harness.padim.plan import Plan, Task, plan_pass
+from harness.padim.stream import FeatureStream, Workers
+from harness.padim.streaming import fit, run_streaming, to_anomalib
 from harness.padim.weights import resolve_weights
-from harness.padim.workers import Workers, one_thread_each
 from tests.padim.conftest import load_once, timm_once
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source
 
@@ -230,9 +228,9 @@ def fitted_model(source, indices, backbone, epsilon, blur_sigma):
     network = timm_once(backbone, resolve_weights(backbone))
     channels = Channels.of(indices, backbone.channels)
     stream = FeatureStream(source, batch_size=5, device="cpu", workers=2, decoded_ahead=2)
-    with one_thread_each(), Workers("cpu", 2) as workers, stream:
+    with one_thread(), Workers("cpu", 2) as workers, stream:
         stream.begin(FeatureReader(quickened(network), backbone.layers, channels))
-        (statistics,) = fit(stream, channels, [channels], 64, workers=workers, device="cpu", advance=lambda _: None)
+        (statistics,) = fit(stream, channels, [channels], workers=workers, device="cpu", advance=lambda _: None)
         fitted = statistics.fitted(channels, epsilon, workers)
         return to_anomalib(fitted, indices, network, backbone, blur_sigma=blur_sigma, workers=workers)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.experiment import expand
 from harness.overrides import parse, quote
-from harness.padim.sizes import GIB
+from harness.padim.plan import GIB
 from harness.reproduce.costs import Pace, load_costs
 from harness.reproduce.plan import (
     Request,

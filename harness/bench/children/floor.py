@@ -45,8 +45,7 @@ def floor(job: Job) -> float:
 
     from harness.data.layouts import resolve_split
     from harness.data.loader import SplitSource
-    from harness.padim.backbone import load_timm
-    from harness.padim.fusing import quickened
+    from harness.padim.backbone import load_timm, quickened
     from harness.padim.weights import resolve_weights
 
     run = job.runs[0]

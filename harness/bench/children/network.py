@@ -28,10 +28,9 @@ def main(out: str, device: str, batch_sizes: str, n_batches: str, *request: str)
     import torch
 
     from harness.bench.children.floor import composed
-    from harness.padim.backbone import load_timm
+    from harness.padim.backbone import load_timm, quickened
     from harness.padim.embedding import Channels, FeatureReader
     from harness.padim.engine import Variant
-    from harness.padim.fusing import quickened
     from harness.padim.indices import draw_indices
     from harness.padim.isolation import exact_arithmetic
     from harness.padim.weights import resolve_weights
