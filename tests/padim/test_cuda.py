@@ -17,7 +17,7 @@ from harness.padim.stream import Upload
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category
-from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, FolderSource, random_source
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, folder_source, random_source
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -79,7 +79,7 @@ def test_more_features_than_anomalib_can_invert_on_a_cpu(source):
 
 def test_anomalibs_engine_gives_the_same_maps(tmp_path):
     draw_mvtec_category(tmp_path / "bottle", n_train=31)
-    pictures = FolderSource(tmp_path, "bottle", PROTOCOL)
+    pictures = folder_source(tmp_path)
     ours, theirs = (
         run(pictures, "cuda", variants=VARIANTS[:1], engine=engine) for engine in (run_streaming, run_reference)
     )

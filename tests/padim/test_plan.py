@@ -77,7 +77,9 @@ def test_it_grows_with_what_it_depends_on(changes):
 def test_large_images_count_as_often_as_they_are_held_and_take_fewer_workers():
     eight = replace(TASK, threads=8, n_train=80, n_test=20, image_pixels=(30 * MEGAPIXELS,) * 100)
     one_large = replace(eight, image_pixels=(30 * MEGAPIXELS, *(MEGAPIXELS,) * 99))
-    free, tight, few = (plan_pass(task, [100], int(gib * GIB)) for task, gib in ((eight, 64), (eight, 3), (one_large, 3)))
+    free, tight, few = (
+        plan_pass(task, [100], int(gib * GIB)) for task, gib in ((eight, 64), (eight, 3), (one_large, 3))
+    )
     assert free.workers == few.workers == 8
     assert free.host_bytes - plan_pass(one_large, [100], 64 * GIB).host_bytes == 15 * 29 * MEGAPIXELS * 8
     assert 1 < tight.workers < 8
