@@ -54,8 +54,7 @@ def floor(*request: str) -> dict[str, Any]:
 
     from harness.data.layouts import resolve_split
     from harness.data.loader import SplitSource
-    from harness.padim.backbone import load_timm
-    from harness.padim.fusing import quickened
+    from harness.padim.backbone import load_timm, quickened
     from harness.padim.weights import resolve_weights
 
     run = composed(*request).runs[0]

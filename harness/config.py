@@ -17,13 +17,6 @@ ENGINES = ("streaming", "reference")
 DEVICES = ("auto", "cpu", "cuda")
 WEIGHT_WORDS = ("timm", "package", "random")
 """What `backbone.weights` may be besides a file's path."""
-INEXACT = ("tf32", "bf16")
-"""Faster arithmetic for the network's pass than float32: `harness.padim.inexact` says what each one is."""
-
-
-def inexact_modes(device: str) -> tuple[str, ...]:
-    """Those of INEXACT that a device type has."""
-    return tuple(mode for mode in INEXACT if device == "cuda" or mode != "tf32")
 
 
 @dataclass(frozen=True)
@@ -126,8 +119,6 @@ class RunConfig:
     engine: str = "streaming"
     device: str = "cpu"
     """Device type, resolved: cpu or cuda."""
-    inexact: str | None = None
-    """One of INEXACT; None for float32 throughout."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
 
@@ -141,7 +132,6 @@ def settings_of(run: RunConfig) -> dict[str, Any]:
         **{f"protocol.{item.name}": getattr(run.protocol, item.name) for item in fields(run.protocol)},
         "engine": run.engine,
         "device": run.device,
-        "inexact": run.inexact,
         "backbone.weights": run.backbone.weights,
         "dataset.limit": run.dataset.limit,
         "dataset.normal_test_share": run.dataset.normal_test_share,
@@ -213,7 +203,7 @@ def run_spec(
         },
         "engine": run.engine,
         "device": run.device,
-        "inexact": [run.inexact] if run.inexact else [],
+        "inexact": [],  # always: older records may have another value here, and all keys cover it
         "metrics": {
             "version": metrics_version,
             "aupro_fpr_limit": run.metrics.aupro_fpr_limit,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import DEVICES, ENGINES, INDEX_SAMPLERS, INEXACT
+from harness.config import DEVICES, ENGINES, INDEX_SAMPLERS
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIGS = PROJECT / "configs"
@@ -157,7 +157,6 @@ KEYS: dict[str, Key] = {
     "experiment": _group("experiment"),
     "engine": Key(", ".join(ENGINES), _one_of(*ENGINES)),
     "device": Key(", ".join(DEVICES), _one_of(*DEVICES)),
-    "inexact": Key(f"null, {', '.join(INEXACT)} (tf32 on a GPU only)", _or_null(_one_of(*INEXACT))),
     "store": Key("a folder", _text, raw=True),
     "dry_run": Key("true, false", _truth),
     "launcher": Key(", ".join(LAUNCHERS), _one_of(*LAUNCHERS)),

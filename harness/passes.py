@@ -8,7 +8,7 @@ import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.config import Execution, RunConfig
+from harness.data.files import read_header
 from harness.data.fingerprint import fingerprint
 from harness.device import free_device_memory
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
-from harness.padim.plan import Plan, plan_passes
-from harness.padim.reference_plan import plan_reference
-from harness.padim.sizes import GIB, Task
+from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import Costs, ok_record
 from harness.resources import available_memory, free_disk, own_memory
 from harness.store import ScoreTable, Store
@@ -77,6 +76,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
         device=first.device,
         threads=execution.threads or cores(),
         decoders=execution.workers or cores(),
+        image_pixels=image_pixels(split),
     )
     device_memory = free_device_memory() if first.device == "cuda" else None
     if first.engine == "reference":  # it shares nothing
@@ -91,6 +91,16 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
     height, width = first.protocol.input_size
     _check_disk(execution.store, len(runs) * (_RECORD_BYTES + height * width * _EXAMPLE_BYTES_PER_PIXEL))
     return [Pass(tuple(runs[place]), plan) for place, plan in planned]
+
+
+def image_pixels(split: Split) -> tuple[int, ...]:
+    """Pixels of each image file, the largest first, by their headers; reading says what is wrong with a bad one."""
+    pixels = []
+    for sample in (*split.train, *split.test):
+        with suppress(DataError):
+            header = read_header(split.root, sample.path)
+            pixels.append(header.width * header.height)
+    return tuple(sorted(pixels, reverse=True))
 
 
 def cores() -> int:
@@ -256,7 +266,6 @@ def _scores(
         protocol=first.protocol,
         variants=tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs),
         device=first.device,
-        inexact=first.inexact,
         monitor=monitor,
         plan=planned.plan,
     )

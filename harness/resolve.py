@@ -20,13 +20,12 @@ from harness.config import (
     MetricsConfig,
     ProtocolConfig,
     RunConfig,
-    inexact_modes,
 )
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, PROJECT
-from harness.padim.blur import check_blur
+from harness.padim.engine import check_blur, check_reference
 from harness.padim.weights import weights_file
 
 DEFAULT_STORE = PROJECT / "results"
@@ -50,7 +49,6 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     device = resolve_device(values["device"])
-    inexact = _inexact(values["inexact"], device)
     runs = [
         RunConfig(
             dataset=dataset,
@@ -62,7 +60,6 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             seed=seed,
             engine=values["engine"],
             device=device,
-            inexact=inexact,
             metrics=MetricsConfig(**values["metrics"]),
         )
         for index_sampler, n_features, seed in product(
@@ -72,10 +69,8 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
         )
     ]
     if values["engine"] == "reference":
-        from harness.padim.reference import check_request
-
         for run in runs:
-            check_request(run.protocol, run.inexact)
+            check_reference(run.protocol)
     default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
     store = Path(values["store"]) if values["store"] else default_store
     return Job(
@@ -84,12 +79,6 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             store=store, threads=values["threads"], workers=values["workers"], memory_budget=values["memory_budget"]
         ),
     )
-
-
-def _inexact(mode: str | None, device: str) -> str | None:
-    if mode and mode not in inexact_modes(device):
-        raise RequestError(f"inexact={mode}: needs a GPU, and this run is on the CPU; take inexact=bf16 or null")
-    return mode
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -90,7 +90,6 @@ class RequestSchema:
     """A number, null, or a list of these folded into one job."""
     engine: str = MISSING
     device: str = MISSING
-    inexact: str | None = None
     data_root: str | None = None
     store: str | None = None
     dry_run: bool = False

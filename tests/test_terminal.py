@@ -9,7 +9,12 @@ from rich.console import Console
 from harness.outcome import DONE, FAILED, OK, Outcome, exit_status
 from harness.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
 
-SETTINGS = {"protocol": "paper", "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01, "inexact": None}
+SETTINGS = {
+    "protocol": "paper",
+    "protocol.index_sampler": "anomalib_v1",
+    "protocol.epsilon": 0.01,
+    "dataset.limit": None,
+}
 
 
 def set_to(**changes) -> dict:
@@ -86,10 +91,10 @@ def test_the_exit_status_says_how_the_worst_run_ended():
 def test_a_runs_own_line_says_what_tells_it_from_the_sweeps_others(capsys):
     run = outcome(0, n_features=50, settings=set_to(protocol__epsilon=1.0))
     print_outcome(run)
-    print_outcome(run, ["n_features", "protocol.epsilon", "inexact"])
+    print_outcome(run, ["n_features", "protocol.epsilon", "dataset.limit"])
     alone, among_others = capsys.readouterr().out.splitlines()
     assert "seed 0  image AUROC" in alone
-    assert "seed 0  features 50  epsilon 1.0  inexact null  image AUROC" in among_others
+    assert "seed 0  features 50  epsilon 1.0  limit null  image AUROC" in among_others
 
 
 def test_what_varies_besides_the_seed_has_a_column_and_nothing_else_has():
@@ -129,14 +134,14 @@ def test_a_failure_says_which_of_several_runs_it_is(capsys):
 
 def test_runs_of_any_two_settings_are_told_apart_and_not_averaged():
     runs = [
-        outcome(seed, value, settings=set_to(protocol__epsilon=epsilon, inexact=inexact))
-        for epsilon, inexact, value in ((0.01, None, 0.5), (1.0, None, 0.7), (1.0, "bf16", 0.9))
+        outcome(seed, value, settings=set_to(protocol__epsilon=epsilon, dataset__limit=limit))
+        for epsilon, limit, value in ((0.01, None, 0.5), (1.0, None, 0.7), (1.0, 8, 0.9))
         for seed in (0, 1)
     ]
     text = text_of(seed_table(runs, plain=True))
-    assert text.splitlines()[2].split()[4:6] == ["epsilon", "inexact"]
+    assert text.splitlines()[2].split()[4:6] == ["epsilon", "limit"]
     assert [line.split()[4:8] for line in text.splitlines() if " mean " in line] == [
-        ["0.01", "null", "2", "mean"], ["1.0", "null", "2", "mean"], ["1.0", "bf16", "2", "mean"]
+        ["0.01", "null", "2", "mean"], ["1.0", "null", "2", "mean"], ["1.0", "8", "2", "mean"]
     ]  # fmt: skip
 
 
@@ -172,6 +177,6 @@ def test_seeds_of_one_setting_are_not_averaged_with_those_of_another():
 
 
 def test_a_protocol_that_varies_hides_nothing_but_its_own_fields():
-    other = set_to(protocol="anomalib_v2", protocol__epsilon=0.01001, inexact="bf16")
+    other = set_to(protocol="anomalib_v2", protocol__epsilon=0.01001, dataset__limit=8)
     header = text_of(summary_table([outcome(), outcome(n_features=550, settings=other)], plain=True)).splitlines()[1]
-    assert header.split()[3:7] == ["features", "protocol", "inexact", "seed"]
+    assert header.split()[3:7] == ["features", "protocol", "limit", "seed"]

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from harness.errors import DataError
-
-if TYPE_CHECKING:
-    import torch
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,6 @@ def _pair(first: int, second: int, first_rows: np.ndarray, second_rows: np.ndarr
 
 
 def _on(numbers: np.ndarray, device: str) -> torch.Tensor:
-    import torch
-
     return torch.from_numpy(np.ascontiguousarray(numbers)).to(device)
 
 
@@ -135,8 +132,6 @@ class FeatureReader:
         Raises:
             DataError: a NaN or an infinity in the features; names the layer, the place and the images.
         """
-        import torch
-
         with torch.inference_mode():
             layers = list(self._network(images.contiguous(memory_format=torch.channels_last)))
             for name, layer in zip(self._names, layers, strict=True):
@@ -154,9 +149,6 @@ def nearest_rows(grids: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
 
     They are the cells that torch itself chooses, also where one grid is no multiple of the other.
     """
-    import torch
-    from torch.nn.functional import interpolate
-
     rows = []
     for height, width in grids:
         # float32, because torch computes the cells in the type of what it upsamples; it holds every index exactly.

@@ -1,10 +1,15 @@
-"""What an engine is: images in, raw scores out. `streaming` and `reference` are the two there are."""
+"""What an engine is: images in, raw scores out. `streaming` and `reference` are the two there are.
+
+Nothing here imports torch, so that a request that no engine can carry out is refused at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from harness.errors import RequestError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +23,9 @@ if TYPE_CHECKING:
     from harness.padim.weights import Weights
 
 Part = Literal["train", "test"]
+ANOMALIB_EPSILON = 0.01001
+"""What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
+_ANOMALIB_BLUR_SIGMA = 4
 
 
 class ImageSource(Protocol):
@@ -82,15 +90,46 @@ class Engine(Protocol):
         device: str,
         monitor: Monitor,
         plan: Plan,
-        inexact: str | None = None,
     ) -> Generator[Scores]:
         """Yield the scores of each variant, in the order of `variants`; what is not asked for may not be computed.
-
-        Args:
-            inexact: one of `harness.config.INEXACT` for the network's pass; None for float32. `reference` takes no
-                other.
 
         Raises:
             DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names
                 the location.
         """
+
+
+def blur_reach(sigma: float) -> int:
+    """Pixels on either side that a Gaussian blur's kernel covers, as kornia and anomalib cut it off."""
+    return int(4.0 * sigma + 0.5)
+
+
+def check_blur(sigma: float, size: tuple[int, int]) -> None:
+    """Refuse a blur whose border cannot be reflected.
+
+    Args:
+        sigma: in pixels; 0 for no blur.
+        size: (height, width) of what is blurred, in pixels.
+
+    Raises:
+        RequestError: a side has no more pixels than the kernel reaches.
+    """
+    reach = blur_reach(sigma)
+    if min(size) <= reach:
+        raise RequestError(
+            f"protocol.blur_sigma={sigma} reaches {reach} pixels and needs an input larger than that on each "
+            f"side, here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
+        )
+
+
+def check_reference(protocol: ProtocolConfig) -> None:
+    """Refuse what anomalib's Engine cannot do.
+
+    Raises:
+        RequestError: another blur than anomalib's.
+    """
+    if protocol.blur_sigma != _ANOMALIB_BLUR_SIGMA:
+        raise RequestError(
+            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {_ANOMALIB_BLUR_SIGMA}; "
+            "take engine=streaming"
+        )

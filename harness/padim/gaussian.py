@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from harness.errors import DataError
 from harness.padim.embedding import Channels, Grid, Pair
@@ -22,9 +23,7 @@ from harness.padim.embedding import Channels, Grid, Pair
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import torch
-
-    from harness.padim.workers import Workers
+    from harness.padim.stream import Workers
 
 _FLOAT_BYTES = 4
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
@@ -47,8 +46,6 @@ class Moments:
     """
 
     def __init__(self, grid: Grid, channels: Channels, device: str = "cpu") -> None:
-        import torch
-
         self.n_images = 0
         self.grid = grid
         self.channels = channels
@@ -98,7 +95,6 @@ def _add_products(
     products: torch.Tensor, pair: Pair, first: torch.Tensor, second: torch.Tensor, workers: Workers
 ) -> None:
     """Add to (U, k, m) the products, summed over images, of (cells, k, B) and (cells, m, B) at a pair's cells."""
-    import torch
 
     def add(chunk: slice) -> None:
         left = first.index_select(0, pair.first_cells[chunk])
@@ -123,8 +119,6 @@ def _covariances(
     Args:
         offsets: of each layer's means from that shift, (cells, k) float32, at the same places.
     """
-    import torch
-
     first, second = places
     block = products.new_empty(len(products), len(first), len(second))
     flat = (first[:, None] * products.shape[2] + second).flatten()
@@ -161,8 +155,6 @@ class Statistics:
         Args:
             epsilon: added to the diagonal of every covariance; at least 0.
         """
-        import torch
-
         device = self.means[0].device
         places = [torch.from_numpy(kept).to(device) for kept in channels.within(self.channels)]
         means = tuple(mean.index_select(1, kept) for mean, kept in zip(self.means, places, strict=True))
@@ -195,8 +187,6 @@ class Fitted:
 
     def mean(self, locations: slice) -> torch.Tensor:
         """(l, D) float32."""
-        import torch
-
         return torch.cat(
             [mean.index_select(0, rows[locations]) for mean, rows in zip(self.means, self.grid.rows, strict=True)],
             dim=1,
@@ -209,8 +199,6 @@ class Fitted:
         routine from 192 features on. The trust, (l,) float32, is at least _MINIMUM_TRUST only where the smallest
         eigenvalue has that many float32 roundings of the largest variance, 0 where there is no factor.
         """
-        import torch
-
         counts = self.channels.counts
         starts = np.cumsum([0, *counts]).tolist()
         n_locations = len(self.grid.rows[0][locations])

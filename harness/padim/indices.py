@@ -34,8 +34,7 @@ def draw_indices(variant: Variant, backbone: BackboneConfig) -> np.ndarray:
         raise RequestError(f"n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}")
     if variant.index_sampler == "anomalib_v1":
         # Not for secrets: the draw is to be repeated.
-        drawn = random.Random(variant.seed).sample(range(n_channels), n_features)
-        return np.array(drawn, dtype=np.int64)
+        return np.array(random.Random(variant.seed).sample(range(n_channels), n_features), dtype=np.int64)
     if variant.index_sampler == "anomalib_v2":
         return _anomalib_v2_order(variant.seed, backbone.architecture, backbone.layers)[:n_features].copy()
     raise RequestError(f"protocol.index_sampler={variant.index_sampler}: anomalib_v1 or anomalib_v2")
@@ -59,10 +58,10 @@ def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) ->
     import torch
 
     from harness.padim.isolation import preserved_random_state, silence
-    from harness.padim.timm_import import import_timm
 
     with preserved_random_state(), silence():
-        timm = import_timm()
+        import timm
+
         torch.manual_seed(seed)
         # Initialising weights moves the generator on, by an amount that depends on the architecture. PadimModel's
         # feature extractor does it twice before anything is drawn: once to look up the layers, once to keep. The same

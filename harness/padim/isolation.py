@@ -48,43 +48,29 @@ def exact_arithmetic(device: str) -> Iterator[None]:
         return
     import torch
 
-    cudnn, matmul, fresh = torch.backends.cudnn, torch.backends.cuda.matmul, _fresh_memory()
-    strict, lenient = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    before = (
-        fresh.fill_uninitialized_memory,
-        cudnn.deterministic,
-        cudnn.benchmark,
-        cudnn.allow_tf32,
-        matmul.allow_tf32,
-    )
+    fresh: Any = torch.utils.deterministic
+    strict = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    switches = [
+        # Filling fresh tensors with NaN would cost a pass over memory each; nothing here reads them unwritten.
+        (fresh, "fill_uninitialized_memory", False),
+        (torch.backends.cudnn, "deterministic", True),
+        (torch.backends.cudnn, "benchmark", False),
+        (torch.backends.cudnn, "allow_tf32", False),
+        (torch.backends.cuda.matmul, "allow_tf32", False),
+    ]
+    before = [getattr(owner, name) for owner, name, _ in switches]
     with _preserved_environment((_CUBLAS_VARIABLE,)):
         os.environ.setdefault(_CUBLAS_VARIABLE, ":4096:8")
         try:
             torch.use_deterministic_algorithms(True)
-            # Filling fresh tensors with NaN would cost a pass over memory each; nothing here reads them unwritten.
-            fresh.fill_uninitialized_memory = False
-            cudnn.deterministic, cudnn.benchmark = True, False
-            cudnn.allow_tf32 = matmul.allow_tf32 = False
+            for owner, name, value in switches:
+                setattr(owner, name, value)
             yield
         finally:
             torch.use_deterministic_algorithms(strict, warn_only=lenient)
-            (
-                fresh.fill_uninitialized_memory,
-                cudnn.deterministic,
-                cudnn.benchmark,
-                cudnn.allow_tf32,
-                matmul.allow_tf32,
-            ) = before
-
-
-def _fresh_memory() -> Any:
-    """torch's module with the switch for fresh memory, which its annotations do not know."""
-    import torch
-
-    return torch.utils.deterministic
+            for (owner, name, _), value in zip(switches, before, strict=True):
+                setattr(owner, name, value)
 
 
 @contextmanager
@@ -101,14 +87,19 @@ def _preserved_environment(names: Sequence[str]) -> Iterator[None]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """torch on one thread. oneMKL's batched inverse fails from 192 features on when it may use more."""
+def one_thread() -> Iterator[int]:
+    """Every operation runs on one thread; yields how many threads torch had, and puts that back.
+
+    torch keeps the number by thread, but also as the default that a thread takes at its first use of torch; so workers
+    begun inside have one, too. Numbers then do not depend on the number of threads. oneMKL's batched inverse fails from
+    192 features on where it may use more.
+    """
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        yield threads
     finally:
         torch.set_num_threads(threads)
 

@@ -1,4 +1,4 @@
-"""How a sweep's runs of one category are carried out within a memory budget, and what that is expected to take.
+"""How a job's runs are carried out within a memory budget, and what that is expected to take.
 
 Nothing here moves a number by more than rounding. Sizes follow from the shapes; the few constants were measured on
 whole processes (docs/benchmarks.md compares predicted with measured peaks).
@@ -9,34 +9,103 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.config import BackboneConfig
-from harness.padim.sizes import FLOAT, Task
-from harness.padim.workers import GPU_CHUNK_BYTES
+from harness.config import BackboneConfig, ProtocolConfig
 
-LIBRARY_BYTES = 760 * 10**6
-"""A process with torch, timm and the harness in it, before anything is loaded."""
-_NETWORK_COPIES = 3
-"""Of the weights while the network is made ready: the file's, the network's, the folded ones."""
-_ACTIVATION_COPIES = 1.3
-"""Of the network's largest layer, by image and worker."""
-_DECODED_BYTES = 160 * 2**20
-"""Of decoded images that may wait for the network: what two cores decode while the libraries are imported."""
+GIB = 2**30
+_MIB = 2**20
+_FLOAT = 4
+CHUNK_BYTES = 8 * _MIB
+"""Of matrices in one chunk of locations: large enough to hide the calls, small enough for its copies not to count."""
+GPU_CHUNK_BYTES = 256 * _MIB
+_LIBRARIES, _ANOMALIB, _CUDA = 725 * _MIB, 960 * _MIB, 1360 * _MIB
+"""A process with torch and timm in it; with anomalib and Lightning, too; and with CUDA's own libraries."""
+_IMAGE_BYTES_PER_PIXEL = 15
+"""While an image is read and resized: three bytes, and three float32 numbers."""
+_DECODED_BYTES = 160 * _MIB
+"""Of batches that may wait for the network: what two cores decode while the libraries are imported."""
+_THREAD_BYTES = 28 * _MIB
+"""By thread that decodes for a GPU, besides images."""
 _IMAGES_AT_ONCE = 64
-"""Images whose products are summed together."""
-_CHUNK_BYTES = 3 * 8 * 2**20
-"""By worker, while it factors."""
-CUDA_LIBRARY_BYTES = 1360 * 2**20
-"""As LIBRARY_BYTES, with CUDA's own libraries and a context."""
-_DECODING_BYTES = 40 * 2**20
-"""By thread that decodes for a GPU: images of about 900 x 900 while they are read and resized."""
-_CUDNN_BYTES = 64 * 2**20
-"""What convolutions work in."""
-_GPU_CHUNK_HELD = 0.65
-"""Of a chunk's bytes there, held at once."""
-_DEVICE_SHARE = 0.9
-"""Of what is free there: what is asked for does not fill the blocks in which torch takes it."""
-_MAPS_ON_GPU = 64
-"""Images whose maps are made together there."""
+"""Images whose products are summed together, or whose maps are made together."""
+_STEM_CHANNELS = 96
+"""Of the widest layer at half the input's resolution, before the first that is read: 64 in ResNets, 96 in Lites."""
+_METRIC_BYTES = 11
+"""By pixel of all anomaly maps, while their metrics are computed."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a pass over a category's images has to do, as far as its memory depends on it."""
+
+    backbone: BackboneConfig
+    protocol: ProtocolConfig
+    n_train: int
+    n_test: int
+    weights_bytes: int | None
+    """Of the weights' file; None where there is none."""
+    device: str
+    threads: int
+    decoders: int
+    """Threads that decode for a GPU."""
+    image_pixels: tuple[int, ...] = ()
+    """Of each image file, the largest first; empty where that is not known."""
+
+    @property
+    def network_bytes(self) -> int:
+        """Of the network's weights."""
+        return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
+
+    @property
+    def pixels(self) -> int:
+        """Of one image, as the network sees it."""
+        return self.protocol.input_size[0] * self.protocol.input_size[1]
+
+    @property
+    def batch_bytes(self) -> int:
+        """Of a batch of decoded images."""
+        return self.protocol.batch_size * 3 * self.pixels * _FLOAT
+
+    @property
+    def maps_bytes(self) -> int:
+        """Of one run's anomaly maps."""
+        return self.n_test * self.pixels * _FLOAT
+
+    @property
+    def cells(self) -> list[int]:
+        """Of each layer's grid, the finest first."""
+        height, width = self.protocol.input_size
+        return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
+
+    @property
+    def largest_layer_bytes(self) -> int:
+        """Of one image in the network's largest layer."""
+        height, width = self.protocol.input_size
+        stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
+        return _FLOAT * max(stem, *(n * cells for n, cells in zip(self.backbone.channels, self.cells, strict=True)))
+
+    def judging_bytes(self, judges: int) -> int:
+        """Of so many runs' maps while their metrics are computed beside one another, and of the masks."""
+        return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
+
+    def reading_bytes(self, threads: int) -> int:
+        """Of the largest images, while so many threads read and resize one each."""
+        return _IMAGE_BYTES_PER_PIXEL * sum(self.image_pixels[:threads])
+
+    def kept(self, n_features: Sequence[int]) -> list[float]:
+        """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
+        missed = 1.0
+        for one in n_features:
+            missed *= 1 - one / self.backbone.n_channels
+        return [count * (1 - missed) for count in self.backbone.channels]
+
+    def feature_bytes(self, n_features: Sequence[int]) -> float:
+        """Of one image's features, for all these variants together."""
+        return _FLOAT * sum(n * cells for n, cells in zip(self.kept(n_features), self.cells, strict=True))
+
+    def moment_bytes(self, n_features: Sequence[int]) -> float:
+        """Of the sums of products of their channels: each pair of layers on the finer one's grid."""
+        kept = self.kept(n_features)
+        return _FLOAT * sum(cells * kept[first] * sum(kept[first:]) for first, cells in enumerate(self.cells))
 
 
 @dataclass(frozen=True)
@@ -48,17 +117,20 @@ class Plan:
     workers: int
     """Threads that take batches through decoding and, on the CPU, the network."""
     decoded_ahead: int
-    """Batches that may be decoded and wait for the network."""
-    images_at_once: int
-    """Training images whose products are summed together."""
+    """Further batches that may be decoded and wait for the network."""
     test_batches_at_once: int
     """Test batches whose features are held together; each variant is factored once for every so many."""
     judges: int
     """Runs whose metrics are computed beside one another."""
-    host_bytes: int
+    host_bytes: int = 0
     """Predicted peak of resident memory."""
-    device_bytes: int | None
+    device_bytes: int | None = None
     """Predicted peak of a GPU's memory; None on the CPU."""
+
+    def fits(self, budget: float, device_memory: float | None) -> bool:
+        """Whether it keeps within the host's memory and the GPU's, of which torch's blocks leave a part unused."""
+        on_device = device_memory is None or self.device_bytes is None or self.device_bytes <= 0.9 * device_memory
+        return self.host_bytes <= budget and on_device
 
 
 def plan_passes(
@@ -81,7 +153,7 @@ def plan_passes(
         plan = plan_pass(task, n_features[start:end], budget, device_memory)
         while end < len(n_features):
             larger = plan_pass(task, n_features[start : end + 1], budget, device_memory)
-            if any(_over(larger, budget, device_memory)) or larger.test_batches_at_once < plan.test_batches_at_once:
+            if not larger.fits(budget, device_memory) or larger.test_batches_at_once < plan.test_batches_at_once:
                 break
             plan, end = larger, end + 1
         passes.append((slice(start, end), plan))
@@ -91,155 +163,82 @@ def plan_passes(
 
 def plan_pass(task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None) -> Plan:
     """Plan one pass for all these variants: the quickest that fits into the budgets, else the smallest."""
-    own = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
-    shared = _moment_floats(task, _union(task.backbone, n_features))
     everyone = tuple(range(len(n_features)))
-    groups = (everyone,) if shared < own else tuple((number,) for number in everyone)
-    batch = task.protocol.batch_size
-    batch_bytes = batch * 3 * task.pixels * FLOAT
-    n_batches = max(1, -(-task.n_test // batch))
+    together = task.moment_bytes(n_features) < sum(task.moment_bytes([one]) for one in n_features)
     plan = Plan(
-        groups=groups,
+        groups=(everyone,) if together else tuple((number,) for number in everyone),
         workers=task.threads if task.device == "cpu" else task.decoders,
-        decoded_ahead=max(2, _DECODED_BYTES // batch_bytes),
-        images_at_once=_IMAGES_AT_ONCE,
-        test_batches_at_once=n_batches,
+        decoded_ahead=max(2, _DECODED_BYTES // task.batch_bytes),
+        test_batches_at_once=max(1, -(-task.n_test // task.protocol.batch_size)),
         judges=min(task.threads, len(n_features)),
-        host_bytes=0,
-        device_bytes=None,
     )
-    while True:
-        plan = _predicted(task, n_features, plan)
-        on_host, on_device = _over(plan, budget, device_memory)
-        smaller = plan
-        if on_host:
-            smaller = _smaller(plan)
-        if on_device and smaller == plan:
-            smaller = _smaller_on_device(plan)
-        if smaller == plan:
-            return plan
+    while not (plan := _predicted(task, n_features, plan)).fits(budget, device_memory):
+        if (smaller := _smaller(plan)) == plan:
+            break
         plan = smaller
-
-
-def _over(plan: Plan, budget: int, device_memory: int | None) -> tuple[bool, bool]:
-    """Whether a plan takes too much of the host's memory, and of the GPU's."""
-    if device_memory is None or plan.device_bytes is None:
-        return plan.host_bytes > budget, False
-    return plan.host_bytes > budget, plan.device_bytes > _DEVICE_SHARE * device_memory
-
-
-def _smaller_on_device(plan: Plan) -> Plan:
-    """As `_smaller`, of the GPU's memory."""
-    if plan.test_batches_at_once > 4:
-        return replace(plan, test_batches_at_once=max(4, plan.test_batches_at_once // 2))
-    if plan.workers > 2:  # each has a batch there
-        return replace(plan, workers=plan.workers - 1)
     return plan
 
 
 def _smaller(plan: Plan) -> Plan:
-    """Save the host's memory where it costs the least time, one step; the same plan where nothing is left to save."""
+    """Save memory where it costs the least time, one step; the same plan where nothing is left to save."""
     if plan.judges > 1:
         return replace(plan, judges=plan.judges - 1)
     if plan.decoded_ahead > 2:
         return replace(plan, decoded_ahead=max(2, plan.decoded_ahead // 2))
     if plan.workers > 2:
         return replace(plan, workers=plan.workers - 1)
-    if plan.test_batches_at_once > 4 and plan.device_bytes is None:  # a GPU holds them itself
+    if plan.test_batches_at_once > 4:
         return replace(plan, test_batches_at_once=max(4, plan.test_batches_at_once // 2))
-    if plan.workers > 1:
-        return replace(plan, workers=1)
-    return plan
-
-
-@dataclass(frozen=True)
-class _Bytes:
-    """What the parts of a pass take."""
-
-    weights: float
-    batch: float
-    """Of decoded images."""
-    activations: float
-    """Of the network, while a batch passes through it."""
-    features: float
-    """Of one image: the channels of all variants."""
-    own_features: float
-    """Of one image: the channels of the widest variant."""
-    moments: float
-    covariances: float
-    """Of the widest variant, in blocks."""
-    maps: float
-    """Of all test images."""
-    judging: float
+    return replace(plan, workers=1)
 
 
 def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
-    parts = _bytes(task, n_features, plan)
+    """The same plan, with the peaks that it is expected to have."""
+    batch_size, widest = task.protocol.batch_size, [max(n_features)]
+    feature, covariances = task.feature_bytes(n_features), task.moment_bytes(widest)
+    moments = sum(task.moment_bytes([n_features[number] for number in group]) for group in plan.groups)
+    n_batches = -(-task.n_train // batch_size) + -(-task.n_test // batch_size)
+    n_held = min(task.n_test, plan.test_batches_at_once * batch_size)
+    waiting = min(n_batches, plan.decoded_ahead + plan.workers) * task.batch_bytes
+    waiting += task.reading_bytes(plan.workers + 1)  # one more for the example images
+    passing = 1.3 * batch_size * task.largest_layer_bytes
+    summing = (3 * min(_IMAGES_AT_ONCE, task.n_train) + 2 * batch_size) * feature
+    judging = task.judging_bytes(plan.judges)
     if task.device == "cpu":
-        return replace(plan, host_bytes=int(_host_bytes(task, plan, parts)))
-    host, device = _bytes_with_gpu(task, plan, parts)
+        scoring = 2 * n_held * feature + covariances + 3 * task.threads * CHUNK_BYTES + task.maps_bytes
+        running = waiting + plan.workers * passing
+        # Part of what the workers used is not given back to the system when they have done.
+        peak = max(running + summing, running / 2 + scoring + judging)
+        return replace(plan, host_bytes=int(_LIBRARIES + 3 * task.network_bytes + moments + peak))
+    # As many decoded batches as there are workers wait in pinned memory, or on the GPU; others in ordinary memory.
+    uploaded = min(n_batches, plan.workers)
+    host = _CUDA + 3 * task.network_bytes + task.maps_bytes + judging
+    host += waiting + uploaded * (task.batch_bytes + _THREAD_BYTES)
+    running = uploaded * task.batch_bytes + passing + 64 * _MIB + summing
+    scoring = n_held * (feature + task.feature_bytes(widest)) + covariances + 0.65 * GPU_CHUNK_BYTES
+    scoring += 2 * min(task.n_test, _IMAGES_AT_ONCE) * task.pixels * _FLOAT
+    device = task.network_bytes + moments + max(running, scoring)
     return replace(plan, host_bytes=int(host), device_bytes=int(device))
 
 
-def _bytes(task: Task, n_features: Sequence[int], plan: Plan) -> _Bytes:
-    kept, own = _union(task.backbone, n_features), _union(task.backbone, [max(n_features)])
-    batch_size = task.protocol.batch_size
-    if len(plan.groups) < len(n_features):
-        moments = _moment_floats(task, kept)
-    else:
-        moments = sum(_moment_floats(task, _union(task.backbone, [one])) for one in n_features)
-    return _Bytes(
-        weights=task.network_bytes,
-        batch=batch_size * 3 * task.pixels * FLOAT,
-        activations=_ACTIVATION_COPIES * batch_size * task.largest_layer * FLOAT,
-        features=sum(count * cells for count, cells in zip(kept, task.cells, strict=True)) * FLOAT,
-        own_features=sum(count * cells for count, cells in zip(own, task.cells, strict=True)) * FLOAT,
-        moments=moments * FLOAT,
-        covariances=_moment_floats(task, own) * FLOAT,
-        maps=task.maps_bytes,
-        judging=task.judging_bytes(plan.judges),
-    )
+def plan_reference(task: Task, n_features: int) -> Plan:
+    """Plan one run through anomalib's own Engine: nothing to choose, and unlike ours it grows with the training images.
 
-
-def _host_bytes(task: Task, plan: Plan, parts: _Bytes) -> float:
-    decoded = (plan.decoded_ahead + plan.workers) * parts.batch
-    summing = (3 * plan.images_at_once + 2 * task.protocol.batch_size) * parts.features
-    n_held = min(task.n_test, plan.test_batches_at_once * task.protocol.batch_size)
-    scoring = 2 * n_held * parts.features + parts.covariances + task.threads * _CHUNK_BYTES + parts.maps
-    # Part of what the workers used is not given back to the system when they have done.
-    running = decoded + plan.workers * parts.activations
-    peak = max(running + summing, running / 2 + scoring + parts.judging)
-    return LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.moments + peak
-
-
-def _bytes_with_gpu(task: Task, plan: Plan, parts: _Bytes) -> tuple[float, float]:
-    """Of the host, and of the GPU."""
-    batch = task.protocol.batch_size
-    n_batches = -(-task.n_train // batch) + -(-task.n_test // batch)
-    # As many decoded batches as there are workers wait in pinned memory, or on the GPU; others in ordinary memory.
-    uploaded = min(n_batches, plan.workers)
-    decoded = min(n_batches, plan.decoded_ahead + plan.workers) * parts.batch
-    host = CUDA_LIBRARY_BYTES + _NETWORK_COPIES * parts.weights + parts.maps + parts.judging
-    host += decoded + uploaded * (parts.batch + _DECODING_BYTES)
-    passing = uploaded * parts.batch + parts.activations + _CUDNN_BYTES
-    passing += (3 * min(plan.images_at_once, task.n_train) + 2 * batch) * parts.features
-    n_held = min(task.n_test, plan.test_batches_at_once * batch)
-    factoring = n_held * (parts.features + parts.own_features) + parts.covariances
-    factoring += _GPU_CHUNK_HELD * GPU_CHUNK_BYTES + 2 * min(task.n_test, _MAPS_ON_GPU) * task.pixels * FLOAT
-    return host, parts.weights + parts.moments + max(passing, factoring)
-
-
-def _union(backbone: BackboneConfig, n_features: Sequence[int]) -> list[float]:
-    """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
-    missed = 1.0
-    for one in n_features:
-        missed *= 1 - one / backbone.n_channels
-    return [count * (1 - missed) for count in backbone.channels]
-
-
-def _moment_floats(task: Task, kept: Sequence[float]) -> float:
-    """Floats of the sums of products of these channels: each pair of layers on the finer one's grid."""
-    cells = task.cells
-    return sum(
-        cells[first] * kept[first] * kept[second] for first in range(len(kept)) for second in range(first, len(kept))
-    )
+    The constants are of peaks measured on the CPU; a GPU's follow from the same sizes.
+    """
+    cells = max(task.cells)
+    # Layers are enlarged to the finest grid and joined one after another: two copies of all channels.
+    by_image = 2 * task.backbone.n_channels * cells * _FLOAT + 1.75 * task.largest_layer_bytes
+    passing = task.protocol.batch_size * by_image
+    bank = task.n_train * n_features * cells * _FLOAT
+    covariances = n_features**2 * cells * _FLOAT
+    # The bank's batches become one tensor; then covariances, with the diagonal added, their factors, the inverses.
+    fitting = 0.35 * passing + max(2.35 * bank, 1.3 * bank + 4 * covariances)
+    testing = passing + covariances
+    judging = task.maps_bytes + task.judging_bytes(1)
+    plan = Plan(groups=((0,),), workers=1, decoded_ahead=0, test_batches_at_once=1, judges=1)
+    if task.device == "cpu":
+        peak = max(fitting, testing + 2 * task.maps_bytes, judging) + task.reading_bytes(1)
+        return replace(plan, host_bytes=int(_ANOMALIB + 2.5 * task.network_bytes + peak))
+    host = _CUDA + 2.5 * task.network_bytes + judging + task.reading_bytes(1)
+    return replace(plan, host_bytes=int(host), device_bytes=int(task.network_bytes + max(fitting, testing)))

@@ -9,10 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
-from harness.errors import RequestError
 from harness.padim.backbone import load_network
-from harness.padim.engine import Scores
+from harness.padim.engine import ANOMALIB_EPSILON, Scores, check_reference
 from harness.padim.indices import draw_indices, indices_sha256
 from harness.padim.isolation import exact_arithmetic, one_thread, own_interrupts, preserved_random_state, silence
 
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
 
-ANOMALIB_EPSILON = 0.01001
-"""What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
-ANOMALIB_BLUR_SIGMA = 4
-
 
 def run_reference(
     source: ImageSource,
@@ -42,7 +38,6 @@ def run_reference(
     device: str,
     monitor: Monitor,
     plan: Plan,
-    inexact: str | None = None,
 ) -> Generator[Scores]:
     """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
@@ -54,9 +49,9 @@ def run_reference(
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 
     Raises:
-        RequestError: as `check_request`.
+        RequestError: as `check_reference`.
     """
-    check_request(protocol, inexact)
+    check_reference(protocol)
     for variant in variants:
         with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
             scores = _run_variant(
@@ -70,23 +65,6 @@ def run_reference(
             )
         gc.collect()  # Trainer and model refer to one another, and its covariances can be gigabytes.
         yield scores
-
-
-def check_request(protocol: ProtocolConfig, inexact: str | None) -> None:
-    """Refuse, without torch, what anomalib's Engine cannot do.
-
-    Raises:
-        RequestError: another blur than anomalib's, or inexact arithmetic.
-    """
-    if protocol.blur_sigma != ANOMALIB_BLUR_SIGMA:
-        raise RequestError(
-            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {ANOMALIB_BLUR_SIGMA}; "
-            "take engine=streaming"
-        )
-    if inexact:
-        raise RequestError(
-            f"inexact={inexact}: engine=reference is always exact; take engine=streaming or inexact=null"
-        )
 
 
 def _run_variant(
@@ -135,7 +113,6 @@ def _build_model(
     source: ImageSource, variant: Variant, backbone: BackboneConfig, weights: Weights, indices: np.ndarray
 ) -> Padim:
     """Return anomalib's Padim with our weights, and with our indices where the sampler is not its own."""
-    import torch
     from anomalib.models import Padim
     from anomalib.pre_processing import PreProcessor
     from lightning.pytorch import seed_everything

@@ -10,16 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from harness.padim.blur import blur_reach, check_blur
-from harness.padim.workers import same_place
+from harness.padim.engine import blur_reach, check_blur
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.padim.embedding import Channels
     from harness.padim.gaussian import Fitted
-    from harness.padim.workers import Workers
+    from harness.padim.stream import Workers
 
 _FLOAT_BYTES = 4
 _CHUNK_COPIES = 3
@@ -38,8 +36,6 @@ def mahalanobis(
         layers: each layer's features of `channels`, (cells, k, n) float32.
         channels: at least those of `fitted`.
     """
-    import torch
-
     grid, counts = fitted.grid, fitted.channels.counts
     starts = np.cumsum([0, *counts]).tolist()
     device = layers[0].device
@@ -60,9 +56,8 @@ def mahalanobis(
         whitened = torch.linalg.solve_triangular(upper.mT, delta, upper=False)
         torch.linalg.vector_norm(whitened, dim=1, out=distances[locations])
 
-    aligned = same_place(starts[-1] ** 2, starts[-1] * n_images)
     per_location = _FLOAT_BYTES * starts[-1] * (_CHUNK_COPIES * starts[-1] + 2 * n_images)
-    workers.for_each_chunk(measure, grid.n_locations, per_location, multiple=aligned)
+    workers.for_each_chunk(measure, grid.n_locations, per_location)
     return distances.T, trust.cpu().numpy()
 
 
@@ -82,8 +77,6 @@ def map_maker(
     Raises:
         RequestError: the map is too small for the blur's border to be reflected.
     """
-    import torch
-
     check_blur(blur_sigma, size)
     # Computed in float64: the products then err by no more than the two separate steps in float32.
     down, across = (

@@ -6,31 +6,34 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from harness.errors import DataError
-from harness.padim.backbone import load_timm
+from harness.padim.backbone import in_extractor, load_timm, quickened
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Scores
-from harness.padim.fusing import quickened
 from harness.padim.gaussian import Moments, Statistics, check_trust
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.inexact import in_arithmetic
-from harness.padim.isolation import exact_arithmetic
+from harness.padim.isolation import exact_arithmetic, one_thread, preserved_random_state
 from harness.padim.scoring import mahalanobis, map_maker
-from harness.padim.stream import FeatureStream
-from harness.padim.workers import Workers, one_thread_each
+from harness.padim.stream import FeatureStream, Workers
 
 if TYPE_CHECKING:
-    import torch
+    from anomalib.models.image.padim.torch_model import PadimModel
+    from timm.models import FeatureListNet
 
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
     from harness.padim.engine import ImageSource, Variant
+    from harness.padim.gaussian import Fitted
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
 
-_MAPS_AT_ONCE = 64
-"""Images whose maps are made together; only so that they are not there twice."""
+IMAGES_AT_ONCE = 64
+"""Training images whose products are summed together (the more, the fewer passes over the sums), and test images whose
+maps are made together (only so that they are not there twice)."""
+_COPIES = 4
+"""Of each covariance in a chunk while it is put together, factored and inverted."""
 
 
 def run_streaming(
@@ -43,7 +46,6 @@ def run_streaming(
     device: str,
     monitor: Monitor,
     plan: Plan,
-    inexact: str | None = None,
 ) -> Generator[Scores]:
     """Fit every variant and score the test images; see `harness.padim.engine.Engine`.
 
@@ -57,7 +59,7 @@ def run_streaming(
     """
     with (
         exact_arithmetic(device),
-        one_thread_each() as threads,
+        one_thread() as threads,
         Workers(device, threads) as workers,
         FeatureStream(
             source,
@@ -69,12 +71,12 @@ def run_streaming(
     ):
         with monitor.stage("load"):
             indices = [draw_indices(variant, backbone) for variant in variants]
-            network = in_arithmetic(quickened(load_timm(backbone, weights)).to(device), inexact)
+            network = quickened(load_timm(backbone, weights)).to(device)
         together = Channels.of(np.concatenate(indices), backbone.channels)
         stream.begin(FeatureReader(network, backbone.layers, together, device))
         groups = [Channels.of(np.concatenate([indices[n] for n in group]), backbone.channels) for group in plan.groups]
         with monitor.stage("fit", source.n_train) as advance:
-            fitted = fit(stream, together, groups, plan.images_at_once, workers=workers, device=device, advance=advance)
+            fitted = fit(stream, together, groups, workers=workers, device=device, advance=advance)
         group_of = {n: statistics for group, statistics in zip(plan.groups, fitted, strict=True) for n in group}
         made = score(
             stream,
@@ -94,7 +96,6 @@ def fit(
     stream: FeatureStream,
     together: Channels,
     groups: Sequence[Channels],
-    at_once: int,
     *,
     workers: Workers,
     device: str,
@@ -104,13 +105,10 @@ def fit(
 
     Args:
         together: the channels that the stream gives; they hold every group's.
-        at_once: images whose products are summed together; the more, the fewer passes over the sums.
 
     Raises:
         DataError: fewer than two images, or features that are not finite.
     """
-    import torch
-
     moments: list[Moments] = []
     places = [[torch.from_numpy(kept).to(device) for kept in group.within(together)] for group in groups]
     held: list[list[torch.Tensor]] = []
@@ -128,7 +126,7 @@ def fit(
             moments = [Moments(stream.grid, group, device) for group in groups]
         held.append(features)
         n_held += features[0].shape[2]
-        if n_held >= at_once:
+        if n_held >= IMAGES_AT_ONCE:
             add()
             n_seen, n_held = n_seen + n_held, 0
     if held:
@@ -163,8 +161,6 @@ def score(
     Raises:
         DataError: features or scores that are not finite, or a covariance whose factor cannot be trusted.
     """
-    import torch
-
     n_test, n_batches = stream.source.n_test, stream.source.n_batches("test")
     if not n_batches:
         raise DataError("there are no test images: add normal and defective ones")
@@ -197,10 +193,55 @@ def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConf
     """(n_test, H, W) float32 from (n_test, L)."""
     make = map_maker(grid, protocol.input_size, protocol.blur_sigma, device)
     maps = np.empty((len(distances), *protocol.input_size), np.float32)
-    for start in range(0, len(distances), _MAPS_AT_ONCE):
-        some = distances[start : start + _MAPS_AT_ONCE].reshape(-1, *grid)
-        maps[start : start + _MAPS_AT_ONCE] = make(some).cpu().numpy()
+    for start in range(0, len(distances), IMAGES_AT_ONCE):
+        some = distances[start : start + IMAGES_AT_ONCE].reshape(-1, *grid)
+        maps[start : start + IMAGES_AT_ONCE] = make(some).cpu().numpy()
     bad = np.flatnonzero(~np.isfinite(maps).all(axis=(1, 2)))
     if bad.size:
         raise DataError(f"test image {int(bad[0]) + 1} has no finite score: check the weights and the normalisation")
     return maps
+
+
+def to_anomalib(
+    fitted: Fitted,
+    indices: np.ndarray,
+    network: FeatureListNet,
+    backbone: BackboneConfig,
+    *,
+    blur_sigma: int,
+    workers: Workers,
+) -> PadimModel:
+    """Return anomalib's model, fitted: called with normalised images it gives the same maps, to float32 rounding.
+
+    It keeps the inverse covariances of all locations, so this needs their memory, and that of one more copy.
+
+    Args:
+        indices: (D,) int64, the kept channels in the order drawn; `fitted` is of these.
+        network: as `load_timm` gives it.
+    """
+    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+    from anomalib.models.image.padim.torch_model import PadimModel
+
+    with preserved_random_state():
+        model = PadimModel(
+            backbone=backbone.architecture, layers=list(backbone.layers), pre_trained=False, n_features=len(indices)
+        )
+    model.feature_extractor = in_extractor(network, backbone)
+    n_locations, device = fitted.grid.n_locations, fitted.means[0].device
+    # Ours stand layer by layer and rising; anomalib's as they were drawn.
+    drawn = torch.from_numpy(np.argsort(np.argsort(indices))).to(device)
+    inverse = torch.empty(n_locations, len(indices), len(indices), device=device)
+
+    def invert(locations: slice) -> None:
+        upper, _ = fitted.factor(locations)
+        inverse[locations] = torch.cholesky_inverse(upper, upper=True)[:, drawn][:, :, drawn]
+
+    workers.for_each_chunk(invert, n_locations, _COPIES * inverse.element_size() * len(indices) ** 2)
+    model.idx = torch.from_numpy(indices).to(device)
+    model.gaussian.mean = fitted.mean(slice(0, n_locations))[:, drawn].T.contiguous()
+    model.gaussian.inv_covariance = inverse
+    if blur_sigma:
+        model.anomaly_map_generator = AnomalyMapGenerator(sigma=blur_sigma)
+    else:
+        model.anomaly_map_generator.add_module("blur", torch.nn.Identity())
+    return model.eval().to(device)

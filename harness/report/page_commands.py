@@ -92,7 +92,6 @@ def run_command(record: RunRecord) -> str:
     arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]
     arguments += [f"seed={spec.seed}", f"n_features={spec.n_features}", *_protocol(record)]
     arguments += [f"engine={spec.engine}"] if spec.engine != "streaming" else []
-    arguments += [f"inexact={mode}" for mode in spec.inexact]
     arguments += [f"device={spec.device}", *_metrics(record), "store=out"]
     return f"{PYTHON} -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
 

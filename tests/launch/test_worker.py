@@ -113,10 +113,10 @@ import os, subprocess, sys, time
 from harness.launch import worker
 worker.LOOK_S = 0.1
 assert not worker.is_sweep()
-worker.this_is_the_sweep(["n_features", "inexact"])
+worker.this_is_the_sweep(["n_features", "engine"])
 assert worker.is_sweep()
 code = "import time; from harness.launch import worker; worker.LOOK_S = 0.1; assert not worker.is_sweep();"
-code += "assert worker.differing_in_sweep() == ['n_features', 'inexact'];"
+code += "assert worker.differing_in_sweep() == ['n_features', 'engine'];"
 code += "worker.end_with_sweep(); print('at work', flush=True); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
 assert child.stdout.readline() == "at work\\n"

@@ -1,15 +1,15 @@
-"""Image sources and configurations for the engines' tests, apart from harness.data."""
+"""Image sources and configurations for the engines' tests."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
-from harness.config import BackboneConfig, ProtocolConfig
+from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig
+from harness.data.layouts import resolve_split
+from harness.data.loader import SplitSource
 
 RESNET18 = BackboneConfig(
     name="resnet18",
@@ -81,64 +81,6 @@ def random_source(n_train: int = 23, n_test: int = 7, size: tuple[int, int] = (6
     return TensorSource(draw(n_train), draw(n_test))
 
 
-class FolderSource:
-    """A category in MVTec AD's layout, read plainly, and anomalib's own datamodule over the same folder."""
-
-    def __init__(self, root: Path, category: str, protocol: ProtocolConfig) -> None:
-        from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
-
-        self.root, self.category, self.protocol = root, category, protocol
-        self.resize = Resize(list(protocol.resize), antialias=protocol.antialias)
-        crop = [CenterCrop(list(protocol.center_crop))] if protocol.center_crop else []
-        self.transform = Compose([self.resize, *crop, Normalize(list(protocol.mean), list(protocol.std))])
-        self.train_paths = sorted((root / category / "train").glob("*/*.png"), key=str)
-        self.test_paths = sorted((root / category / "test").glob("*/*.png"), key=str)
-        self.n_train, self.n_test = len(self.train_paths), len(self.test_paths)
-
-    def n_batches(self, part: str) -> int:
-        return -(-len(self._paths(part)) // self.protocol.batch_size)
-
-    def load_batch(self, part: str, number: int) -> torch.Tensor:
-        size = self.protocol.batch_size
-        images = []
-        for path in self._paths(part)[number * size : (number + 1) * size]:
-            with Image.open(path) as image:
-                pixels = np.array(image.convert("RGB"), np.float32) / 255
-            images.append(self.resize(torch.from_numpy(pixels).permute(2, 0, 1)))
-        return self.transform(torch.stack(images))
-
-    def _paths(self, part: str) -> list[Path]:
-        return self.train_paths if part == "train" else self.test_paths
-
-    def labels(self) -> np.ndarray:
-        return np.array([path.parent.name != "good" for path in self.test_paths])
-
-    def masks(self) -> np.ndarray:
-        """Return (n_test, H, W) bool, resized to nearest and cropped as anomalib does."""
-        from torchvision import tv_tensors
-        from torchvision.transforms.v2 import Compose
-
-        masks = []
-        for path in self.test_paths:
-            with Image.open(path) as image:
-                mask = np.zeros(image.size[::-1], np.uint8)
-            if path.parent.name != "good":
-                truth = self.root / self.category / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
-                with Image.open(truth) as image:
-                    mask = np.array(image.convert("L"))
-            shrink = Compose(self.transform.transforms[:-1])
-            masks.append(shrink(tv_tensors.Mask(torch.from_numpy(mask))).numpy() > 0)
-        return np.stack(masks)
-
-    def datamodule(self):
-        from anomalib.data import MVTecAD
-
-        size = self.protocol.batch_size
-        return MVTecAD(
-            root=self.root,
-            category=self.category,
-            train_batch_size=size,
-            eval_batch_size=size,
-            num_workers=0,
-            val_split_mode="same_as_test",
-        )
+def folder_source(root: Path, protocol: ProtocolConfig = PROTOCOL) -> SplitSource:
+    """The category `bottle` below `root`, in MVTec AD's layout."""
+    return SplitSource(resolve_split(DatasetConfig("mvtec", "mvtec", root), "bottle"), protocol)

@@ -11,16 +11,13 @@ import torch
 from harness.device import free_device_memory
 from harness.monitor import Monitor
 from harness.padim.engine import Variant
-from harness.padim.inexact import in_arithmetic
-from harness.padim.isolation import exact_arithmetic
-from harness.padim.plan import plan_pass
+from harness.padim.plan import Task, plan_pass
 from harness.padim.reference import run_reference
-from harness.padim.sizes import Task
 from harness.padim.stream import Upload
 from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
 from tests.drawing import draw_mvtec_category
-from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, FolderSource, random_source
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50, folder_source, random_source
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
@@ -29,7 +26,7 @@ pytestmark = [
 VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"))
 
 
-def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engine=run_streaming, **changes):
+def run(source, device, backbone=RESNET18, variants=VARIANTS, engine=run_streaming, **changes):
     task = Task(backbone, PROTOCOL, source.n_train, source.n_test, None, device, 2, 2)
     plan = plan_pass(task, [variant.n_features for variant in variants], 2**40)
     scores = engine(
@@ -39,7 +36,6 @@ def run(source, device, backbone=RESNET18, variants=VARIANTS, inexact=None, engi
         protocol=PROTOCOL,
         variants=variants,
         device=device,
-        inexact=inexact,
         monitor=Monitor(),
         plan=replace(plan, **changes),
     )
@@ -83,26 +79,11 @@ def test_more_features_than_anomalib_can_invert_on_a_cpu(source):
 
 def test_anomalibs_engine_gives_the_same_maps(tmp_path):
     draw_mvtec_category(tmp_path / "bottle", n_train=31)
-    pictures = FolderSource(tmp_path, "bottle", PROTOCOL)
+    pictures = folder_source(tmp_path)
     ours, theirs = (
         run(pictures, "cuda", variants=VARIANTS[:1], engine=engine) for engine in (run_streaming, run_reference)
     )
     assert spread(ours, theirs) < 1e-4
-
-
-@pytest.mark.parametrize("mode", ["tf32", "bf16"])
-def test_an_inexact_mode_moves_scores_and_only_by_its_digits(source, mode):
-    exact, inexact = (run(source, "cuda", inexact=asked) for asked in (None, mode))
-    assert 0 < spread(inexact, exact) < 0.2
-
-
-def test_tf32_is_on_only_inside_the_network():
-    with exact_arithmetic("cuda"):
-        one = torch.randn(512, 512, device="cuda")
-        exact = one @ one
-        in_tf32 = in_arithmetic(lambda images: images @ images, "tf32")(one)
-        assert not torch.equal(exact, in_tf32)
-        assert torch.equal(exact, one @ one)
 
 
 def test_a_copy_is_waited_for():

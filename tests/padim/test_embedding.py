@@ -8,7 +8,7 @@ import torch
 
 from harness.errors import DataError
 from harness.padim.backbone import load_network
-from harness.padim.embedding import Channels, FeatureReader, Grid, nearest_rows
+from harness.padim.embedding import Channels, FeatureReader, Grid
 from harness.padim.isolation import preserved_random_state
 from harness.padim.weights import resolve_weights
 from tests.padim.sources import LITE0, RESNET18
@@ -47,8 +47,8 @@ def assert_anomalibs(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     assert torch.allclose(ours, theirs.flatten(2).permute(2, 1, 0), rtol=1e-4, atol=1e-5 * theirs.abs().max())
 
 
-@pytest.mark.parametrize("size", [(64, 64), (224, 224), (100, 84), (33, 250), (225, 225), (32, 32)])
-@pytest.mark.parametrize("n_features", [448, 100, 3])
+@pytest.mark.parametrize("size", [(64, 64), (224, 224), (33, 250), (225, 225)])
+@pytest.mark.parametrize("n_features", [448, 3])
 def test_embeddings_are_anomalibs(network, anomalibs_own, size, n_features):
     rng = np.random.default_rng(n_features)
     indices = rng.permutation(448)[:n_features]
@@ -61,20 +61,12 @@ def test_embeddings_are_anomalibs(network, anomalibs_own, size, n_features):
     assert_anomalibs(ours, expected)
 
 
-@pytest.mark.parametrize("kept", [[5], [63, 0], [64, 191], [447, 300, 192], [10, 70, 200]])
+@pytest.mark.parametrize("kept", [[63, 0], [447, 300, 192], [10, 70, 200]])
 def test_layers_of_which_nothing_is_kept(network, anomalibs_own, kept):
     images = torch.randn(1, 3, 48, 48)
     channels = Channels.of(np.array(kept), RESNET18.channels)
     _, ours = embed(FeatureReader(network.feature_extractor, RESNET18.layers, channels), images)
     assert_anomalibs(ours, anomalibs_own(np.sort(kept), images))
-
-
-def test_channels_by_layer():
-    channels = Channels.of(np.array([9, 0, 64, 447, 3]), RESNET18.channels)
-    assert [kept.tolist() for kept in channels.by_layer] == [[0, 3, 9], [0], [255]]
-    assert channels.counts == (3, 1, 1)
-    more = Channels.of(np.array([447, 446, 64, 9, 5, 3, 0]), RESNET18.channels)
-    assert [places.tolist() for places in channels.within(more)] == [[0, 1, 3], [0], [1]]
 
 
 @pytest.mark.parametrize("grids", [[(56, 56), (28, 28), (14, 14)], [(57, 57), (29, 29), (15, 15)], [(7, 3), (4, 5)]])
@@ -95,14 +87,6 @@ def test_pairs_of_cells_are_those_that_locations_read(grids):
         784,
         196,
     ]
-
-
-@pytest.mark.parametrize("grids", [[(56, 56), (28, 28)], [(57, 57), (29, 29), (15, 15)], [(7, 30), (4, 15), (3, 1)]])
-def test_rows_are_torchs_nearest_cells(grids):
-    for rows, grid in zip(nearest_rows(grids), grids, strict=True):
-        values = torch.randn(1, 1, *grid)
-        expected = torch.nn.functional.interpolate(values, size=grids[0], mode="nearest")
-        assert torch.equal(values.flatten()[rows], expected.flatten())
 
 
 def test_the_same_for_an_efficientnet():

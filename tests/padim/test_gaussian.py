@@ -13,7 +13,7 @@ from harness.errors import DataError
 from harness.padim.embedding import Channels, Grid
 from harness.padim.gaussian import Fitted, Moments, Statistics, check_trust
 from harness.padim.scoring import mahalanobis
-from harness.padim.workers import Workers
+from harness.padim.stream import Workers
 
 EPSILON = 0.01001
 ROUNDING = float(np.finfo(np.float32).eps)
@@ -127,13 +127,6 @@ def test_mean_covariance_and_distances(n_images, n_features):
     assert_within_bound(train, test)
 
 
-def test_on_ordinary_features_the_error_is_a_few_roundings():
-    draw = correlated(100)
-    train, test = draw(209), draw(9)
-    expected = Oracle(train).distances(test)
-    assert np.abs(distances(fit(train), test) / expected - 1).max() < 2e-6
-
-
 def hostile() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     cases = {}
     for n_images, n_features in ((150, 40), (20, 40)):
@@ -179,12 +172,6 @@ def test_hostile_features_are_right_or_refused(name):
     assert refused or trust > 10, "these numbers cannot be had in float32, and must be refused"
 
 
-def test_hostile_features_are_of_both_kinds():
-    trust = [Oracle(train).trust.min() for train, _ in hostile().values()]
-    assert min(trust) < 1e-3
-    assert sum(value > 100 for value in trust) > 12
-
-
 @pytest.mark.parametrize("batches", [(1,), (1, 2, 3), tuple(range(1, 60)), (59,), (17, 34, 51)])
 def test_batches_make_no_difference(batches):
     draw = correlated(30)
@@ -193,25 +180,9 @@ def test_batches_make_no_difference(batches):
     assert np.abs(distances(fit(train, batches=batches), test) / expected - 1).max() < 5e-6
 
 
-def test_a_first_batch_of_another_kind_costs_what_is_stated():
-    """At most n / B roundings instead of one, however far off it is."""
-    draw = correlated(40, seed=2)
-    for far in (1, 10, 1e3):
-        train = draw(900)
-        train[:, :FIRST_BATCH] += np.float32(far)
-        assert Oracle(train).magnified.max() < 900 / FIRST_BATCH
-
-
-def test_the_same_batches_give_the_same_bits():
-    train = correlated(50)(45)
-    one, two = fit(train), fit(train)
-    assert torch.equal(one.mean, two.mean)
-    assert torch.equal(one.factor, two.factor)
-
-
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_make_no_difference(threads, monkeypatch):
-    monkeypatch.setattr("harness.padim.workers.CHUNK_BYTES", 4 * 50 * 50)
+    monkeypatch.setattr("harness.padim.stream.CHUNK_BYTES", 4 * 50 * 50)
     train, (grid, channels) = correlated(50)(45), plain(50)
     factors = []
     for n_threads in (1, threads):
@@ -274,24 +245,6 @@ def test_a_pivot_that_hides_how_small_an_eigenvalue_is_misleads_nobody(n_feature
     assert (error <= oracle.bound(test)).all()
 
 
-def test_eigenvalues_are_spared_where_epsilon_settles_it(monkeypatch):
-    def fail(*_):
-        raise AssertionError("computed")
-
-    train = correlated(20)(45)
-    monkeypatch.setattr("torch.linalg.eigvalsh", fail)
-    fit(train)
-    with pytest.raises(AssertionError, match="computed"):
-        fit(train, epsilon=0.0)
-
-
-def test_without_epsilon_a_constant_channel_is_refused():
-    train = correlated(20)(300)
-    train[3, :, 7] = 0.5
-    with pytest.raises(DataError, match=r"row 1, column 0 of the 2x3 grid, and at 0 more places"):
-        fit(train, epsilon=0.0)
-
-
 @pytest.mark.parametrize("n_images", [0, 1])
 def test_too_few_images(n_images):
     moments = Moments(*plain(4))
@@ -300,14 +253,6 @@ def test_too_few_images(n_images):
             moments.update([torch.ones(L, 4, 1)], workers)
     with pytest.raises(DataError, match=f"at least 2 training images.* here is {n_images}"):
         moments.statistics()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
-def test_what_overflows_is_refused(value):
-    train = correlated(4)(30)
-    train[4, 5, 2] = value
-    with pytest.raises(DataError, match="row 1, column 1"):
-        fit(train)
 
 
 def test_a_failed_factorisation_is_not_taken_for_a_good_one():
@@ -322,61 +267,3 @@ def test_a_failed_factorisation_is_not_taken_for_a_good_one():
     trust = fitted.factor(slice(0, L))[1]
     assert trust[2] == 0
     assert (trust[[0, 1, 3, 4, 5]] > 0).all()
-
-
-def test_what_is_trusted_just_enough_passes_and_what_is_not_says_what_to_do():
-    trust = np.array([31, 30, 29.99, 100, 0, np.nan])
-    check_trust(trust[:2], 0.5, (1, 2))
-    with pytest.raises(DataError) as caught:
-        check_trust(trust, 0.5, (2, 3))
-    where, _, remedy = str(caught.value).partition(" with ")
-    assert where.startswith(
-        "the covariance of the features at row 0, column 2 of the 2x3 grid, and at 2 more places, is"
-    )
-    assert where.endswith(" singular to float32")
-    assert remedy == (
-        "protocol.epsilon=0.5: raise protocol.epsilon, add training images, or check the weights and the normalisation"
-    )
-
-
-GRIDS = ([(8, 8), (4, 4), (2, 2)], [(7, 9), (4, 5), (2, 3)], [(5, 5), (5, 5)], [(9, 3), (2, 2)])
-
-
-@pytest.mark.parametrize("grids", GRIDS, ids=str)
-@pytest.mark.parametrize("n_kept", [1, 7, 30])
-def test_layers_of_several_sizes_are_as_if_repeated(grids, n_kept):
-    """The blocks by pairs of cells hold the covariance of embeddings that nearest upsampling repeats."""
-    rng = np.random.default_rng(n_kept)
-    sizes = [10 * (number + 1) for number in range(len(grids))]
-    features = [
-        rng.normal(size=(height * width, size, 40)).astype(np.float32)
-        + rng.normal(size=(1, size, 1)).astype(np.float32)
-        for (height, width), size in zip(grids, sizes, strict=True)
-    ]
-    rows = [
-        torch.nn.functional.interpolate(
-            torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width), size=grids[0]
-        )
-        .long()
-        .flatten()
-        .numpy()
-        for height, width in grids
-    ]
-    embeddings = np.concatenate([layer[own] for layer, own in zip(features, rows, strict=True)], axis=1)
-    everything = Channels.of(np.arange(sum(sizes)), sizes)
-    kept = rng.permutation(sum(sizes))[:n_kept]
-    channels = Channels.of(kept, sizes)
-    grid = Grid.of(grids)
-    moments = Moments(grid, everything)
-    with Workers("cpu", 2) as workers:
-        for start in (0, 16, 32):
-            moments.update([torch.from_numpy(layer[:, :, start : start + 16].copy()) for layer in features], workers)
-        fitted = moments.statistics().fitted(channels, EPSILON, workers)
-        ours, trust = mahalanobis([torch.from_numpy(3 * layer) for layer in features], everything, fitted, workers)
-    own = embeddings[:, np.sort(kept)].transpose(0, 2, 1).astype(np.float64)
-    oracle = Oracle(own.astype(np.float32))
-    factor = fitted.factor(slice(0, grid.n_locations))[0].double()
-    assert np.abs((factor.mT @ factor).numpy() - oracle.covariance).max() < 1e-5
-    assert np.allclose(fitted.mean(slice(0, grid.n_locations)).numpy(), oracle.mean, atol=1e-6)
-    assert np.allclose(ours.T.numpy(), oracle.distances(3 * own.astype(np.float32)), rtol=1e-4)
-    assert trust.shape == (grid.n_locations,)

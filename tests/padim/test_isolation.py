@@ -85,7 +85,8 @@ def test_generators_are_put_back(monkeypatch, fails):
 def test_one_thread_for_a_while():
     before = torch.get_num_threads()
     torch.set_num_threads(3)
-    with one_thread():
+    with one_thread() as had:
+        assert had == 3
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
     torch.set_num_threads(before)

@@ -11,7 +11,7 @@ from harness.errors import RequestError
 from harness.padim.embedding import Channels, Grid
 from harness.padim.gaussian import Fitted
 from harness.padim.scoring import mahalanobis, map_maker
-from harness.padim.workers import Workers
+from harness.padim.stream import Workers
 
 
 def random_fit(grid: tuple[int, int], n_features: int) -> Fitted:
@@ -48,19 +48,7 @@ def test_distances_are_the_definition_and_anomalibs(grid, n_images, n_features):
     assert torch.allclose(ours, anomalibs.flatten(1), rtol=1e-4)
 
 
-def test_the_mean_itself_is_at_distance_zero():
-    fitted = random_fit((1, 5), 20)
-    assert (measure(fitted, fitted.means[0][:, :, None].clone()) == 0).all()
-
-
-def test_embeddings_are_not_changed():
-    fitted, embeddings = random_fit((1, 5), 20), torch.randn(5, 20, 3)
-    before = embeddings.clone()
-    measure(fitted, embeddings)
-    assert torch.equal(embeddings, before)
-
-
-@pytest.mark.parametrize("sigma", [1, 2, 4, 7])
+@pytest.mark.parametrize("sigma", [1, 4])
 @pytest.mark.parametrize("size", [(64, 64), (60, 81)])
 def test_maps_are_anomalibs(size, sigma):
     grid = torch.rand(3, size[0] // 4, size[1] // 4) * 30

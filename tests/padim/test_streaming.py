@@ -11,20 +11,18 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
+from harness.padim.backbone import quickened
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
-from harness.padim.fusing import quickened
 from harness.padim.gaussian import Statistics
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.model import to_anomalib
-from harness.padim.plan import Plan, plan_pass
-from harness.padim.sizes import Task
-from harness.padim.stream import FeatureStream
-from harness.padim.streaming import fit, run_streaming
+from harness.padim.isolation import one_thread
+from harness.padim.plan import Plan, Task, plan_pass
+from harness.padim.stream import FeatureStream, Workers
+from harness.padim.streaming import fit, run_streaming, to_anomalib
 from harness.padim.weights import resolve_weights
-from harness.padim.workers import Workers, one_thread_each
 from tests.padim.conftest import load_once, timm_once
-from tests.padim.sources import LITE0, PROTOCOL, RESNET18, TensorSource, random_source
+from tests.padim.sources import LITE0, PROTOCOL, RESNET18, random_source
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 
@@ -135,14 +133,7 @@ def test_threads_change_no_bit(source, threads):
     assert np.array_equal(scores.anomaly_maps, expected.anomaly_maps)
 
 
-def test_batches_change_only_the_rounding(source):
-    (expected,) = run(source)
-    other = TensorSource(list(torch.cat(source.train).split(4)), list(torch.cat(source.test).split(1)))
-    (scores,) = run(other)
-    assert np.allclose(scores.anomaly_maps, expected.anomaly_maps, rtol=1e-5)
-
-
-@pytest.mark.parametrize("changes", [{"test_batches_at_once": 1}, {"images_at_once": 5}, {"decoded_ahead": 1}])
+@pytest.mark.parametrize("changes", [{"test_batches_at_once": 1}, {"decoded_ahead": 0, "workers": 1}])
 def test_a_plan_that_saves_memory_changes_only_the_rounding(source, changes):
     expected = run(source, VARIANTS)
     for one, other in zip(expected, run(source, VARIANTS, **changes), strict=True):
@@ -181,15 +172,6 @@ def test_the_stages_and_their_progress():
     assert set(monitor.seconds) == {"load", "fit", "test", "score"}
 
 
-def test_nothing_global_changes(source):
-    torch.manual_seed(4)
-    before = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
-    run(source)
-    after = torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype()
-    assert torch.equal(before[0], after[0])
-    assert before[1:] == after[1:]
-
-
 @pytest.mark.parametrize(("n_train", "expected"), [(0, "no training images"), (1, "at least 2 training images")])
 def test_too_few_images(n_train, expected):
     source = random_source(n_train=2, n_test=2)
@@ -209,13 +191,6 @@ def test_images_that_are_not_numbers():
     assert monitor.current == "fit"
 
 
-def test_test_images_that_are_not_numbers():
-    source = random_source(n_train=6, n_test=7)
-    source.test[1][1] = float("inf")
-    with pytest.raises(DataError, match=r"in layer1 of test images 6 to 7"):
-        run(source)
-
-
 def test_a_source_that_says_another_number():
     source = random_source(n_train=6, n_test=7)
     source.test = source.test[:1]
@@ -230,15 +205,18 @@ def fitted_model(source, indices, backbone, epsilon, blur_sigma):
     network = timm_once(backbone, resolve_weights(backbone))
     channels = Channels.of(indices, backbone.channels)
     stream = FeatureStream(source, batch_size=5, device="cpu", workers=2, decoded_ahead=2)
-    with one_thread_each(), Workers("cpu", 2) as workers, stream:
+    with one_thread(), Workers("cpu", 2) as workers, stream:
         stream.begin(FeatureReader(quickened(network), backbone.layers, channels))
-        (statistics,) = fit(stream, channels, [channels], 64, workers=workers, device="cpu", advance=lambda _: None)
+        (statistics,) = fit(stream, channels, [channels], workers=workers, device="cpu", advance=lambda _: None)
         fitted = statistics.fitted(channels, epsilon, workers)
         return to_anomalib(fitted, indices, network, backbone, blur_sigma=blur_sigma, workers=workers)
 
 
-@pytest.mark.parametrize("blur_sigma", [4, 2, 0])
-@pytest.mark.parametrize("backbone", [RESNET18, LITE0], ids=lambda backbone: backbone.name)
+@pytest.mark.parametrize(
+    ("blur_sigma", "backbone"),
+    [(4, RESNET18), (0, RESNET18), (2, LITE0)],
+    ids=lambda value: getattr(value, "name", value),
+)
 def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
     protocol = replace(PROTOCOL, blur_sigma=blur_sigma)
     variant = Variant(3, 15, "anomalib_v1")
@@ -252,17 +230,6 @@ def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
     predictions = model(torch.cat(source.test))
     assert np.abs(predictions.anomaly_map[:, 0].numpy() / scores.anomaly_maps - 1).max() < 1e-4
     assert np.allclose(predictions.pred_score.flatten().numpy(), scores.image_scores, rtol=1e-4)
-
-
-def test_the_anomalib_model_can_be_saved_and_loaded(source, tmp_path):
-    from anomalib.models.image.padim.torch_model import PadimModel
-
-    model = fitted_model(source, np.arange(12), RESNET18, 0.01, 4)
-    torch.save(model.state_dict(), tmp_path / "model.pt")
-    other = PadimModel("resnet18", ["layer1", "layer2", "layer3"], pre_trained=False, n_features=12)
-    other.load_state_dict(torch.load(tmp_path / "model.pt", weights_only=True))
-    images = source.test[0]
-    assert torch.equal(other.eval()(images).anomaly_map, model(images).anomaly_map)
 
 
 def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch):

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
-from harness.padim.plan import plan_pass
-from harness.padim.sizes import GIB, Task
+from harness.padim.plan import GIB, Task, plan_pass
 from harness.padim.weights import resolve_weights
 from harness.store import Store
 from tests.drawing import draw_visa_category

@@ -14,8 +14,7 @@ from PIL import Image
 
 from harness.__main__ import main
 from harness.monitor import Monitor
-from harness.padim.plan import plan_pass
-from harness.padim.sizes import GIB, Task
+from harness.padim.plan import GIB, Task, plan_pass
 from harness.run import plan_job, prepare, run_job
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
