@@ -202,7 +202,7 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
     n_features = protocol.pop("n_features").get(backbone)
     demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "engine": config["engine"]}
-    demands["inexact"] = config["inexact"]
+    demands["inexact"] = None
     demands |= {"dataset.limit": None} | {f"metrics.{key}": value for key, value in config["metrics"].items()}
     demands |= {f"protocol.{key}": value for key, value in protocol.items()}
     demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}

@@ -13,18 +13,14 @@ from typing import TYPE_CHECKING, Any
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
-from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, RUNS, SCORES
+from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, key_of_folder, run_path
 from harness.store.files import remove_leftovers, turn, write_atomically, writing
-from harness.store.paths import key_of_folder, run_path
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from harness.store.record import RunRecord
-
-_ATTEMPTS = 5
-"""Another process may remove an empty folder between our making it and our writing into it, or write beside us."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,7 @@ class Store:
         folder = self.run_folder(spec)
         record = _load(folder)
         if record is not None and record.key != run_key(spec):
-            raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); delete this folder")
+            raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); {REMEDY}")
         return record
 
     def find_key(self, key: str) -> RunRecord | None:
@@ -128,30 +124,17 @@ class Store:
         folder = self.run_folder(spec)
         files = {SCORES: scores.to_csv() if scores else None, EXAMPLES: examples_bytes(examples) if examples else None}
         with writing(self.path):
-            kept = self._write_in_turn(folder, record, files)
-            if kept.status == OK:
-                self._forget_unfingerprinted(spec)
-        return kept
-
-    def _write_in_turn(self, folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-        for attempt in range(_ATTEMPTS):
             folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with turn(folder):
-                    kept = _write_run(folder, record, files)
-            except FileNotFoundError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                # Where there are no locks, another writer's scores may have come between our two files.
-                if kept.status != OK or _complete(folder) is not None:
-                    return kept
-        raise OSError(f"other processes keep changing {folder.name}")
+            with turn(self.path):
+                kept = _write_run(folder, record, files)
+                if kept.status == OK:
+                    self._forget_unfingerprinted(spec)
+        return kept
 
     def _forget_unfingerprinted(self, spec: Mapping[str, Any]) -> None:
         """Remove the failure of this very run from before its split could be read; it has been put right."""
         folder = self.run_folder({**spec, "fingerprint": None})
-        with suppress(OSError, StoreError), turn(folder):  # it is only tidying: the run itself is stored by now
+        with suppress(OSError, StoreError):  # it is only tidying: the run itself is stored by now
             record = _load(folder)
             if record is not None and record.status == FAILED:
                 (folder / RECORD).unlink()
@@ -185,9 +168,7 @@ class Store:
             try:
                 record = _load(folder)
                 if record is not None and not _same(folder, self.run_folder(record.spec.model_dump())):
-                    raise StoreError(
-                        f"{folder / RECORD}: lies in the wrong folder (a copy?); move it back or delete it"
-                    )
+                    raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
             except StoreError as error:
                 problems.append(str(error))
             else:
@@ -239,7 +220,7 @@ def _load(folder: Path) -> RunRecord | None:
     path = folder / RECORD
     try:
         path.stat()
-        from harness.store.codec import load_record
+        from harness.store.record import load_record
 
         return load_record(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -258,7 +239,7 @@ def _complete(folder: Path) -> RunRecord | None:
 
 
 def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-    from harness.store.codec import dump_record
+    from harness.store.record import dump_record
 
     remove_leftovers(folder)
     if record.status == FAILED:

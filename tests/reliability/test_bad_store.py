@@ -16,7 +16,7 @@ from harness.paper.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
 from harness.store import Metrics, Store, write_runs_csv
-from harness.store.codec import digest_of
+from harness.store.record import digest_of
 from scripts.verify import main as verify
 from tests.report.stores import whole, write_store
 from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import recording
-from harness.store.portable import hide_paths
+from harness.store.record import hide_paths
 from tests.reliability.failing import SCENARIOS
 
 NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]

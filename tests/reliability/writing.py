@@ -21,7 +21,7 @@ from typing import Any
 
 from harness.leftovers import is_temporary
 from harness.store import RunRecord, Store, load_frame, write_runs_csv
-from harness.store.codec import dump_record
+from harness.store.record import dump_record
 from tests.store.making import make_failed, make_ok, make_scores, make_spec
 
 LOCKS = ("folder", "file")

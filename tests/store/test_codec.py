@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.store.codec import digest_of, dump_record, load_record
+from harness.store.record import digest_of, dump_record, load_record
 from harness.store.fields import SCHEMA_VERSION
 from tests.store.making import make_dataset, make_failed, make_ok, make_spec
 

@@ -10,9 +10,9 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store import Store
-from harness.store import codec as codec_module
+from harness.store import record as codec_module
 from harness.store import scores as scores_module
-from harness.store.codec import load_record
+from harness.store.record import load_record
 from harness.store.scores import read_examples, read_scores, sha256_of
 from tests.store.making import make_ok, make_scores
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StoreError
 from harness.store import Store
-from harness.store.paths import component, key_of_folder, run_path
+from harness.store.fields import component, key_of_folder, run_path
 from tests.store.making import make_spec, patient
 
 HOSTILE = [

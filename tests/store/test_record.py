@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from harness.config import ProtocolConfig, run_key
 from harness.store import METRICS, Failure, Interval, Metrics, Timing, failure_of, new_record
-from harness.store.build import LONGEST_MESSAGE
+from harness.store.record import LONGEST_MESSAGE
 from harness.store.record import PassPlan, ProtocolSpec, RunRecord, Spec
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_spec
 

@@ -21,7 +21,7 @@ from harness.errors import StoreError
 from harness.leftovers import is_temporary, temporary_name
 from harness.store import Store, failure_of, files
 from harness.store import store as store_module
-from harness.store.codec import digest_of, dump_record
+from harness.store.record import digest_of, dump_record
 from tests.store.making import make_dataset, make_failed, make_ok, make_scores, make_spec
 
 MAPS = {"maps": np.ones((2, 4, 4), np.float32)}

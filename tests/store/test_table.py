@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from harness.store.table import csv_rows, is_formula, no_formula
+from harness.store.files import csv_rows, is_formula, no_formula
 
 
 @pytest.mark.parametrize(
