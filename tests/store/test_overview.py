@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 from harness import experiment, keys
 from harness.errors import RequestError
-from harness.store import Metrics, Store, failure_of
+from harness.store import Store, failure_of
 from harness.store.claims import Claims
-from harness.store.overview import State, expected_runs, summaries, survey
+from harness.store.overview import State, expected_runs, survey
 from harness.store.overview_text import Table, blocks, plain, write
 from harness.store.settings import flat, settings_of, shown, varying
-from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
+from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 
 @pytest.fixture
@@ -146,33 +146,6 @@ def test_variants_of_one_run_are_told_apart(configs, store):
         "n_features=50 index_sampler=anomalib_v2": State.DONE,
         "n_features=100 index_sampler=anomalib_v2": State.OTHER,
     }
-    assert len(summaries(overview)) == 1
-
-
-def test_means_and_ranges_over_the_seeds(configs, store):
-    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}], seeds=(0, 1, 2, 3))
-    for seed, value in ((0, 0.5), (1, 0.75), (2, 1.0)):
-        write_ok(store, as_configured(seed=seed), metrics=Metrics(**(VALUES | {"image_auroc": value})))
-    (overview,) = survey(store, ["trial"]).overviews
-    ((where, by_metric),) = summaries(overview).items()
-    assert where == ("mvtec", "bottle", "resnet18", "")
-    summary = by_metric["image_auroc"]
-    assert (summary.mean, summary.low, summary.high, summary.n) == (0.75, 0.5, 1.0, 3)
-    shown = text(store)
-    assert "0.7500 [0.5000, 1.0000]" in shown
-    assert "3 of 4" in shown
-
-
-def test_metrics_that_are_not_there_are_said_to_be_none(configs, store):
-    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}])
-    pixels = [name for name in VALUES if name.startswith("pixel")]
-    spec = as_configured()
-    absent = {
-        "metrics": Metrics(**(VALUES | dict.fromkeys(pixels))),
-        "metrics_absent": dict.fromkeys(pixels, "no masks"),
-    }
-    write_ok(store, spec, dataset=make_dataset(spec, has_masks=False), intervals={}, **absent)
-    assert text(store).splitlines()[-2].split()[-2:] == ["none", "none"]
 
 
 def test_of_several_records_the_newest_counts(configs, store):
@@ -274,8 +247,6 @@ def test_seeds_that_nobody_asked_for_but_the_store_has_are_shown(configs, store)
         ("bottle", 0, State.DONE),
         ("bottle", 1, State.DONE),
     ]
-    (where,) = summaries(overview)
-    assert summaries(overview)[where]["image_auroc"].n == 3
 
 
 def test_seeds_can_be_asked_for(configs, store):

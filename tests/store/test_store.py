@@ -46,7 +46,7 @@ def test_round_trip(store):
     folder = store.run_folder(make_spec())
     assert sorted(os.listdir(folder)) == ["examples.npz", "record.json", "scores.csv"]
     assert folder == store.path / "runs" / "mvtec" / "bottle" / "resnet18" / f"seed42-{record.key}"
-    assert store.find(make_spec()) == store.done(make_spec()) == store.find_key(record.key) == record
+    assert store.find(make_spec()) == store.done(make_spec()) == record
     assert store.scores(record).to_csv() == make_scores().to_csv()
     np.testing.assert_array_equal(store.examples(record)["maps"], MAPS["maps"])
     assert store.records().records == (record,)
