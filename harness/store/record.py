@@ -417,31 +417,26 @@ def load_record(path: Path) -> RunRecord:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     except ValidationError as error:
-        reason = _explained(error)
+        reason = f"{_explained(error)}; {REMEDY}"
     except (ValueError, RecursionError) as error:
         reason = str(error)
-    except _NewerError as error:
-        raise StoreError(f"{path}: {error}; update the harness") from None
-    raise StoreError(f"{path}: {reason}; {REMEDY}")
-
-
-class _NewerError(Exception):
-    """The record is of a schema that is not known yet."""
+    raise StoreError(f"{path}: {reason}")
 
 
 def _parsed(content: bytes) -> RunRecord:
     try:
         data = from_json(content, allow_inf_nan=False)
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if type(version) is not int or version < 1:
+            raise ValueError("it has no schema_version")
     except ValueError as error:
-        raise ValueError(f"is not the JSON of a record ({error})") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if type(version) is not int or version < 1:
-        raise ValueError("is not the JSON of a record (it has no schema_version)")
+        raise ValueError(f"is not the JSON of a record ({error}); {REMEDY}") from None
     if version > SCHEMA_VERSION:
-        raise _NewerError(f"was written by a newer harness (schema_version {version}, this one knows {SCHEMA_VERSION})")
+        known = f"schema_version {version}, this one knows {SCHEMA_VERSION}"
+        raise ValueError(f"was written by a newer harness ({known}); update the harness")
     stated = data.pop("digest", None)
     if stated != digest_of(data):
-        raise ValueError("was edited or damaged after it was written (its digest does not match)")
+        raise ValueError(f"was edited or damaged after it was written (its digest does not match); {REMEDY}")
     return RunRecord.model_validate(data)
 
 
