@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -121,21 +121,19 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
     runs = [outcome for _, outcomes in claimed.values() for outcome in outcomes if outcome.status == CLAIMED]
     print_status(f"waiting for {len(runs)} runs that others are at: {runs[0].label} ({runs[0].holder})")
     pause = LOOK_S
+    # The same objects each time: a holder that is silent is known only to who has watched it.
+    claims = {job.execution.store: Claims(job.execution.store) for job, _ in claimed.values()}
     while True:
         raise_if_asked()
         free = [
             i
             for i, (job, outcomes) in claimed.items()
-            if not _held(Claims(job.execution.store), (o.key for o in outcomes if o.status == CLAIMED))
+            if all(claims[job.execution.store].is_free(o.key) for o in outcomes if o.status == CLAIMED and o.key)
         ]
         if free:
             return free
         time.sleep(pause)
         pause = min(2 * pause, SELDOM_S)
-
-
-def _held(claims: Claims, keys: Iterable[str | None]) -> bool:
-    return any(key is not None and claims.holder(key) is not None for key in keys)
 
 
 def _launch(

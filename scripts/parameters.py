@@ -15,7 +15,7 @@ from harness.keys import group_options
 from harness.report.output import write_output
 from harness.report.parameters import FILE
 from harness.resolve import read_backbone
-from harness.store.table import csv_text
+from harness.store.files import csv_text
 from harness.streams import one_line_errors, run_script
 
 

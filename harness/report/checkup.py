@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import StoreError
-from harness.store.fields import OK, RECORD, RUNS, SCORES
-from harness.store.paths import key_of_folder
+from harness.store.fields import OK, RECORD, RUNS, SCORES, key_of_folder
 from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
     from harness.store.scores import ScoreTable
 
-REMEDY = "restore both (git checkout), or delete the folder and run again"
+REMEDY = "restore both (git checkout), or move the folder out of the store and run again"
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,12 @@ def _astray(store: Store) -> Iterator[str]:
     for path in sorted(runs.rglob(RECORD)):
         parts = path.relative_to(runs).parts
         if len(parts) != 5 or any(part.startswith(".") for part in parts):
-            yield f"{path}: lies where no run's folder can be, and counts for nothing; move it back or delete it"
+            yield f"{path}: lies where no run's folder can be, and does not count; move it back, or out of the store"
     for folder in sorted(runs.glob("*/*/*/*")):
         if key_of_folder(folder.name) and _has_files(folder) and _has_no_record(folder):
             yield (
                 f"{folder}: has no {RECORD}: its run was cut off, or the record was deleted; restore it (git checkout) "
-                "or run it again, or delete the folder"
+                "or run it again"
             )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.store.table import csv_text, no_formula
+from harness.store.files import csv_text, no_formula
 
 if TYPE_CHECKING:
     from harness.report.table import Table

@@ -6,7 +6,6 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.store.build import failure_of, new_record
     from harness.store.fields import METRICS
     from harness.store.frame import load_frame, write_runs_csv
     from harness.store.provenance import environment, peak_rss_bytes
@@ -20,25 +19,19 @@ if TYPE_CHECKING:
         PassPlan,
         RunRecord,
         Timing,
+        failure_of,
+        new_record,
     )
     from harness.store.scores import ScoreTable
     from harness.store.store import Contents, Store
 
 _HOMES = {
-    "build": ("failure_of", "new_record"),
     "fields": ("METRICS",),
     "frame": ("load_frame", "write_runs_csv"),
     "provenance": ("environment", "peak_rss_bytes"),
     "record": (
-        "DatasetInfo",
-        "Environment",
-        "Failure",
-        "Interval",
-        "Memory",
-        "Metrics",
-        "PassPlan",
-        "RunRecord",
-        "Timing",
+        *("DatasetInfo", "Environment", "Failure", "Interval", "Memory", "Metrics", "PassPlan", "RunRecord", "Timing"),
+        *("failure_of", "new_record"),
     ),
     "scores": ("ScoreTable",),
     "store": ("Contents", "Store"),

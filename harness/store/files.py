@@ -1,23 +1,26 @@
-"""Files that are whole or not there, whoever is killed meanwhile, and one line for what a file system refuses."""
+"""Files that are whole or not there, turns of those who write, one line for what a file system refuses, and CSV."""
 
 from __future__ import annotations
 
+import csv
 import errno
-import fcntl
+import io
 import os
+import re
 import stat
-import time
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
-from harness.errors import StoreError
+from harness.errors import StoreError, printable
 from harness.leftovers import is_abandoned, temporary_name
 
 LOCK_PATIENCE_S = 10.0
 
 TURN = ".turn"
-"""An empty file that is locked where a folder cannot be; that it lies there says nothing."""
+"""The file in a store that its writers lock; it stays, and that it is there means nothing."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -40,11 +43,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    with suppress(OSError):  # some network file systems cannot make a renaming last
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def read_plain(path: Path, largest: int) -> bytes:
-    """The content of a plain file of at most `largest` bytes; links are followed.
+    """Read a plain file of at most `largest` bytes; links are followed.
 
     Whoever makes a store may put anything in a file's place: a pipe or a device would be read for ever.
 
@@ -59,16 +67,6 @@ def read_plain(path: Path, largest: int) -> bytes:
     return path.read_bytes()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the renaming last; some network file systems cannot, and it is theirs to last without."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that killed processes left in a folder; those of a living one stay."""
     with suppress(OSError), os.scandir(folder) as entries:
@@ -79,59 +77,35 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def turn(folder: Path) -> Iterator[None]:
-    """Writers of one folder take turns, and a dead one's turn is over.
+def turn(store: Path) -> Iterator[None]:
+    """Let the writers of one store take turns.
 
-    The lock is the kernel's, on the folder itself; no file stands for it that a dead process could leave. A network
-    file system locks only what is open for writing, as no folder can be: there an empty file in the folder is locked
-    instead. It is a courtesy: where there is no lock at all, or its holder hangs, the writer goes on after a while,
-    since every file is whole in any case.
-
-    Raises:
-        FileNotFoundError: the folder was removed meanwhile.
+    The lock is the kernel's (flock), so a dead process holds none. It is a courtesy: every file is whole in any case.
+    Where its holder hangs, the writer goes on after `LOCK_PATIENCE_S`; where the file system has no locks, at once,
+    and says so.
     """
-    descriptors = [os.open(folder, os.O_RDONLY | os.O_DIRECTORY)]
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(store / TURN, LOCK_PATIENCE_S, mode=0o664, poll_interval=0.01, fallback_to_soft=False)
     try:
-        if not _lock(descriptors[0]):
-            with suppress(OSError):
-                descriptors.append(os.open(folder / TURN, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666))
-                _lock(descriptors[1])
+        lock.acquire()
+    except Timeout:
+        pass
+    except OSError as error:
+        _say_unlocked(store, error.strerror or str(error))
+    try:
         yield
     finally:
-        for descriptor in descriptors:
-            os.close(descriptor)  # which unlocks it
+        lock.release()
 
 
-def _lock(descriptor: int) -> bool:
-    """Wait a while for a lock; False where this cannot be locked at all."""
-    give_up = time.monotonic() + LOCK_PATIENCE_S
-    while time.monotonic() < give_up:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.01)
-        except OSError:
-            return False
-        else:
-            return True
-    return True
+@cache
+def _say_unlocked(store: Path, reason: str) -> None:
+    note = f"note: store {store}: cannot be locked ({reason}); let one sweep at a time write to it"
+    print(printable(note), file=sys.stderr)
 
 
-_WRITABLE, _ROOM = "make it writable, or give another folder", "make room, or give another folder"
-
-_REASONS = {
-    errno.EROFS: ("is on a read-only file system", _WRITABLE),
-    errno.EACCES: ("may not be written (permission denied)", _WRITABLE),
-    errno.EPERM: ("may not be written (not permitted)", _WRITABLE),
-    errno.ENOTDIR: ("has a file where a folder must be", _WRITABLE),
-    errno.EEXIST: ("has a file where a folder must be", _WRITABLE),
-    errno.EISDIR: ("has a folder where a file must be", _WRITABLE),
-    errno.ENOSPC: ("is full (no space left on the device)", _ROOM),
-    errno.EDQUOT: ("is full (quota exceeded)", _ROOM),
-    errno.EFBIG: ("may not hold a file of this size (file too large)", "raise the limit (ulimit -f)"),
-    errno.ENAMETOOLONG: ("has too long a path", _WRITABLE),
-    errno.ENOENT: ("cannot be created there", _WRITABLE),
-}
+_REMEDIES = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EFBIG: "raise the limit (ulimit -f)"}
 
 
 @contextmanager
@@ -144,6 +118,47 @@ def writing(store: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unknown = f"cannot be written ({error.strerror or error})", _WRITABLE
-        reason, remedy = _REASONS.get(error.errno or 0, unknown)
-        raise StoreError(f"store {store}: {reason}; {remedy}") from error
+        reason = f"cannot be written ({error.strerror or error})"
+        remedy = _REMEDIES.get(error.errno or 0, "make it writable")
+        raise StoreError(f"store {store}: {reason}; {remedy}, or give another folder") from error
+
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    r"""Return a table as CSV that every reader parses back: minimal quoting, \n between rows.
+
+    None becomes an empty field, a float its shortest exact form; a text stays as it is.
+    """
+    return "".join(f"{_line(row)}\n" for row in [header, *rows])
+
+
+def _line(row: Sequence[object]) -> str:
+    # The csv module quotes only the characters of its own line ending, so it must believe that \r is one.
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\r\n").writerow(row)
+    return buffer.getvalue()[:-2]
+
+
+def csv_rows(text: str) -> list[list[str]]:
+    """Return the rows of a CSV text, the header included.
+
+    Raises:
+        csv.Error: it is no CSV.
+    """
+    return list(csv.reader(io.StringIO(text, newline=""), strict=True))
+
+
+def is_formula(text: str) -> bool:
+    """Say whether a spreadsheet may take a cell for a formula; blanks before it and full-width letters do not hide one.
+
+    https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    starts = text[:1] in ("\t", "\r", "\n") or text.lstrip()[:1] in tuple("=+-@＝＋－＠")
+    return bool(text) and starts and not _NUMBER.fullmatch(text)
+
+
+def no_formula(text: str) -> str:
+    """Return the text with an apostrophe before it where a spreadsheet would take it for a formula."""
+    return f"'{text}" if is_formula(text) else text

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.store.fields import METRICS, RUNS_CSV
-from harness.store.files import turn, write_atomically, writing
+from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
 from harness.store.store import Store
-from harness.store.table import csv_text, no_formula
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,63 +17,59 @@ if TYPE_CHECKING:
 
 _TEXT, _WHOLE, _REAL, _TRUTH, _TIME = "str", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 
-COLUMNS: dict[str, str] = {
-    "dataset": _TEXT,
-    "category": _TEXT,
-    "backbone": _TEXT,
-    "seed": "int64",
-    "n_features": "int64",
-    "weights": _TEXT,
-    "protocol_name": _TEXT,
-    "index_sampler": _TEXT,
-    "epsilon": _REAL,
-    "resize": _TEXT,
-    "center_crop": _TEXT,
-    "batch_size": "int64",
-    "blur_sigma": _REAL,
-    "engine": _TEXT,
-    "device": _TEXT,
-    "inexact": _TEXT,
-    "status": _TEXT,
-    "synthetic": "bool",
-    "limit": _WHOLE,
-    "n_train": _WHOLE,
-    "n_test_normal": _WHOLE,
-    "n_test_anomalous": _WHOLE,
-    "has_masks": _TRUTH,
-    **{f"{metric}{suffix}": _REAL for metric in METRICS for suffix in ("", "_low", "_high")},
-    "seconds": _REAL,
-    "images_per_second": _REAL,
-    "peak_rss_bytes": _WHOLE,
-    "peak_device_bytes": _WHOLE,
-    "error": _TEXT,
-    "error_stage": _TEXT,
-    "device_name": _TEXT,
-    "cpu": _TEXT,
-    "threads": _WHOLE,
-    "git_commit": _TEXT,
-    "git_dirty": _TRUTH,
-    "started": _TIME,
-    "finished": _TIME,
-    "fingerprint": _TEXT,
-    "weights_digest": _TEXT,
-    "metrics_version": "int64",
-    "key": _TEXT,
+_FIELDS: dict[str, tuple[str, str]] = {
+    "dataset": (_TEXT, "spec.dataset"),
+    "category": (_TEXT, "spec.category"),
+    "backbone": (_TEXT, "spec.backbone.name"),
+    "seed": ("int64", "spec.seed"),
+    "n_features": ("int64", "spec.n_features"),
+    "weights": (_TEXT, "weights"),
+    "protocol_name": (_TEXT, "protocol_name"),
+    "index_sampler": (_TEXT, "spec.protocol.index_sampler"),
+    "epsilon": (_REAL, "spec.protocol.epsilon"),
+    "resize": (_TEXT, "spec.protocol.resize"),
+    "center_crop": (_TEXT, "spec.protocol.center_crop"),
+    "batch_size": ("int64", "spec.protocol.batch_size"),
+    "blur_sigma": (_REAL, "spec.protocol.blur_sigma"),
+    "engine": (_TEXT, "spec.engine"),
+    "device": (_TEXT, "spec.device"),
+    "inexact": (_TEXT, ""),
+    "status": (_TEXT, "status"),
+    "synthetic": ("bool", "synthetic"),
+    "limit": (_WHOLE, "dataset.limit"),
+    "n_train": (_WHOLE, "dataset.n_train"),
+    "n_test_normal": (_WHOLE, "dataset.n_test_normal"),
+    "n_test_anomalous": (_WHOLE, "dataset.n_test_anomalous"),
+    "has_masks": (_TRUTH, "dataset.has_masks"),
+    **{f"{metric}{suffix}": (_REAL, "") for metric in METRICS for suffix in ("", "_low", "_high")},
+    "seconds": (_REAL, ""),
+    "images_per_second": (_REAL, "timing.images_per_second"),
+    "peak_rss_bytes": (_WHOLE, "memory.peak_rss_bytes"),
+    "peak_device_bytes": (_WHOLE, "memory.peak_device_bytes"),
+    "error": (_TEXT, ""),
+    "error_stage": (_TEXT, "error.stage"),
+    "device_name": (_TEXT, "environment.device"),
+    "cpu": (_TEXT, "environment.cpu"),
+    "threads": (_WHOLE, "environment.threads"),
+    "git_commit": (_TEXT, "environment.git.commit"),
+    "git_dirty": (_TRUTH, "environment.git.dirty"),
+    "started": (_TIME, "started"),
+    "finished": (_TIME, "finished"),
+    "fingerprint": (_TEXT, "spec.fingerprint"),
+    "weights_digest": (_TEXT, "spec.backbone.weights_digest"),
+    "metrics_version": ("int64", "spec.metrics.version"),
+    "key": (_TEXT, "key"),
 }
-"""Column -> pandas dtype. After these come `<metric>_<method>_low/high` of second intervals and `seconds_<stage>`."""
+"""Column -> pandas dtype, and where the record has it (empty where it is put together).
+
+After these come `<metric>_<method>_low/high` of second intervals and `seconds_<stage>`.
+"""
+
+COLUMNS = {name: dtype for name, (dtype, _) in _FIELDS.items()}
 
 SORTED_BY = (
-    "dataset",
-    "category",
-    "backbone",
-    "protocol_name",
-    "index_sampler",
-    "n_features",
-    "seed",
-    "engine",
-    "device",
-    "inexact",
-    "key",
+    *("dataset", "category", "backbone", "protocol_name", "index_sampler", "n_features", "seed"),
+    *("engine", "device", "inexact", "key"),
 )
 
 
@@ -142,56 +137,17 @@ def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    spec, dataset, environment = record.spec, record.dataset, record.environment
-    protocol = spec.protocol
-    row: dict[str, Any] = {
-        "dataset": spec.dataset,
-        "category": spec.category,
-        "backbone": spec.backbone.name,
-        "seed": spec.seed,
-        "n_features": spec.n_features,
-        "weights": record.weights,
-        "protocol_name": record.protocol_name,
-        "index_sampler": protocol.index_sampler,
-        "epsilon": protocol.epsilon,
-        "resize": _size(protocol.resize),
-        "center_crop": _size(protocol.center_crop),
-        "batch_size": protocol.batch_size,
-        "blur_sigma": protocol.blur_sigma,
-        "engine": spec.engine,
-        "device": spec.device,
-        "inexact": ",".join(spec.inexact) or None,
-        "status": record.status,
-        "synthetic": record.synthetic,
-        "limit": dataset.limit,
-        "n_train": dataset.n_train,
-        "n_test_normal": dataset.n_test_normal,
-        "n_test_anomalous": dataset.n_test_anomalous,
-        "has_masks": dataset.has_masks,
-        **record.values,
-        "seconds": sum(record.timing.seconds.values()),
-        "images_per_second": record.timing.images_per_second,
-        "peak_rss_bytes": record.memory.peak_rss_bytes if record.memory else None,
-        "peak_device_bytes": record.memory.peak_device_bytes if record.memory else None,
-        "error": f"{record.error.type}: {record.error.message}" if record.error else None,
-        "error_stage": record.error.stage if record.error else None,
-        "device_name": environment.device,
-        "cpu": environment.cpu,
-        "threads": environment.threads,
-        "git_commit": environment.git.commit if environment.git else None,
-        "git_dirty": environment.git.dirty if environment.git else None,
-        "started": record.started,
-        "finished": record.finished,
-        "fingerprint": spec.fingerprint,
-        "weights_digest": spec.backbone.weights_digest,
-        "metrics_version": spec.metrics.version,
-        "key": record.key,
-    }
+    row = {name: _field(record, path) for name, (_, path) in _FIELDS.items() if path} | record.values
+    row["inexact"] = ",".join(record.spec.inexact) or None
+    row["seconds"] = sum(record.timing.seconds.values())
+    row["error"] = f"{record.error.type}: {record.error.message}" if record.error else None
     for name, interval in record.intervals.items():
         row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row | {f"seconds_{stage}": seconds for stage, seconds in record.timing.seconds.items()}
 
 
-def _size(size: list[int] | None) -> str | None:
-    """Height x width, as it is usually written."""
-    return f"{size[0]}x{size[1]}" if size else None
+def _field(record: RunRecord, path: str) -> Any:
+    value: Any = record
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
+    return "x".join(map(str, value)) if isinstance(value, list) else value  # a size: height x width

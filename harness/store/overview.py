@@ -24,8 +24,6 @@ from harness.store.store import Store
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
-MAIN_METRICS = ("image_auroc", "image_f1_adaptive", "pixel_auroc", "pixel_aupro")
-
 Identity = tuple[str, str, str, int]
 """Dataset, category, backbone, seed: what a person calls a run."""
 
@@ -83,17 +81,6 @@ class Overview:
     def totals(self) -> dict[State, int]:
         """Number of runs in each state."""
         return dict(Counter(run.state for run in self.runs))
-
-
-@dataclass(frozen=True)
-class Summary:
-    """A metric over the seeds of one category that are done."""
-
-    mean: float
-    low: float
-    high: float
-    n: int
-    """Seeds that have a value."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +250,7 @@ def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, st
     done = [record for record in fitting if record.status == OK]
     if done:
         several = f"{len(done)} records fit; the newest counts" if len(done) > 1 else ""
-        return State.DONE, _joined("SYNTHETIC" if done[-1].synthetic else "", several), done[-1]
+        return State.DONE, "; ".join(filter(None, ["SYNTHETIC" if done[-1].synthetic else "", several])), done[-1]
     if fitting:
         error = fitting[-1].error
         assert error is not None
@@ -283,24 +270,3 @@ def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
     if "protocol" in unlike:
         unlike = [key for key in unlike if not key.startswith("protocol.")]
     return [f"{key}={facts[key]}" for key in unlike]
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(filter(None, parts))
-
-
-def summaries(overview: Overview) -> dict[tuple[str, str, str, str], dict[str, Summary | None]]:
-    """Mean and range over the seeds that are done: (dataset, category, backbone, variant) -> metric -> summary.
-
-    A metric that none of them has is None; a category none of whose runs is done is left out.
-    """
-    groups: dict[tuple[str, str, str, str], list[RunRecord]] = defaultdict(list)
-    for state in overview.runs:
-        if state.state == State.DONE and state.record is not None:
-            groups[(state.run.dataset, state.run.category, state.run.backbone, state.variant)].append(state.record)
-    return {where: {name: _summary(records, name) for name in MAIN_METRICS} for where, records in groups.items()}
-
-
-def _summary(records: Sequence[RunRecord], metric: str) -> Summary | None:
-    values = [value for record in records if (value := record.values[metric]) is not None]
-    return Summary(sum(values) / len(values), min(values), max(values), len(values)) if values else None

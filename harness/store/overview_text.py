@@ -6,20 +6,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.store.overview import MAIN_METRICS, Overview, State, Summary, Survey, summaries
+from harness.store.overview import Overview, State, Survey
 from harness.terminal import printable
 
 STYLES = {State.DONE: "green", State.FAILED: "bold red", State.OTHER: "yellow", State.MISSING: "dim"}
 
 LONGEST_DETAIL = 160
 """Characters of an error that a row shows; its record has all of it."""
-
-_HEADINGS = {
-    "image_auroc": "image AUROC",
-    "image_f1_adaptive": "image F1 (adaptive)",
-    "pixel_auroc": "pixel AUROC",
-    "pixel_aupro": "AUPRO@0.3",
-}
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,6 @@ def blocks(survey: Survey, store: str) -> Iterator[Block]:
         yield f"{overview.title} ({overview.name})"
         yield _run_table(overview)
         yield _totals(overview)
-        if any(state.state == State.DONE for state in overview.runs):
-            yield _summary_table(overview)
         yield ""
     for holder in survey.claims:
         yield f"running now: {holder.label or holder.key} ({holder})"
@@ -76,29 +67,6 @@ def _totals(overview: Overview) -> str:
 
 def _plural(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _summary_table(overview: Overview) -> Table:
-    header = ("dataset", "category", "backbone", "variant", "seeds", *(_HEADINGS[name] for name in MAIN_METRICS))
-    expected: dict[tuple[str, ...], int] = {}
-    done: dict[tuple[str, ...], int] = {}
-    for state in overview.runs:
-        where = (state.run.dataset, state.run.category, state.run.backbone, state.variant)
-        expected[where] = expected.get(where, 0) + 1
-        done[where] = done.get(where, 0) + (state.state == State.DONE)
-    rows = [
-        (*where, f"{done[where]} of {expected[where]}", *(_cell(by_metric[name], done[where]) for name in MAIN_METRICS))
-        for where, by_metric in summaries(overview).items()
-    ]
-    return _without_empty(Table(header, tuple(rows)))
-
-
-def _cell(summary: Summary | None, done: int) -> str:
-    """`mean [lowest, highest]`; how many seeds it is over, where that is not all that are done."""
-    if summary is None:
-        return "none"
-    spread = f" [{summary.low:.4f}, {summary.high:.4f}]" if summary.n > 1 else ""
-    return f"{summary.mean:.4f}{spread}{f' n={summary.n}' if summary.n != done else ''}"
 
 
 def _without_empty(table: Table) -> Table:

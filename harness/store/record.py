@@ -1,15 +1,31 @@
-"""The models of record.json: what a run leaves, validated when made and when read. Schema versions 1 and 2."""
+"""record.json: its models, its bytes, and how a record is made and read. Schema versions 1 and 2."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Literal
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import from_json
 
 from harness.config import run_key
-from harness.store.fields import FAILED, IMAGE_METRICS, METRICS, OK, PIXEL_METRICS
-from harness.store.portable import has_absolute_path, is_absolute
+from harness.errors import StoreError
+from harness.keys import PROJECT
+from harness.store.fields import FAILED, IMAGE_METRICS, METRICS, OK, PIXEL_METRICS, REMEDY, SCHEMA_VERSION
+from harness.store.files import read_plain
+
+LARGEST = 16 * 2**20
+"""Bytes of a record.json; real ones have some thousands."""
+LONGEST_MESSAGE = 2000
+"""Characters of an error's message that a record keeps."""
 
 
 def _utc(text: str) -> str:
@@ -210,7 +226,7 @@ class Failure(_Model):
 
 
 class RunRecord(_Model):
-    """One run. `harness.store.build` makes one, `harness.store.codec` writes and reads it."""
+    """One run. `new_record` makes one, `dump_record` and `load_record` write and read it."""
 
     schema_version: Literal[1, 2] = 2
     key: str
@@ -297,27 +313,136 @@ class RunRecord(_Model):
                 raise ValueError(f"interval {name} belongs to no metric that has a value")
         return self
 
-    @model_validator(mode="after")
-    def _is_portable(self) -> RunRecord:
-        data = self.model_dump()
-        for text in _texts(data.pop("spec")):
-            if is_absolute(text):
-                raise ValueError(f"spec holds an absolute path: {text}")
-        for text in _texts(data):
-            if has_absolute_path(text):
-                raise ValueError(f"the record holds an absolute path: {text}")
-        return self
-
-
-def _texts(value: object) -> list[str]:
-    """Every string in JSON data, keys included."""
-    if isinstance(value, str):
-        return [value]
-    if isinstance(value, dict):
-        return [text for pair in value.items() for item in pair for text in _texts(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return []
-
 
 assert set(Metrics.model_fields) == {*IMAGE_METRICS, *PIXEL_METRICS}
+
+
+def new_record(
+    *,
+    spec: Mapping[str, Any],
+    dataset: DatasetInfo,
+    started: datetime,
+    finished: datetime,
+    engine_metrics: Mapping[str, float] | None = None,
+    error: Failure | None = None,
+    hide: Mapping[str, Path] | None = None,
+    **parts: Any,
+) -> RunRecord:
+    """Make a record: `failed` where there is an error, else `ok`.
+
+    Args:
+        spec: as `harness.config.run_spec` builds it.
+        engine_metrics: what the reference engine printed; a NaN or an infinity is kept as None.
+        hide: label -> folder or file whose absolute path becomes `<label>` in notes and in the error's message.
+        parts: further fields of `RunRecord`; those that may be empty can be left out.
+
+    Raises:
+        pydantic.ValidationError: the parts do not go together: a defect of whoever made them.
+        ValueError: a time has no time zone.
+    """
+    empty: dict[str, Any] = {"metrics_absent": {}, "intervals": {}, "thresholds": {}, "metrics": None, "memory": None}
+    empty |= {"indices_sha256": None, "scores_sha256": None}
+    roots = hide or {}
+    told = {name: value if math.isfinite(value) else None for name, value in (engine_metrics or {}).items()}
+    return RunRecord.model_validate(
+        {
+            **empty,
+            **{name: part for name, part in parts.items() if part is not None},
+            "key": run_key(spec),
+            "status": FAILED if error else OK,
+            "spec": dict(spec),
+            "dataset": dataset.model_copy(update={"notes": [hide_paths(note, roots) for note in dataset.notes]}),
+            "started": _timestamp(started),
+            "finished": _timestamp(finished),
+            "engine_metrics": told,
+            "error": error and error.model_copy(update={"message": hide_paths(error.message, roots)}),
+        }
+    )
+
+
+def failure_of(error: BaseException, stage: str | None) -> Failure:
+    """Return an exception as a record keeps it; `new_record` takes the machine's paths out of its message."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    if len(message) > LONGEST_MESSAGE:
+        message = f"{message[:LONGEST_MESSAGE]} …"
+    return Failure(type=type(error).__name__, message=message, stage=stage)
+
+
+def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
+    """Make a text portable: each of these folders, and home, Python's and the harness's, becomes `<label>`."""
+    found = {}
+    for label, root in {"home": Path("~"), "python": Path(sys.prefix), "harness": PROJECT, **roots}.items():
+        with suppress(OSError, RuntimeError):  # the working folder was removed, or nobody has this home
+            found[str(root.expanduser().absolute())] = label
+    for path in sorted(found, key=len, reverse=True):  # a folder comes after what lies in it
+        if len(path) > 1:
+            text = re.sub(rf"(?<![\w.\-/]){re.escape(path)}(?![\w-])", f"<{found[path]}>", text)
+    return text
+
+
+def _timestamp(moment: datetime) -> str:
+    """Return a moment in UTC to the second."""
+    if moment.tzinfo is None:
+        raise ValueError("a record's times need a time zone; use datetime.now(UTC)")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """Return the sha256 of a record's canonical JSON (sorted keys, no spaces, UTF-8) without its `digest`."""
+    content = {key: value for key, value in data.items() if key != "digest"}
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def dump_record(record: RunRecord) -> bytes:
+    """Return a record as it lies in the store: with its digest, keys sorted, a line for each value."""
+    data = record.model_dump()
+    if record.schema_version == 1:
+        del data["plan"]  # Version 1 had none; a record stays as it was written.
+    data["digest"] = digest_of(data)
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def load_record(path: Path) -> RunRecord:
+    """Read a record and check that it is whole, unedited and of a schema that is understood.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: there is none.
+        StoreError: one line that names the file, what is wrong and what to do.
+    """
+    try:
+        return _parsed(read_plain(path, LARGEST))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+    except ValidationError as error:
+        reason = f"{_explained(error)}; {REMEDY}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    raise StoreError(f"{path}: {reason}")
+
+
+def _parsed(content: bytes) -> RunRecord:
+    try:
+        data = from_json(content, allow_inf_nan=False)
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if type(version) is not int or version < 1:
+            raise ValueError("it has no schema_version")
+    except ValueError as error:
+        raise ValueError(f"is not the JSON of a record ({error}); {REMEDY}") from None
+    if version > SCHEMA_VERSION:
+        known = f"schema_version {version}, this one knows {SCHEMA_VERSION}"
+        raise ValueError(f"was written by a newer harness ({known}); update the harness")
+    stated = data.pop("digest", None)
+    if stated != digest_of(data):
+        raise ValueError(f"was edited or damaged after it was written (its digest does not match); {REMEDY}")
+    return RunRecord.model_validate(data)
+
+
+def _explained(error: ValidationError) -> str:
+    """Return the first thing that pydantic found, with where it is, on one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    what = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {what}" if where else what

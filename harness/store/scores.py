@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.errors import StoreError
-from harness.store.files import read_plain
-from harness.store.portable import is_absolute
-from harness.store.table import csv_rows, csv_text, is_formula
+from harness.store.files import csv_rows, csv_text, is_formula, read_plain
 
 HEADER = ("path", "label", "score")
 LARGEST = 2**28
@@ -43,7 +41,7 @@ class ScoreTable:
             raise ValueError("a label is neither 0 nor 1")
         if not np.isfinite(scores).all():
             raise ValueError("a score is NaN or infinite")
-        absolute = next(filter(is_absolute, self.paths), None)
+        absolute = next((path for path in self.paths if path.startswith("/")), None)
         if absolute is not None:
             raise ValueError(f"{absolute}: is an absolute path; scores hold paths relative to the dataset's root")
         object.__setattr__(self, "labels", labels.astype(np.int64))
@@ -77,17 +75,14 @@ def read_scores(path: Path) -> ScoreTable:
     """
     try:
         rows = csv_rows(read_plain(path, LARGEST).decode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
-    except csv.Error as error:
-        raise StoreError(f"{path}: is no CSV ({error}); restore it (git checkout), or run again") from None
-    try:
         if not rows or tuple(rows[0]) != HEADER:
             raise ValueError(f"its first line is not {','.join(HEADER)}")
         paths, labels, scores = zip(*rows[1:], strict=True) if len(rows) > 1 else ((), (), ())
         names = tuple(name.removeprefix(_HERE) for name in paths)
         return ScoreTable(names, np.array(labels, np.int64), np.array(scores, np.float64))
-    except (ValueError, OverflowError) as error:
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
+    except (csv.Error, ValueError, OverflowError) as error:
         raise StoreError(f"{path}: is no table of scores ({error}); restore it (git checkout), or run again") from None
 
 
@@ -139,4 +134,4 @@ def read_examples(path: Path) -> dict[str, np.ndarray] | None:
         return None
     except Exception as error:  # whatever a damaged or hostile file makes of the readers
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
-        raise StoreError(f"{path}: cannot be read ({reason}); delete it and run again") from None
+        raise StoreError(f"{path}: cannot be read ({reason}); move its folder out of the store and run again") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,18 +12,14 @@ from typing import TYPE_CHECKING, Any
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
-from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, RUNS, SCORES
+from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, run_path
 from harness.store.files import remove_leftovers, turn, write_atomically, writing
-from harness.store.paths import key_of_folder, run_path
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from harness.store.record import RunRecord
-
-_ATTEMPTS = 5
-"""Another process may remove an empty folder between our making it and our writing into it, or write beside us."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +51,8 @@ class Store:
         folder = self.run_folder(spec)
         record = _load(folder)
         if record is not None and record.key != run_key(spec):
-            raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); delete this folder")
+            raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); {REMEDY}")
         return record
-
-    def find_key(self, key: str) -> RunRecord | None:
-        """The record of a key, found by the folders' names: for a key alone; `find` knows the folder.
-
-        Raises:
-            StoreError: there is one that cannot be trusted.
-        """
-        return next((_load(folder) for folder in self._folders() if key_of_folder(folder.name) == key), None)
 
     def done(self, spec: Mapping[str, Any]) -> RunRecord | None:
         """The record of a spec if its run is ok and complete, so that it need not run again.
@@ -128,30 +115,18 @@ class Store:
         folder = self.run_folder(spec)
         files = {SCORES: scores.to_csv() if scores else None, EXAMPLES: examples_bytes(examples) if examples else None}
         with writing(self.path):
-            kept = self._write_in_turn(folder, record, files)
-            if kept.status == OK:
-                self._forget_unfingerprinted(spec)
+            self.path.mkdir(parents=True, exist_ok=True)
+            with turn(self.path):
+                folder.mkdir(parents=True, exist_ok=True)
+                kept = _write_run(folder, record, files)
+                if kept.status == OK:
+                    self._forget_unfingerprinted(spec)
         return kept
-
-    def _write_in_turn(self, folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-        for attempt in range(_ATTEMPTS):
-            folder.mkdir(parents=True, exist_ok=True)
-            try:
-                with turn(folder):
-                    kept = _write_run(folder, record, files)
-            except FileNotFoundError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            else:
-                # Where there are no locks, another writer's scores may have come between our two files.
-                if kept.status != OK or _complete(folder) is not None:
-                    return kept
-        raise OSError(f"other processes keep changing {folder.name}")
 
     def _forget_unfingerprinted(self, spec: Mapping[str, Any]) -> None:
         """Remove the failure of this very run from before its split could be read; it has been put right."""
         folder = self.run_folder({**spec, "fingerprint": None})
-        with suppress(OSError, StoreError), turn(folder):  # it is only tidying: the run itself is stored by now
+        with suppress(OSError, StoreError):  # it is only tidying: the run itself is stored by now
             record = _load(folder)
             if record is not None and record.status == FAILED:
                 (folder / RECORD).unlink()
@@ -164,15 +139,11 @@ class Store:
             StoreError: one line that names the store and why it cannot be written.
         """
         with writing(self.path):
-            runs = self.path / RUNS
-            runs.mkdir(parents=True, exist_ok=True)
-            for folder in (self.path, runs):
+            for folder in (self.path, self.path / RUNS):
+                folder.mkdir(parents=True, exist_ok=True)
                 probe = folder / temporary_name("probe")
-                try:
-                    write_atomically(probe, bytes(8192))
-                finally:
-                    with suppress(OSError):
-                        probe.unlink()
+                write_atomically(probe, bytes(8192))
+                probe.unlink()
 
     def records(self) -> Contents:
         """Read every record; what is no valid record, or lies in the wrong folder, becomes a problem.
@@ -185,9 +156,7 @@ class Store:
             try:
                 record = _load(folder)
                 if record is not None and not _same(folder, self.run_folder(record.spec.model_dump())):
-                    raise StoreError(
-                        f"{folder / RECORD}: lies in the wrong folder (a copy?); move it back or delete it"
-                    )
+                    raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
             except StoreError as error:
                 problems.append(str(error))
             else:
@@ -212,21 +181,13 @@ class Store:
 def _subfolders(folder: Path) -> list[Path]:
     try:
         with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
+            # A link in a circle is no folder; DirEntry.is_dir would raise for one.
+            names = sorted(e.name for e in entries if not e.name.startswith(".") and os.path.isdir(e.path))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise StoreError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from error
     return [folder / name for name in names]
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # a link in a circle holds nothing
-            return False
-        raise
 
 
 def _same(one: Path, other: Path) -> bool:
@@ -239,7 +200,7 @@ def _load(folder: Path) -> RunRecord | None:
     path = folder / RECORD
     try:
         path.stat()
-        from harness.store.codec import load_record
+        from harness.store.record import load_record
 
         return load_record(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -258,7 +219,7 @@ def _complete(folder: Path) -> RunRecord | None:
 
 
 def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-    from harness.store.codec import dump_record
+    from harness.store.record import dump_record
 
     remove_leftovers(folder)
     if record.status == FAILED:

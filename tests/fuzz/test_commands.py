@@ -12,7 +12,7 @@ from harness.errors import RequestError
 from harness.experiment import expand
 from harness.keys import KEYS
 from harness.overrides import FLAGS, parse, quote, split_flags
-from harness.store.paths import component
+from harness.store.fields import component
 from tests.fuzz.strategies import json_values, texts
 from tests.fuzz.target import answer, fuzz
 

@@ -16,7 +16,7 @@ from harness.paper.model import PAPER, ClaimVerdict, Finding
 from harness.report.table import Table
 from harness.report.table_text import csv_document, latex_document, latex_text, markdown_document, markdown_text
 from harness.store import Failure
-from harness.store.paths import run_path
+from harness.store.fields import run_path
 from tests.fuzz.strategies import texts, unicode_texts
 from tests.fuzz.target import answer, check_line, fuzz
 from tests.report.pages import make_page

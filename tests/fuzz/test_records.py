@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from harness.errors import StoreError
 from harness.store import RunRecord, ScoreTable, Store
-from harness.store.codec import digest_of, dump_record, load_record
 from harness.store.frame import runs_csv
+from harness.store.record import digest_of, dump_record, load_record
 from harness.store.scores import examples_bytes, read_examples, read_scores
 from tests.fuzz.strategies import changed, damaged, json_values, unicode_texts
 from tests.fuzz.target import answer, fuzz

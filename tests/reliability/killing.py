@@ -7,7 +7,6 @@ costs a second.
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import random
 import signal
@@ -15,9 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +25,6 @@ from harness.store import Store
 
 PATIENCE_S = 300.0
 """For a sweep that nobody kills; a quick one takes seconds."""
-_LOOK_S = 0.0005
 
 
 class Process(Protocol):
@@ -65,24 +63,6 @@ class Sweep:
     def command(self) -> list[str]:
         return [*self.arguments, f"store={self.store.path}"]
 
-
-REAL = Sweep(
-    (
-        "dataset=mini_mvtec",
-        "category=bottle,cable",
-        "dataset.limit=4",
-        "backbone=resnet18",
-        "backbone.weights=random",
-        "seeds=[0,1,2,3,4,5]",
-        "n_features=20",
-        "protocol.resize=64",
-        "protocol.center_crop=null",
-        "metrics.bootstrap_samples=20",
-    ),
-    Path(),
-    12,
-)
-"""A sweep that also draws its images, into a cache of its own."""
 
 Start = Callable[[Sweep], Process]
 
@@ -174,12 +154,15 @@ def undisturbed(sweep: Sweep, start: Start) -> Reference:
     finish(sweep.prepared(), start)
     seconds = time.monotonic() - began
     finish(sweep, start)
-    return Reference(_results(sweep.store), frozenset(_files(sweep.base)), seconds)
+    return Reference(_results(sweep.store), _files(sweep.base), seconds)
 
 
 def _results(store: Store) -> dict[str, tuple[Any, bytes]]:
+    """Every record is valid, ok and complete."""
     contents = store.records()
     assert contents.problems == ()
+    for record in contents.records:
+        assert store.done(record.spec.model_dump()) == record, record.error
     return {
         record.key: (
             (record.metrics, record.intervals, record.thresholds, record.indices_sha256, record.scores_sha256),
@@ -189,238 +172,70 @@ def _results(store: Store) -> dict[str, tuple[Any, bytes]]:
     }
 
 
-def _files(base: Path) -> Iterator[str]:
+def _files(base: Path) -> frozenset[str]:
     """Everything below the folders of a sweep that can gather: but for digests, which are remembered or not by age."""
-    for top in ("store", "cache", "tmp", "cwd"):
-        for path in (base / top).rglob("*"):
-            name = str(path.relative_to(base))
-            if "digests-" not in name or is_temporary(path.name):
-                yield name
+    paths = [path for top in ("store", "cache", "tmp", "cwd") for path in (base / top).rglob("*")]
+    kept = [path for path in paths if "digests-" not in path.name or is_temporary(path.name)]
+    return frozenset(str(path.relative_to(base)) for path in kept)
 
 
-@dataclass
-class Report:
-    """What was done to sweeps, and how they bore it."""
-
-    seed: int
-    kills: int = 0
-    kills_in_a_write: int = 0
-    """Of these, the ones that left a temporary file: they came between its making and its renaming."""
-    kills_before_a_record: int = 0
-    """The ones after which a run's folder was there and its record was not."""
-    rounds: int = 0
-    """Stores that were filled under kills."""
-    runs: int = 0
-    """Runs that these hold in the end, each compared with the undisturbed one."""
-    ended_by_themselves: int = 0
-    seconds: float = 0.0
-    delays: list[float] = field(default_factory=list)
-    """Seconds from a start to its kill."""
-
-    def add(self, other: Report) -> None:
-        """Take another lane's numbers in."""
-        for name, value in asdict(other).items():
-            if name not in ("seed", "seconds"):
-                setattr(self, name, getattr(self, name) + value)
-        self.seconds = max(self.seconds, other.seconds)
-
-    def text(self) -> str:
-        """In one line."""
-        return (
-            f"{self.kills} kills survived ({self.kills_in_a_write} inside a write, {self.kills_before_a_record} before "
-            f"a record), {self.rounds} stores, {self.runs} runs compared, {self.ended_by_themselves} sweeps ended by "
-            f"themselves, {self.seconds:.0f} s, seed {self.seed}"
-        )
+def _records(store: Store) -> dict[str, tuple[bytes, int]]:
+    """By place: a record's bytes, and its file's number, so that one that was written again is noticed."""
+    return {str(path): (path.read_bytes(), path.stat().st_ino) for path in store.path.glob("runs/**/record.json")}
 
 
-@dataclass
-class _Victim:
-    process: Process
-    born: float
-    dies: float | None
-    """When it is killed; None: while it writes."""
+def kill(sweep: Sweep, reference: Reference, *, kills: int, together: int, chance: random.Random) -> None:
+    """Kill sweeps on one store after the other, each at a random moment or while something is written.
+
+    Args:
+        together: sweeps that run at the same time on the same store.
+    """
+    done = round_ = 0
+    while done < kills:
+        one, kept = Sweep(sweep.arguments, sweep.base / str(round_), sweep.n_runs).prepared(), {}
+        while done < kills and len(kept) < sweep.n_runs:
+            processes = [fork(one) for _ in range(together)]
+            dies, hunted = time.monotonic() + chance.uniform(0, 1.1) * reference.seconds, chance.random() < 0.5
+            while time.monotonic() < dies and not (hunted and any(one.store.path.glob("runs/*/*/*/*/.*.tmp"))):
+                time.sleep(0.001)
+            for process in processes[: max(1, together - chance.randrange(2))]:
+                os.kill(process.pid, signal.SIGKILL)
+            statuses = [_wait(process) for process in processes]
+            assert set(statuses) <= {0, -signal.SIGKILL}, (one.base / "log").read_text(errors="replace")[-4000:]
+            done += statuses.count(-signal.SIGKILL)
+            _results(one.store)
+            there = _records(one.store)
+            assert kept.items() <= there.items(), "an ok record vanished, changed or was written again"
+            kept = there
+        finish(one, fork)
+        assert _results(one.store) == reference.results
+        before = _records(one.store)
+        finish(one, fork)
+        assert kept.items() <= before.items() == _records(one.store).items(), "a complete run was made again"
+        assert _files(one.base) == reference.files, f"litter or loss: {sorted(_files(one.base) ^ reference.files)[:20]}"
+        round_ += 1
 
 
-class Torment:
-    """Kills the sweeps of one store after the other, and looks at what is left each time."""
-
-    def __init__(
-        self, sweep: Sweep, start: Start, reference: Reference, *, kills: int, seed: int, together: int = 1
-    ) -> None:
-        """Begin nothing yet.
-
-        Args:
-            sweep: its base holds a folder for each round.
-            kills: to be done in all.
-            seed: of the moments.
-            together: sweeps that run at the same time on the same store.
-        """
-        self._whole, self._start, self._reference = sweep, start, reference
-        self._wanted, self._together = kills, together
-        self._random = random.Random(seed)
-        self.report = Report(seed)
-
-    def run(self) -> Report:
-        """Kill as often as was asked for; whatever is not as it must be is an AssertionError."""
-        began = time.monotonic()
-        while self.report.kills < self._wanted:
-            self._round(
-                Sweep(self._whole.arguments, self._whole.base / f"{self.report.rounds}", self._whole.n_runs).prepared()
-            )
-        self.report.seconds = time.monotonic() - began
-        return self.report
-
-    def _round(self, sweep: Sweep) -> None:
-        kept: dict[Path, tuple[bytes, bytes]] = {}
-        victims: list[_Victim] = []
-        seen: set[str] = set()
-        try:
-            while self.report.kills < self._wanted and not self._is_complete(kept, victims):
-                while len(victims) < min(self._together, self._wanted - self.report.kills):
-                    victims.append(self._new_victim(sweep))
-                time.sleep(_LOOK_S)
-                writing = set(_being_written(sweep.store)) if any(one.dies is None for one in victims) else set()
-                for victim in list(victims):
-                    if victim.process.poll() is not None:
-                        self.report.ended_by_themselves += 1
-                        assert victim.process.poll() == 0, (sweep.base / "log").read_text(errors="replace")[-4000:]
-                        victims.remove(victim)
-                    elif self._is_due(victim, writing - seen):
-                        self._kill(victim, sweep)
-                        victims.remove(victim)
-                        self._look(sweep.store, kept)
-                seen |= writing
-        finally:
-            for victim in victims:
-                _end(victim.process)
-        finish(sweep, self._start)
-        self._look(sweep.store, kept)
-        self._compare(sweep)
-
-    def _new_victim(self, sweep: Sweep) -> _Victim:
-        now = time.monotonic()
-        hunted = self._random.random() < 0.5
-        return _Victim(self._start(sweep), now, None if hunted else now + self._random.random() * self._moment())
-
-    def _moment(self) -> float:
-        return 1.1 * self._reference.seconds
-
-    def _is_due(self, victim: _Victim, new: set[str]) -> bool:
-        if victim.dies is None:
-            return bool(new) and self._random.random() < 0.4
-        return time.monotonic() >= victim.dies
-
-    def _kill(self, victim: _Victim, sweep: Sweep) -> None:
-        os.kill(victim.process.pid, signal.SIGKILL)
-        while victim.process.poll() is None:
-            time.sleep(_LOOK_S)
-        if victim.process.poll() != -signal.SIGKILL:
-            self.report.ended_by_themselves += 1
-            return
-        mark = f"-{victim.process.pid}-"
-        self.report.kills += 1
-        self.report.delays.append(round(time.monotonic() - victim.born, 3))
-        self.report.kills_in_a_write += any(mark in name for name in _being_written(sweep.store))
-        self.report.kills_before_a_record += _has_run_without_record(sweep.store)
-
-    def _is_complete(self, kept: dict[Path, tuple[bytes, bytes]], victims: Sequence[_Victim]) -> bool:
-        return len(kept) == self._whole.n_runs and not victims
-
-    def _look(self, store: Store, kept: dict[Path, tuple[bytes, bytes]]) -> None:
-        """Every record is valid and counts, and those that were there are what they were."""
-        contents = store.records()
-        assert contents.problems == (), contents.problems
-        there = {}
-        for record in contents.records:
-            spec = record.spec.model_dump()
-            assert record.status == "ok", record.error
-            assert store.done(spec) == record, "a record whose scores are another's"
-            folder = store.run_folder(spec)
-            there[folder] = ((folder / "record.json").read_bytes(), (folder / "scores.csv").read_bytes())
-        for folder, content in kept.items():
-            assert there.get(folder) == content, f"{folder.name}: an ok record vanished or changed"
-        kept.update(there)
-
-    def _compare(self, sweep: Sweep) -> None:
-        """The store is complete, a further sweep does nothing, and nothing lies about that has no business there."""
-        assert _results(sweep.store) == self._reference.results
-        before = _stamps(sweep.store)
-        assert len(self._reference.results) == sweep.n_runs
-        finish(sweep, self._start)
-        assert _stamps(sweep.store) == before, "a complete run was made again"
-        files = frozenset(_files(sweep.base))
-        assert files == self._reference.files, f"litter or loss: {sorted(files ^ self._reference.files)[:20]}"
-        self.report.rounds += 1
-        self.report.runs += sweep.n_runs
-
-
-def _end(process: Process) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGKILL)
-        while process.poll() is None:
-            time.sleep(_LOOK_S)
-
-
-def _stamps(store: Store) -> dict[str, tuple[int, int, int]]:
-    return {
-        str(path): (path.stat().st_ino, path.stat().st_mtime_ns, path.stat().st_size)
-        for path in (store.path / "runs").rglob("*")
-        if path.is_file()
-    }
-
-
-def _being_written(store: Store) -> Iterator[str]:
-    """Names of temporary files in the store's own folder and in the runs'."""
-    level = [str(store.path)]
-    for depth in range(6):
-        inner = []
-        for folder in level:
-            with suppress(OSError), os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_temporary(entry.name):
-                        yield entry.name
-                    elif depth < 5 and "." not in entry.name:
-                        inner.append(entry.path)
-        level = inner
-
-
-def _has_run_without_record(store: Store) -> bool:
-    folders = {path.parent for path in store.path.glob("runs/*/*/*/*/*")}
-    return any(not (folder / "record.json").exists() for folder in folders)
+def _wait(process: Process) -> int:
+    deadline = time.monotonic() + PATIENCE_S
+    while (status := process.poll()) is None:
+        assert time.monotonic() < deadline, "a sweep never ends"
+        time.sleep(0.005)
+    return status
 
 
 def main(argv: Sequence[str]) -> int:
-    """`BASE KILLS SEED TOGETHER N_RUNS ARGUMENT...`: warm up, then a lane for each entry of TOGETHER, as `1,2`."""
-    base, kills, seed, together, n_runs, *arguments = argv
+    """`BASE SEED N_RUNS ARGUMENT...`: ten kills of a sweep, then ten where two sweeps share a store."""
+    base, seed, n_runs, *arguments = argv
     os.environ["OMP_NUM_THREADS"] = "1"
     sweep = Sweep(tuple(arguments), Path(base) / "warm", int(n_runs)).prepared()
     warm_up(sweep)
     reference = undisturbed(Sweep(sweep.arguments, Path(base) / "reference", sweep.n_runs), fork)
-    lanes = []
-    for lane, n_together in enumerate(map(int, together.split(","))):
-        pid = os.fork()
-        if not pid:
-            _lane(Sweep(sweep.arguments, Path(base) / f"lane{lane}", sweep.n_runs), reference, int(kills),
-                  int(seed) + lane, n_together)  # fmt: skip
-        lanes.append(pid)
-    statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in lanes]
-    return max(map(abs, statuses))
-
-
-def _lane(sweep: Sweep, reference: Reference, kills: int, seed: int, together: int) -> None:
-    status = 1
-    try:
-        sweep.base.mkdir(parents=True)
-        report = Torment(sweep, fork, reference, kills=kills, seed=seed, together=together).run()
-        (sweep.base / "report.json").write_text(json.dumps(asdict(report)))
-        status = 0
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    assert len(reference.results) == sweep.n_runs
+    for together in (1, 2):
+        lane = Sweep(sweep.arguments, Path(base) / str(together), sweep.n_runs)
+        kill(lane, reference, kills=10, together=together, chance=random.Random(f"{seed} {together}"))
+    return 0
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from harness.paper.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
 from harness.store import Metrics, Store, write_runs_csv
-from harness.store.codec import digest_of
+from harness.store.record import digest_of
 from scripts.verify import main as verify
 from tests.report.stores import whole, write_store
 from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec
@@ -116,13 +116,13 @@ def no_record(folder):
     (folder / "record.json").unlink()
 
 
-NEITHER = "restore it (git checkout), or delete its folder and run again"
+NEITHER = "restore it (git checkout), or move its folder out of the store and run again"
 
 DAMAGES = {
     "cut": (cut, "is not the JSON of a record", NEITHER),
     "empty": (lambda f: (f / "record.json").write_text(""), "is not the JSON of a record", NEITHER),
     "metric": (lambda f: edit(f, metrics__image_auroc=0.123), "was edited or damaged", NEITHER),
-    "NaN": (lambda f: edit(f, metrics__image_auroc=float("nan")), "NaN is not a number", NEITHER),
+    "NaN": (lambda f: edit(f, metrics__image_auroc=float("nan")), "is not the JSON of a record", NEITHER),
     "type": (
         lambda f: edit(f, digest=True, metrics__image_auroc="0.123"),
         "image_auroc: Input should",
@@ -136,14 +136,14 @@ DAMAGES = {
         "was written by a newer harness",
         "update the harness",
     ),
-    "no version": (lambda f: edit(f, digest=True, schema_version=None), "is no record of this harness", NEITHER),
-    "renamed": (rename, "lies in the wrong folder", "move it back or delete it"),
-    "category": (rename_category, "lies in the wrong folder", "move it back or delete it"),
-    "moved": (move_up, "lies where no run's folder can be", "move it back or delete it"),
-    "hidden": (hide, "lies where no run's folder can be", "move it back or delete it"),
+    "no version": (lambda f: edit(f, digest=True, schema_version=None), "is not the JSON of a record", NEITHER),
+    "renamed": (rename, "lies in the wrong folder", "move it out of the store"),
+    "category": (rename_category, "lies in the wrong folder", "move it out of the store"),
+    "moved": (move_up, "lies where no run's folder can be", "move it back, or out of the store"),
+    "hidden": (hide, "lies where no run's folder can be", "move it back, or out of the store"),
     "folder": (record_a_folder, "cannot be read (Is a directory)", "check"),
     "pipe": (record_a_pipe, "cannot be read (it is no plain file)", "check"),
-    "link": (record_of_another, "lies in the wrong folder", "move it back or delete it"),
+    "link": (record_of_another, "lies in the wrong folder", "move it out of the store"),
     "circle": (link_in_a_circle, "cannot be read (Too many levels of symbolic links)", "check"),
     "nowhere": (link_to_nowhere, "has no record.json", "restore it (git checkout) or run it again"),
     "scores": (other_scores, "is not what its record was made from", "restore it (git checkout), or run again"),
@@ -256,4 +256,4 @@ def test_a_number_forged_with_its_digest_is_denied_by_its_scores(tmp_path, chang
     checkup = check_store(Store(tmp_path))
     assert checkup.records == ()
     (line,) = checkup.faults
-    assert f"scores.csv: {what}; restore both (git checkout), or delete the folder and run again" in line
+    assert f"scores.csv: {what}; restore both (git checkout), or move the folder out of the store and run again" in line

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from harness import recording
-from harness.store.portable import hide_paths
+from harness.store.record import hide_paths
 from tests.reliability.failing import SCENARIOS
 
 NAMESPACE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
@@ -38,14 +38,18 @@ def told(tmp_path_factory, project):
 
 EXPECTED = {
     "undisturbed": (0, 2, ""),
-    "full": (2, 0, "store: is full (no space left on the device); make room, or give another folder"),
-    "full midway": (None, 1, "store: is full (no space left on the device); make room, or give another folder"),
-    "read-only": (2, 0, "store: is on a read-only file system; make it writable, or give another folder"),
-    "read-only midway": (1, 1, "store: is on a read-only file system; make it writable, or give another folder"),
-    "file size": (2, 0, "store: may not hold a file of this size (file too large); raise the limit (ulimit -f)"),
-    "file size midway": (1, 1, "store: may not hold a file of this size (file too large); raise the limit (ulimit -f)"),
-    "permission": (2, 2, "store: may not be written (permission denied); make it writable, or give another folder"),
-    "permission midway": (1, 1, "store: may not be written (permission denied); make it writable, or give another"),
+    "full": (2, 0, "store: cannot be written (No space left on device); make room, or give another folder"),
+    "full midway": (None, 1, "store: cannot be written (No space left on device); make room, or give another folder"),
+    "read-only": (2, 0, "store: cannot be written (Read-only file system); make it writable, or give another folder"),
+    "read-only midway": (
+        1,
+        1,
+        "store: cannot be written (Read-only file system); make it writable, or give another folder",
+    ),
+    "file size": (2, 0, "store: cannot be written (File too large); raise the limit (ulimit -f)"),
+    "file size midway": (1, 1, "store: cannot be written (File too large); raise the limit (ulimit -f)"),
+    "permission": (2, 2, "store: cannot be written (Permission denied); make it writable, or give another folder"),
+    "permission midway": (1, 1, "store: cannot be written (Permission denied); make it writable, or give another"),
     "unreadable record": (1, 2, "record.json: cannot be read (Permission denied); check its permissions"),
     "store removed": (0, 1, ""),
     "data removed": (2, 0, "fit: bottle/train/good/000.png: no such file; restore it, or remove what refers to it"),
@@ -71,7 +75,7 @@ def test_a_record_needs_neither_temporary_files_nor_a_working_folder(monkeypatch
         context.setattr(os, "getcwd", gone)
         hidden = recording._hidden(run)
         assert hidden == {"dataset.root": Path("data")}
-        assert hide_paths("in data/x and /there/y", hidden) == "in data/x and <path>/y"
+        assert hide_paths("in data/x and /there/y", hidden) == "in data/x and /there/y"
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

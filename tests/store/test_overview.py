@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
 
 from harness import experiment, keys
 from harness.errors import RequestError
-from harness.store import Memory, Metrics, Store, failure_of
-from harness.store.claims import Claims, Holder
-from harness.store.overview import ExpectedRun, Overview, RunState, State, Survey, expected_runs, summaries, survey
-from harness.store.overview_text import STYLES, Table, blocks, plain, show, write
-from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
+from harness.store import Store, failure_of
+from harness.store.claims import Claims
+from harness.store.overview import State, expected_runs, survey
+from harness.store.overview_text import Table, blocks, plain, write
+from harness.store.settings import flat, settings_of, shown, varying
+from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
 
 @pytest.fixture
@@ -48,12 +47,13 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "results")
 
 
-def as_configured(**changes):
+def as_configured(*, inexact=None, bootstrap_samples=None, **changes):
     """A spec that fits the configured protocol `paper`."""
     spec = make_spec(**changes)
     config = OmegaConf.to_container(OmegaConf.load(keys.CONFIGS / "config.yaml"), resolve=False)
     spec["metrics"] |= config["metrics"]
-    return spec
+    spec["metrics"] |= {} if bootstrap_samples is None else {"bootstrap_samples": bootstrap_samples}
+    return spec | ({"inexact": [inexact]} if inexact else {})
 
 
 def write_ok(store, spec, **changes):
@@ -69,31 +69,17 @@ def text(store, *names):
     return plain(blocks(survey(store, names), "results"))
 
 
-def test_an_empty_store_misses_everything(configs, store):
-    configs(seeds=(0, 1))
-    assert states(store) == [(State.MISSING, "")] * 4
-    assert "results is not there yet" in text(store)
-    assert "4 runs expected: 4 missing" in text(store)
-
-
 def test_done_failed_missing(configs, store):
     configs(grids=[{"dataset": "mvtec", "category": ["bottle", "cable", "hazelnut"], "backbone": "resnet18"}])
-    write_ok(store, as_configured())
+    write_ok(store, as_configured(), synthetic=True)
+    store.write(make_failed(as_configured(fingerprint="00" * 32)))
     store.write(make_failed(as_configured(category="cable")))
     assert states(store) == [
-        (State.DONE, ""),
+        (State.DONE, "SYNTHETIC"),
         (State.FAILED, "DataError: bottle/x.png: is truncated (in features)"),
         (State.MISSING, ""),
     ]
     assert "3 runs expected: 1 done, 1 failed, 1 missing" in text(store)
-
-
-def test_a_run_that_failed_and_then_went_well_is_done(configs, store):
-    configs()
-    store.write(make_failed(as_configured(fingerprint="00" * 32)))
-    write_ok(store, as_configured())
-    store.write(make_failed(as_configured(fingerprint=None)))
-    assert states(store)[0] == (State.DONE, "")
 
 
 @pytest.mark.parametrize(
@@ -105,6 +91,7 @@ def test_a_run_that_failed_and_then_went_well_is_done(configs, store):
         ({"n_features": 50}, {}, "n_features=50"),
         ({"engine": "reference"}, {}, "engine=reference"),
         ({"inexact": "bf16"}, {}, "inexact=bf16"),
+        ({"bootstrap_samples": 0}, {}, "metrics.bootstrap_samples=0"),
         ({"epsilon": 0.01001}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"limit": 8}, "dataset.limit=8"),
@@ -123,40 +110,12 @@ def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said
     assert states(store)[0] == (State.DONE, "")
 
 
-def test_all_modes_of_an_inexact_run_are_named(configs, store):
-    configs()
-    write_ok(store, as_configured() | {"inexact": ["tf32", "bf16"]})
-    assert states(store)[0] == (State.OTHER, "the store has it with inexact=tf32,bf16")
-
-
 def test_of_several_other_runs_the_nearest_is_named(configs, store):
     configs()
     write_ok(store, as_configured(epsilon=0.5, blur_sigma=2))
     write_ok(store, as_configured(epsilon=0.5))
     write_ok(store, as_configured(epsilon=0.25, blur_sigma=2, inexact="bf16"))
     assert states(store)[0] == (State.OTHER, "the store has it with protocol.epsilon=0.5")
-
-
-def test_fewer_resamples_are_another_request(configs, store):
-    configs()
-    spec = as_configured()
-    spec["metrics"]["bootstrap_samples"] = 0
-    write_ok(store, spec)
-    assert states(store)[0] == (State.OTHER, "the store has it with metrics.bootstrap_samples=0")
-
-
-def test_the_device_does_not_matter(configs, store):
-    configs()
-    spec = as_configured() | {"device": "cuda"}
-    write_ok(store, spec, memory=Memory(peak_rss_bytes=1, peak_device_bytes=2))
-    assert states(store)[0] == (State.DONE, "")
-
-
-def test_a_category_is_a_string(configs, store):
-    configs(grids=[{"dataset": "btad", "category": ["01", "02"], "backbone": "resnet18"}])
-    write_ok(store, as_configured(dataset="btad", category="01"))
-    write_ok(store, as_configured(dataset="btad", category="2"))
-    assert [state for state, _ in states(store)] == [State.DONE, State.MISSING]
 
 
 def test_expected_runs_are_those_of_the_sweep(configs):
@@ -187,40 +146,6 @@ def test_variants_of_one_run_are_told_apart(configs, store):
         "n_features=50 index_sampler=anomalib_v2": State.DONE,
         "n_features=100 index_sampler=anomalib_v2": State.OTHER,
     }
-    assert len(summaries(overview)) == 1
-
-
-def test_protocols_are_told_apart_by_name(configs):
-    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
-    configs(grids=[grid | {"protocol": ["paper", "anomalib_v2"]}])
-    (overview,) = survey(Store("nowhere"), ["trial"]).overviews
-    assert [run.variant for run in overview.runs] == ["protocol=paper", "protocol=anomalib_v2"]
-
-
-def test_means_and_ranges_over_the_seeds(configs, store):
-    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}], seeds=(0, 1, 2, 3))
-    for seed, value in ((0, 0.5), (1, 0.75), (2, 1.0)):
-        write_ok(store, as_configured(seed=seed), metrics=Metrics(**(VALUES | {"image_auroc": value})))
-    (overview,) = survey(store, ["trial"]).overviews
-    ((where, by_metric),) = summaries(overview).items()
-    assert where == ("mvtec", "bottle", "resnet18", "")
-    summary = by_metric["image_auroc"]
-    assert (summary.mean, summary.low, summary.high, summary.n) == (0.75, 0.5, 1.0, 3)
-    shown = text(store)
-    assert "0.7500 [0.5000, 1.0000]" in shown
-    assert "3 of 4" in shown
-
-
-def test_metrics_that_are_not_there_are_said_to_be_none(configs, store):
-    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}])
-    pixels = [name for name in VALUES if name.startswith("pixel")]
-    spec = as_configured()
-    absent = {
-        "metrics": Metrics(**(VALUES | dict.fromkeys(pixels))),
-        "metrics_absent": dict.fromkeys(pixels, "no masks"),
-    }
-    write_ok(store, spec, dataset=make_dataset(spec, has_masks=False), intervals={}, **absent)
-    assert text(store).splitlines()[-2].split()[-2:] == ["none", "none"]
 
 
 def test_of_several_records_the_newest_counts(configs, store):
@@ -233,12 +158,6 @@ def test_of_several_records_the_newest_counts(configs, store):
     assert overview.runs[0].record.spec.fingerprint == "bb" * 32
 
 
-def test_drawn_images_are_marked(configs, store):
-    configs()
-    write_ok(store, as_configured(), synthetic=True)
-    assert states(store)[0] == (State.DONE, "SYNTHETIC")
-
-
 def test_other_records_and_problems_are_counted(configs, store):
     configs()
     write_ok(store, as_configured(category="zipper"))
@@ -249,13 +168,6 @@ def test_other_records_and_problems_are_counted(configs, store):
     assert lines[-2] == "1 other record in results, expected by none of these experiments"
     assert lines[-1].startswith("not counted: ")
     assert "record.json: is not the JSON of a record" in lines[-1]
-
-
-def test_all_experiments_by_default_each_once(configs, store):
-    for name in ("b", "a"):
-        configs(name)
-    assert [overview.name for overview in survey(store).overviews] == ["a", "b"]
-    assert [overview.name for overview in survey(store, ["b", "b"]).overviews] == ["b"]
 
 
 def test_an_unknown_experiment_is_refused_in_one_line(configs, store):
@@ -279,23 +191,6 @@ def test_plain_text_is_aligned_and_cannot_steer_a_terminal(configs, store):
     assert "\x1b" not in "".join(lines)
 
 
-def test_a_long_error_is_cut(configs, store):
-    configs()
-    store.write(make_failed(as_configured(), error=failure_of(ValueError("x" * 999), "fit")))
-    assert max(map(len, text(store).splitlines())) < 250
-    assert "ValueError: xxx" in text(store)
-
-
-def test_a_terminal_shows_the_same_words(configs, store, capsys, monkeypatch):
-    configs()
-    monkeypatch.setenv("COLUMNS", "160")
-    store.write(make_failed(as_configured(), error=failure_of(ValueError("[bold]bad"), "fit")))
-    show(blocks(survey(store), "results"))
-    shown = capsys.readouterr().out
-    assert "[bold]bad (in fit)" in shown
-    assert "2 runs expected: 1 failed, 1 missing" in shown
-
-
 def test_the_projects_own_experiments_are_understood(store):
     for overview in survey(store).overviews:
         assert overview.runs
@@ -310,17 +205,6 @@ def status(project, *arguments, **environment):
         check=False,
         env=os.environ | environment,
     )
-
-
-def test_the_script(project, tmp_path):
-    store = Store(tmp_path / "results")
-    write_ok(store, as_configured())
-    done = status(project, "--store", str(store.path), "--experiment", "table1_mvtec", "--experiment", "table4_btad")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "(table1_mvtec)" in done.stdout
-    assert "(table4_btad)" in done.stdout
-    assert "0.9960" in done.stdout
-    assert " done" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -338,20 +222,6 @@ def test_a_wrong_request_is_one_line_and_status_2(project, arguments, complaint)
     assert done.stdout == ""
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_the_script_loads_nothing_heavy(project, tmp_path):
-    code = f"""
-import runpy, sys
-sys.argv = ["status.py", "--store", {str(tmp_path / "none")!r}]
-try:
-    runpy.run_path({str(project / "scripts" / "status.py")!r}, run_name="__main__")
-except SystemExit as stop:
-    assert stop.code == 0
-print([name for name in ("torch", "pandas", "pydantic", "anomalib") if name in sys.modules])
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_script_survives_odd_letters_and_a_closed_pipe(project, tmp_path):
@@ -377,8 +247,6 @@ def test_seeds_that_nobody_asked_for_but_the_store_has_are_shown(configs, store)
         ("bottle", 0, State.DONE),
         ("bottle", 1, State.DONE),
     ]
-    (where,) = summaries(overview)
-    assert summaries(overview)[where]["image_auroc"].n == 3
 
 
 def test_seeds_can_be_asked_for(configs, store):
@@ -403,55 +271,6 @@ def test_optional_experiments_are_shown_where_the_store_has_of_them(configs, sto
     assert [overview.name for overview in survey(store).overviews] == ["settings_b", "table1"]
 
 
-@pytest.mark.parametrize(("n_features", "demanded"), [(50, 50), (None, 100)])
-def test_one_number_of_features_is_demanded_as_it_is_and_none_is_the_protocols(configs, n_features, demanded):
-    configs(grids=[{"dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "n_features": n_features}])
-    (overview,) = survey(Store("nowhere"), ["trial"]).overviews
-    assert [state.run.demands["n_features"] for state in overview.runs] == [demanded]
-
-
-def test_the_summary_says_over_how_many_seeds_each_mean_is(configs, store):
-    configs(grids=[{"dataset": "mvtec", "category": ["bottle", "cable"], "backbone": "resnet18"}], seeds=(0, 1))
-    lacking = {"metrics": Metrics(**(VALUES | {"pixel_aupro": None})), "metrics_absent": {"pixel_aupro": "no time"}}
-    write_ok(store, as_configured(seed=0))
-    intervals = {name: interval for name, interval in make_parts()["intervals"].items() if name != "pixel_aupro"}
-    write_ok(store, as_configured(seed=1), intervals=intervals, **lacking)
-    write_ok(store, as_configured(seed=0, category="cable"))
-    *_, header, bottle, cable, _ = text(store).splitlines()
-    words = "dataset  category  backbone  seeds   image AUROC              image F1 (adaptive)      pixel AUROC"
-    assert header.split() == [*words.split(), "AUPRO@0.3"]
-    spreads = "0.9960 [0.9960, 0.9960]  0.9841 [0.9841, 0.9841]  0.9777 [0.9777, 0.9777]  0.9000 n=1"
-    assert bottle.split() == ["mvtec", "bottle", "resnet18", "2", "of", "2", *spreads.split()]
-    assert cable.split() == ["mvtec", "cable", "resnet18", "1", "of", "2", "0.9960", "0.9841", "0.9777", "0.9000"]
-
-
-def test_states_have_colours(configs, store):
-    configs()
-    write_ok(store, as_configured())
-    table = next(block for block in blocks(survey(store, ["trial"]), "results") if not isinstance(block, str))
-    assert table.styles == (STYLES[State.DONE], STYLES[State.MISSING])
-    assert len(set(STYLES.values())) == len(State)
-
-
-def test_all_differences_and_remarks_are_told(configs, store):
-    configs()
-    write_ok(store, as_configured(epsilon=0.5, index_sampler="anomalib_v2"))
-    (_, detail), _ = states(store)
-    assert detail == "the store has it with protocol.epsilon=0.5, protocol.index_sampler=anomalib_v2"
-    for fingerprint in ("aa" * 32, "bb" * 32):
-        write_ok(store, as_configured(fingerprint=fingerprint), synthetic=True)
-    assert states(store)[0] == (State.DONE, "SYNTHETIC; 2 records fit; the newest counts")
-
-
-def test_a_device_that_is_asked_for_counts(configs, store):
-    grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "device": "cuda"}
-    configs(grids=[grid])
-    write_ok(store, as_configured())
-    assert states(store) == [(State.OTHER, "the store has it with device=cpu")]
-    configs(grids=[grid | {"device": "auto"}])
-    assert states(store) == [(State.DONE, "")]
-
-
 def test_a_store_of_drawn_images_is_held_only_against_what_it_has(configs, store):
     grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
     configs("one", grids=[grid])
@@ -460,71 +279,6 @@ def test_a_store_of_drawn_images_is_held_only_against_what_it_has(configs, store
     assert [overview.name for overview in survey(store).overviews] == ["one"]
     write_ok(store, as_configured(seed=1))
     assert [overview.name for overview in survey(store).overviews] == ["one", "other"]
-
-
-def test_a_row_names_the_seed_and_no_run_is_none(configs, store):
-    configs()
-    write_ok(store, as_configured())
-    row = text(store, "trial").splitlines()[2].split()
-    assert row[:4] == ["mvtec", "bottle", "resnet18", "42"]
-    nothing = Survey(True, (Overview("empty", "Nothing", ()),), 0, ())
-    assert plain(blocks(nothing, "results")).splitlines()[2] == "0 runs expected: none"
-
-
-@pytest.mark.parametrize(("length", "shown"), [(160, "x" * 160), (161, "x" * 160 + " …")])
-def test_an_error_is_cut_behind_the_longest_that_is_shown(length, shown):
-    run = ExpectedRun("mvtec", "bottle", "resnet18", 42, {})
-    overview = Overview("a", "A", (RunState(run, "", State.FAILED, "x" * length, None),))
-    table = next(block for block in blocks(Survey(True, (overview,), 0, ()), "results") if not isinstance(block, str))
-    assert table.rows[0][-1] == shown
-
-
-def test_a_terminal_shows_the_colour_of_each_row(capsys, monkeypatch):
-    for name, value in {"FORCE_COLOR": "1", "TERM": "xterm-256color", "COLUMNS": "80"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    show([Table(("state",), (("done",), ("failed",)), ("green", "bold red")), Table(("plain",), (("word",),))])
-    lines = capsys.readouterr().out.splitlines()
-    (done,) = (line for line in lines if "done" in line)
-    (failed,) = (line for line in lines if "failed" in line)
-    (word,) = (line for line in lines if "word" in line)
-    assert "\x1b[32m" in done
-    assert "\x1b[1;31m" in failed
-    assert "\x1b[3" not in word
-
-
-def survey_of_two(*, claims=()) -> Survey:
-    first, second = (ExpectedRun("mvtec", "bottle", "resnet18", seed, {}) for seed in (7, 11))
-    done = RunState(first, "n_features=50", State.DONE, "", make_ok())
-    states = (done, RunState(second, "", State.MISSING, "", None))
-    return Survey(True, (Overview("trial", "A trial", states),), 0, (), claims)
-
-
-def test_the_whole_text():
-    holder = Holder("0123456789ab", "mvtec/bottle", "a-host", 12, "2026-11-23T16:42:00+00:00", "t", "m", "1")
-    shown = plain(blocks(survey_of_two(claims=(holder, replace(holder, label=""))), "results"))
-    assert shown == (
-        "A trial (trial)\n"
-        "  dataset  category  backbone  seed  variant        state\n"
-        "  mvtec    bottle    resnet18  7     n_features=50  done\n"
-        "  mvtec    bottle    resnet18  11                   missing\n"
-        "2 runs expected: 1 done, 1 missing\n"
-        "  dataset  category  backbone  variant        seeds "
-        "  image AUROC  image F1 (adaptive)  pixel AUROC  AUPRO@0.3\n"
-        "  mvtec    bottle    resnet18  n_features=50  1 of 1"
-        "  0.9960       0.9841               0.9777       0.9000\n"
-        "\n"
-        "running now: mvtec/bottle (a-host, process 12, since 2026-11-23T16:42:00+00:00)\n"
-        "running now: 0123456789ab (a-host, process 12, since 2026-11-23T16:42:00+00:00)\n"
-    )
-
-
-def test_it_is_written_plainly_where_no_terminal_is_and_in_its_letters(monkeypatch):
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    write(["瓶", Table(("a",), (("b",),))])
-    sys.stdout.flush()
-    assert raw.getvalue() == b"\\u74f6\n  a\n  b\n"
 
 
 def test_it_is_drawn_on_a_terminal(monkeypatch, capsys):
@@ -542,7 +296,29 @@ def test_what_is_running_is_told(configs, store):
     assert survey(store).claims == ()
 
 
-def test_a_failure_before_the_first_stage_names_none(configs, store):
-    configs()
-    store.write(make_failed(as_configured(), error=failure_of(ValueError("bad"), None)))
-    assert states(store)[0] == (State.FAILED, "ValueError: bad")
+def test_nested_fields_have_one_name_each_in_their_order():
+    assert flat({"a": 1, "b": {"c": [2], "d": {"e": None}}, "f": {}}) == {"a": 1, "b.c": [2], "b.d.e": None}
+    assert list(flat({"b": {"z": 1, "a": 2}, "a": 3})) == ["b.z", "b.a", "a"]
+
+
+def test_a_records_settings_are_what_its_key_covers_without_its_name_and_its_labels():
+    spec = make_spec(seed=7, n_features=50, epsilon=0.5)
+    settings = settings_of(make_ok(spec, weights="random", protocol_name="anomalib_v2"))
+    assert (settings["n_features"], settings["protocol.epsilon"], settings["metrics.version"]) == (50, 0.5, 0)
+    assert (settings["weights"], settings["protocol"], settings["dataset.limit"]) == ("random", "anomalib_v2", None)
+    assert settings["backbone.weights_digest"] == "ab" * 32
+    assert not {"dataset", "category", "backbone.name", "seed"} & set(settings)
+    covered = {name for name in flat(spec) if name not in ("dataset", "category", "backbone.name", "seed")}
+    assert set(settings) == covered | {"weights", "protocol", "dataset.limit"}
+
+
+def test_what_varies_is_named_once_in_the_order_of_the_fields():
+    assert varying([]) == []
+    assert varying([{"a": 1, "b": 2}]) == []
+    assert varying([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 3, "c": 4}, {"a": 1, "b": 2, "c": 3}]) == ["b", "c"]
+    assert varying([{"a": 1}, {"a": 1, "b": 2}]) == ["b"]
+    assert varying([{"a": None}, {}]) == []
+
+
+def test_nothing_is_shown_as_none():
+    assert [shown(value) for value in (None, 0, 0.5, [1, 2], False)] == ["none", "0", "0.5", "[1, 2]", "False"]
