@@ -125,7 +125,7 @@ def _filled_in(
 ) -> list[Override]:
     """The request with these settings; threads and workers only where it does not say them itself."""
     said = {override.key for override in own if override.values != (None,)}
-    added = {key: threads for key in ("threads", "workers") if threads and key not in said}
+    added: dict[str, Any] = {key: threads for key in ("threads", "workers") if threads and key not in said}
     added |= {"launcher": launcher} | ({"jobs": jobs} if jobs else {})
     return [o for o in own if o.key not in added] + [Override(key, (value,)) for key, value in added.items()]
 

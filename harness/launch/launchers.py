@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import shutil
@@ -203,7 +204,8 @@ def _by_submitit(tasks: Sequence[Task], spread: Spread) -> Iterator[tuple[int, E
     flag = folder / "flag"
     flag.touch()
     executor = submitit.AutoExecutor(folder=folder, cluster="slurm" if on_slurm else "local")
-    waiting, running, lost = deque(range(len(tasks))), {}, False
+    waiting, lost = deque(range(len(tasks))), False
+    running: dict[int, Any] = {}
     try:
         if on_slurm:
             executor.update_parameters(**_slurm_parameters(spread))
@@ -264,23 +266,25 @@ def _by_ray(tasks: Sequence[Task], spread: Spread) -> Iterator[tuple[int, Ended]
     import ray
 
     n_cpus = (spread.threads or 1) if cluster else 1
-    local = {"num_cpus": spread.at_once, "include_dashboard": False}
+    local = {"num_cpus": spread.at_once, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     before = signal.getsignal(signal.SIGTERM)
     # A short name: Ray's sockets lie in it, and the system allows their paths 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         where = {"address": cluster} if cluster else {"address": "local", "_temp_dir": folder, **local}
-        ray.init(log_to_driver=False, logging_level="error", **where)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         signal.signal(signal.SIGTERM, before)  # Ray's own would leave with another status
         try:
             on_gpu = spread.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
             remote = ray.remote(num_cpus=n_cpus, num_gpus=int(on_gpu), max_retries=0)(run_task)
-            waiting, running = deque(range(len(tasks))), {}
+            waiting = deque(range(len(tasks)))
+            running: dict[Any, int] = {}
             while waiting or running:
                 while waiting and len(running) < (spread.at_once or len(tasks)):
                     place = waiting.popleft()
                     running[remote.remote(tasks[place])] = place
-                for reference in ray.wait(list(running), timeout=1)[0]:
+                for reference in ray.wait(list(running), timeout=0)[0]:
                     yield running.pop(reference), _result_by_ray(reference)
+                time.sleep(LOOK_S)  # a signal that comes while Ray waits would get an answer of Ray's
         finally:
             ray.shutdown()
 
