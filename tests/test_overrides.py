@@ -199,12 +199,13 @@ def test_hydras_own_overrides_pass():
 
 
 def test_what_hydra_calls_a_launchers_settings_names_our_keys():
-    with pytest.raises(RequestError, match="^hydra/launcher=joblib: .*give launcher=NAME$"):
+    with pytest.raises(RequestError, match=r"^hydra/launcher=joblib: .*give launcher=NAME$"):
         parse(["hydra/launcher=joblib"])
-    with pytest.raises(RequestError, match="^hydra.launcher.partition=gpu: .*slurm.partition=NAME"):
+    with pytest.raises(RequestError, match=r"^hydra\.launcher\.partition=gpu: .*slurm\.partition=NAME"):
         parse(["hydra.launcher.partition=gpu"])
 
 
+@pytest.mark.parametrize("argument", ["hydra/sweeper=basic", "hydra.mode=RUN"])
 def test_what_the_harness_rests_on_is_not_for_changing(argument):
     with pytest.raises(RequestError, match=rf"^{argument}: .* is not for changing here: "):
         parse([argument])

@@ -56,7 +56,8 @@ def test_jobs_times_threads_never_exceed_the_cores(launcher):
     for cores, jobs, n_jobs in itertools.product((1, 2, 3, 8, 64), (None, 1, 2, 3, 7), (1, 2, 9)):
         asked = [f"launcher={launcher}", *([f"jobs={jobs}"] if jobs else [])]
         ours = divided(*asked, machine=Machine(cores, 0, 1 << 40), n_jobs=n_jobs)
-        at_once, threads = int(ours.get("jobs", 1)), int(ours.get("threads", cores))
+        at_once = 1 if ours["launcher"] == "basic" else int(ours["jobs"])
+        threads = int(ours.get("threads", cores))
         assert at_once <= min(n_jobs, jobs or n_jobs)
         assert at_once * threads <= cores or (threads == 1 and jobs is not None)
 

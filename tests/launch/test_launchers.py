@@ -225,7 +225,9 @@ exec "$@"
 """
 SACCT = """#!/bin/sh
 echo "JobID|State|NodeList"
-for i in 0 1; do if [ -e "$SLURM_FAKE/$i.ended" ]; then echo "7_$i|COMPLETED|here"; else echo "7_$i|RUNNING|here"; fi; done
+for i in 0 1; do
+  if [ -e "$SLURM_FAKE/$i.ended" ]; then echo "7_$i|COMPLETED|here"; else echo "7_$i|RUNNING|here"; fi
+done
 """
 
 
