@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from harness.telling import varying
 from harness.terminal import make_display, print_outcomes, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
-Launch = Callable[[Sequence[Job], Spread], Iterator[tuple[int, Ended]]]
+Launch = Callable[[Sequence[Job], Spread], Generator[tuple[int, Ended]]]
 
 LOOK_S, SELDOM_S = 0.2, 5.0
 """How often a claim of another sweep is looked at: the first time, and once it takes long."""
@@ -128,7 +128,7 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, differing: list
         ended[i] = tuple(print_outcomes(_lost(jobs[i], how) if isinstance(how, Exception) else how, differing))
 
     try:
-        with closing(launch(jobs, spread)) as results:  # type: ignore[type-var]  # it is a generator
+        with closing(launch(jobs, spread)) as results:
             for i, how in results:
                 raise_if_asked()  # an exception in a destructor is lost
                 has_ended(i, how)

@@ -13,7 +13,7 @@ import time
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -76,7 +76,7 @@ class Task:
     """The sweep's own CUDA_VISIBLE_DEVICES; submitit would show no GPU to its local processes."""
 
 
-def launch(jobs: Sequence[Job], spread: Spread) -> Iterator[tuple[int, Ended]]:
+def launch(jobs: Sequence[Job], spread: Spread) -> Generator[tuple[int, Ended]]:
     """Do jobs in other processes; yield the place of each and how it ended, as soon as it has.
 
     To close the iterator ends all that still runs. A process that is killed costs the job that it was at, and no other.
@@ -146,7 +146,7 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _by_joblib(tasks: Sequence[Task], spread: Spread) -> Iterator[tuple[int, Ended]]:
+def _by_joblib(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
     """joblib gives up with the first process that is killed.
 
     What had not begun is then launched again; what was under way comes first, job by job: only the guilty one is lost.
@@ -195,7 +195,7 @@ def _numbered(place: int, task: Task) -> tuple[int, Ended]:
     return place, run_task(task)
 
 
-def _by_submitit(tasks: Sequence[Task], spread: Spread) -> Iterator[tuple[int, Ended]]:
+def _by_submitit(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
     """On SLURM one array of jobs; here, where it is for tests, a process for each job, a few at once."""
     import submitit
 
@@ -256,7 +256,7 @@ def _result_of(job: Any) -> Ended:
         return LostJobError(f"its process was killed, or never began; what it said is in {job.paths.stderr}")
 
 
-def _by_ray(tasks: Sequence[Task], spread: Spread) -> Iterator[tuple[int, Ended]]:
+def _by_ray(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
     """On the cluster that RAY_ADDRESS names, else on one of this machine alone, which ends with the sweep."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
