@@ -12,7 +12,7 @@ LAUNCHER ?= basic
 STORE ?= results
 REPEATS ?= 3
 
-.PHONY: help setup setup-ray smoke test tables figures report render verify reproduce bench lint status clean
+.PHONY: help setup smoke test tables figures report render verify reproduce bench lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,6 @@ $(STAMP): requirements.lock pyproject.toml
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $(STAMP)
-
-setup-ray: ## make .venv-ray, with Ray and what goes with it, at the versions of requirements-ray.lock
-	$(PYTHON) -m venv .venv-ray
-	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-ray.lock
-	.venv-ray/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 
 smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT=... LIMIT=8)
 	$(PY) scripts/smoke.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)' --limit $(LIMIT))

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from harness import __version__
@@ -81,29 +80,25 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     own, hydra = parse([quote(override) for override in overrides])
     if not flags or set(flags) <= {"-m", "--multirun"}:
-        own, hydra = _prepare_sweep(own, hydra)
+        own = _prepare_sweep(own)
         flags = ["--multirun"]  # one way through the code: a single run is a sweep of one job
     return _call_hydra(flags, own, hydra)
 
 
-def _prepare_sweep(own: list[Override], hydra: list[str]) -> tuple[list[Override], list[str]]:
+def _prepare_sweep(own: list[Override]) -> list[Override]:
     """Expand the sweep once before Hydra starts, so that what it cannot mean is said at once; then divide the machine.
 
     Raises:
         RequestError: the sweep means nothing, or its launcher is not installed.
     """
     from harness.experiment import expand
-    from harness.launch.gpus import take_gpu
-    from harness.launch.spread import chosen, require, spread, this_machine
+    from harness.launch.hardware import divide, require, take_gpu, this_machine
 
-    n_jobs = len(expand(own))
-    launcher = chosen(own)
-    require(launcher)
-    if launcher == "joblib":  # of an interrupted sweep its helper process says what it cleans up: nobody's business
-        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-    request = spread(own, hydra, n_jobs=n_jobs, machine=this_machine())
-    in_this_process = launcher == "basic" or (launcher == "joblib" and "hydra.launcher.n_jobs=1" in request[1])
-    if in_this_process and not any(override.key == "device" and "cpu" in override.values for override in own):
+    cluster = bool(os.environ.get("RAY_ADDRESS"))
+    request = divide(own, n_jobs=len(expand(own)), machine=this_machine(), cluster=cluster)
+    values = {override.key: override.values for override in request}
+    require(values["launcher"][0])
+    if values["launcher"] == ("basic",) and "cpu" not in values.get("device", ()):
         take_gpu()
     return request
 
@@ -114,46 +109,30 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from harness.launch.scratch import discard, scratch_folder
     from harness.outcome import exit_status
-    from harness.overrides import Override
     from harness.schema import register
-    from harness.sweep import finished, task
+    from harness.sweep import finished
 
     register()
     OmegaConf.register_new_resolver("harness_help", help_text, replace=True)
-    store = next((override.values[0] for override in own if override.key == "store"), str(_default_store(own, flags)))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises, instead of printing ten lines and leaving
-    app = hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(task)
-    with scratch_folder(Path(store)) as scratch:
-        arguments = [*(override.hydra() for override in own), *hydra_arguments]
-        sys.argv = ["harness", *flags, *arguments, Override("hydra.sweep.dir", (str(scratch),)).hydra()]
-        try:
-            app()
-        except (HydraException, OmegaConfBaseException) as error:
-            raise RequestError(_one_line(error)) from None
-        status = exit_status(finished()) if "--multirun" in flags else 0
-        if status == 0:
-            discard(scratch)
-    return status
+    sys.argv = ["harness", *flags, *(override.hydra() for override in own), *hydra_arguments]
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="config")(_no_task)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise RequestError(_one_line(error)) from None
+    return exit_status(finished()) if "--multirun" in flags else 0
 
 
-def _default_store(own: Sequence[Override], flags: Sequence[str]) -> Path:
-    """Where a sweep's files go whose request names no store: where its records go."""
-    from harness.data.mini.counts import COUNTS
-    from harness.experiment import expand
-    from harness.resolve import DEFAULT_STORE, SYNTHETIC_STORE
-
-    datasets = {str(job.get("dataset")) for job in expand(own)} if "--multirun" in flags else set()
-    return SYNTHETIC_STORE if datasets and datasets <= set(COUNTS) else DEFAULT_STORE
+def _no_task(_config: object) -> None:
+    """Stand where Hydra wants a task: the sweeper does all the work."""
 
 
 def _one_line(error: Exception) -> str:
     """The first line of what Hydra or OmegaConf says, with the key it is about."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     key = getattr(error, "full_key", None)
-    hint = "; only the launcher that has it takes it: give launcher= as well" if "hydra.launcher." in first else ""
-    said = first.rstrip(".") + hint
+    said = first.rstrip(".")
     return f"{key}: {said}" if key and str(key) not in first else said
 
 

@@ -103,41 +103,6 @@ def raise_if_asked() -> None:
 
 
 @contextmanager
-def kept_from_children() -> Iterator[None]:
-    """Processes that are started in here hear Ctrl-C within `heard` only, and not while they import or wait.
-
-    A terminal sends it to all of them, and until a process has an answer of its own, Python's is a traceback. What a
-    thread blocks is blocked in the processes that it starts, and waits there. This process hears it as before: the
-    kernel gives it to another thread, for which Python's main thread answers once it is back from whatever it waits
-    for. In any other thread than the main one this does nothing.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # whoever needs it first would unblock what is blocked here
-    over = threading.Event()
-    threading.Thread(target=over.wait, name="ear", daemon=True).start()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        over.set()
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def heard() -> Iterator[None]:
-    """Hear Ctrl-C in here, also one that came while it was kept from this process."""
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
 def before_errors() -> Iterator[None]:
     """Let an interruption stand before any error that comes out after it."""
     try:

@@ -38,12 +38,11 @@ _SHOWING = {"--cfg", "--info"}
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
 
-LAUNCHER = "hydra/launcher"
-"""What Hydra calls its launcher; `launcher` is the same."""
-
 OURS = {
     "hydra/sweeper": "several values with commas are a sweep, and the harness's own sweeper checks and sums it up",
     "hydra.mode": "one run and many go the same way",
+    "hydra/launcher": "give launcher=NAME",
+    "hydra.launcher": "give jobs=N, slurm.partition=NAME and the like, or RAY_ADDRESS in the environment",
 }
 """Hydra's settings on which the harness rests, and why."""
 
@@ -149,10 +148,10 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     """
     own: list[Override] = []
     hydra: list[str] = []
-    for argument in (_by_our_name(argument) for argument in arguments):
+    for argument in arguments:
         key, _ = _split(argument)
-        if key in OURS:
-            raise RequestError(f"{argument}: {key} is not for changing here: {OURS[key]}")
+        if reason := OURS.get("hydra.launcher" if key.startswith("hydra.launcher.") else key):
+            raise RequestError(f"{argument}: {key} is not for changing here: {reason}")
         if key.startswith(("hydra.", "hydra/")):
             hydra.append(argument)
             continue
@@ -171,11 +170,6 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     if {"seed", "seeds"} <= given:
         raise RequestError("seed and seeds are both given; give one of them (seed=42 means seeds=[42])")
     return own, hydra
-
-
-def _by_our_name(argument: str) -> str:
-    """`hydra/launcher=NAME` is `launcher=NAME`, and checked as that."""
-    return argument.removeprefix("hydra/") if argument.startswith(f"{LAUNCHER}=") else argument
 
 
 def _split(argument: str) -> tuple[str, str]:

@@ -64,6 +64,20 @@ class MetricsSchema:
 
 
 @dataclass
+class SlurmSchema:
+    """What a job asks SLURM for; null is what the cluster gives."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    cpus_per_task: int | None = None
+    gpus_per_node: int | None = None
+    mem_gb: float | None = None
+    timeout_min: int = MISSING
+
+
+@dataclass
 class ExperimentSchema:
     """configs/experiment/*.yaml: a list of grids, since one Cartesian product cannot say `mvtec bottle, btad 01`."""
 
@@ -95,6 +109,7 @@ class RequestSchema:
     dry_run: bool = False
     launcher: str = "basic"
     jobs: int | None = None
+    slurm: SlurmSchema = field(default_factory=SlurmSchema)
     threads: int | None = None
     workers: int | None = None
     memory_budget: float = MISSING

@@ -1,12 +1,11 @@
-"""Hydra's door to the harness's sweep: composes jobs and hands them to whichever launcher was chosen.
+"""Hydra's door to the harness's sweep: composes jobs; all that decides anything is in `harness.sweep`.
 
-Hydra takes sweepers only from a package named `hydra_plugins`; all that decides anything is in `harness.sweep`.
+Hydra takes sweepers only from a package named `hydra_plugins`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
@@ -22,7 +21,7 @@ class GridSweeper(BasicSweeper):
         """Carry out what the arguments ask for, and return how each run ended."""
         from harness.sweep import carry_out  # Hydra scans this module for every command, help included
 
-        return carry_out(arguments, compose=self._compose, launch=self._launch)
+        return carry_out(arguments, compose=self._compose)
 
     def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, str]:
         """A job's configuration, and which protocol file it began with."""
@@ -31,13 +30,6 @@ class GridSweeper(BasicSweeper):
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
         protocol_name = str(config.hydra.runtime.choices.protocol)
         return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), protocol_name
-
-    def _launch(self, jobs: Sequence[Sequence[str]]) -> list[Any]:
-        """What each job's task returned, or the exception that it left with."""
-        assert self.launcher is not None, "Hydra calls setup before sweep"
-        ended = self.launcher.launch(jobs, initial_job_idx=0)
-        # `return_value` would print a line of Hydra's and raise, and the other jobs' outcomes would be lost.
-        return [job._return_value for job in ended]
 
 
 ConfigStore.instance().store(

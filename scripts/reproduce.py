@@ -86,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _reproduce(arguments: argparse.Namespace) -> int:
     if arguments.data_root is None:
         raise RequestError("no DATA_ROOT: give --data-root PATH, or set the environment variable DATA_ROOT")
-    from harness.launch.spread import require
+    from harness.launch.hardware import require
     from harness.reproduce.plan import Request
     from harness.reproduce.steps import reproduce
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from importlib import import_module
 
@@ -18,7 +17,6 @@ from harness.interruption import (
     INTERRUPTED,
     TERMINATED,
     before_errors,
-    kept_from_children,
     listen,
     raise_if_asked,
     restore,
@@ -188,76 +186,3 @@ def test_what_waits_for_an_import_is_forgotten_with_the_handlers(tmp_path, monke
     restore({**before, signal.SIGTERM: lambda *_: came.append(True)})
     time.sleep(0.1)
     assert came == []
-
-
-GROUP = """
-import os, signal, subprocess, sys, threading, time
-from harness.interruption import heard, kept_from_children, listen
-CHILD = '''
-import signal, sys, time
-from harness.interruption import heard
-{begin}
-print("begun", flush=True)
-time.sleep(1)
-print("imported", flush=True)
-try:
-    with heard():
-        time.sleep(30)
-except KeyboardInterrupt:
-    print("answered", flush=True)
-'''
-def start(begin=""):
-    return subprocess.Popen([sys.executable, "-c", CHILD.format(begin=begin)], stdout=subprocess.PIPE, text=True)
-listen()
-try:
-    with kept_from_children():
-        hears = start()
-        ignores = start("signal.signal(signal.SIGINT, signal.SIG_IGN)")
-        assert hears.stdout.readline() == ignores.stdout.readline() == "begun\\n"
-        os.killpg(0, signal.SIGINT)
-        for _ in range(3000):
-            time.sleep(0.01)
-except KeyboardInterrupt:
-    print("here:", signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-print(hears.stdout.read().split(), hears.wait())
-assert ignores.stdout.readline() == "imported\\n"
-time.sleep(0.2)
-assert ignores.poll() is None
-ignores.kill()
-assert ignores.stdout.read() == ""
-"""
-
-
-def test_a_terminals_interruption_waits_in_a_child_until_it_listens():
-    done = subprocess.run(
-        [sys.executable, "-c", GROUP], capture_output=True, text=True, timeout=60, start_new_session=True
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[:2] == ["here: False", "['imported', 'answered'] 0"]
-
-
-def test_what_multiprocessing_starts_unblocks_nothing():
-    code = (
-        "import signal\n"
-        "from multiprocessing import resource_tracker\n"
-        "from harness.interruption import kept_from_children\n"
-        "with kept_from_children():\n"
-        "    resource_tracker.ensure_running()\n"
-        "    assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
-        "assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_in_a_thread_nothing_is_kept_from_children():
-    masks = []
-
-    def work():
-        with kept_from_children():
-            masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    assert signal.SIGINT not in masks[0]

@@ -1,10 +1,9 @@
-"""A sweep's loop around its launcher: claimed runs come last, and a job that kills its process is lost alone."""
+"""A sweep's loop around its launcher: claimed runs come last, and a job that is lost takes no other with it."""
 
 from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from harness import interruption, sweep
 from harness.config import Job
 from harness.errors import RequestError
-from harness.launch.lost import LostJobError
+from harness.launch.launchers import LostJobError, Spread
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from tests.test_config import job
@@ -51,27 +50,26 @@ def outcome(seed: int, status: str) -> Outcome:
     )
 
 
-def overrides(jobs: list[Job]) -> list[list[str]]:
-    return [[f"seed={one.runs[0].seed}"] for one in jobs]
+def carry_out(jobs: list[Job], launch) -> list[Outcome]:
+    """The sweep's outcomes, in its order; `launch` takes the seeds of a batch and gives how each job ended."""
+
+    def launching(batch, _spread):
+        yield from enumerate(launch([one.runs[0].seed for one in batch]))
+
+    return sweep._carry_out_all(jobs, Spread("joblib"), launching)
 
 
-def seeds_of(batch) -> list[int]:
-    return [int(arguments[0].removeprefix("seed=")) for arguments in batch]
-
-
-def carry_out(jobs: list[Job], launch, launcher: str = "joblib") -> dict[int, Outcome]:
-    ended = sweep._carry_out_all(jobs, overrides(jobs), launch, launcher=launcher)
-    assert len(ended) == len(jobs)
-    return {one.seed: one for one in ended}
+def ok(seeds) -> list[tuple[Outcome, ...]]:
+    return [(outcome(seed, OK),) for seed in seeds]
 
 
 def test_what_others_have_claimed_is_looked_at_again_once_they_let_go(jobs, tmp_path):
     launched = []
 
-    def launch(batch):
-        launched.append(seeds_of(batch))
+    def launch(seeds):
+        launched.append(seeds)
         first = len(launched) == 1
-        return [(outcome(seed, CLAIMED if first and seed in (1, 3) else OK),) for seed in seeds_of(batch)]
+        return [(outcome(seed, CLAIMED if first and seed in (1, 3) else OK),) for seed in seeds]
 
     with Claims(tmp_path) as others:
         others.take(f"{1:012x}")
@@ -81,144 +79,94 @@ def test_what_others_have_claimed_is_looked_at_again_once_they_let_go(jobs, tmp_
         started = time.monotonic()
         ended = carry_out(jobs, launch)
     assert launched == [[0, 1, 2, 3, 4], [3], [1]]
-    assert {one.status for one in ended.values()} == {OK}
+    assert [one.status for one in ended] == [OK] * 5
     assert time.monotonic() - started > 1.9
 
 
-def test_of_a_job_only_the_claimed_runs_count_anew(jobs, tmp_path):
-    returned = iter([(outcome(0, OK), outcome(1, CLAIMED)), (outcome(0, DONE), outcome(1, DONE))])
-    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
-    assert [(one.seed, one.status) for one in ended] == [(0, OK), (1, DONE)]
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ((OK, CLAIMED), (DONE, DONE), (OK, DONE)),  # of a job only the claimed runs count anew
+        ((FAILED, CLAIMED), (OK, DONE), (OK, DONE)),  # what failed and then went well has gone well
+        ((FAILED, CLAIMED), (FAILED, OK), (FAILED, OK)),
+    ],
+)
+def test_a_job_that_is_launched_again_stands_once(jobs, first, second, together):
+    returned = iter([first, second])
+
+    # A run that failed before it had a key is the same run all the same.
+    def launch(_):
+        return [tuple(replace(outcome(seed, status), key=None) for seed, status in enumerate(next(returned)))]
+
+    ended = carry_out(jobs[:1], launch)
+    assert [(one.seed, one.status) for one in ended] == [(0, together[0]), (1, together[1])]
 
 
-def test_a_killer_is_found_out_and_the_others_are_done(jobs, tmp_path, stored):
-    """joblib gives up with the first process that is killed: seed 2 kills its own, seed 3 was under way beside it."""
-    claims, launched = Claims(tmp_path), []
+def test_a_launcher_that_cannot_start_a_job_is_one_line(jobs, stored):
+    def launch(_):
+        raise RuntimeError("sbatch: error: invalid partition specified: gpuu\n\n  Batch job submission failed")
 
-    def launch(batch):
-        seeds = seeds_of(batch)
-        launched.append(seeds)
-        if 2 in seeds:
-            for seed in {2, 3} & set(seeds):
-                claims.take(f"{seed:012x}")
-            stored.update({0, 1} & set(seeds))
-            raise RuntimeError("a worker was killed")
-        for seed in seeds:
-            claims.release(f"{seed:012x}")
-        return [(outcome(seed, OK),) for seed in seeds]
-
-    with claims:
-        ended = carry_out(jobs, launch)
-    assert launched == [[0, 1, 2, 3, 4], [0, 1, 4], [2], [3]]
-    assert {seed: one.status for seed, one in ended.items()} == {0: OK, 1: OK, 2: FAILED, 3: OK, 4: OK}
-    assert "RuntimeError: a worker was killed" in ended[2].error
+    with pytest.raises(RequestError, match=r"^launcher=joblib: cannot start a job \(RuntimeError: sbatch: error: inv"):
+        carry_out(jobs, launch)
 
 
-def test_a_launcher_that_cannot_begin_is_not_asked_again(jobs, stored):
-    calls = []
-
-    def launch(batch):
-        calls.append(batch)
+def test_a_launcher_that_gives_up_loses_what_had_not_ended(jobs, stored, capsys):
+    def launch(seeds):
         stored.add(4)
-        raise RuntimeError("no more processes")
+        yield from ok(seeds[:2])
+        raise RuntimeError("the cluster is gone " + "x" * 1000)
 
     ended = carry_out(jobs, launch)
-    assert len(calls) == 1
-    assert {seed: one.status for seed, one in ended.items()} == {0: FAILED, 1: FAILED, 2: FAILED, 3: FAILED, 4: DONE}
+    assert [one.status for one in ended] == [OK, OK, FAILED, FAILED, DONE]
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5
+    assert "its job did not come back (RuntimeError: the cluster is gone" in lines[2]
+    assert len(lines[2]) < 400
 
 
 def test_a_job_that_comes_back_as_an_error_is_one_outcome_among_others(jobs, stored):
-    def launch(batch):
-        assert len(batch) == 5
-        wrong, lost = RequestError("device=cuda: this machine has none"), LostJobError("killed; see the log")
-        return [wrong, lost, *((outcome(seed, OK),) for seed in (2, 3, 4))]
-
-    ended = carry_out(jobs, launch)
+    wrong, lost = RequestError("device=cuda: this machine has none"), LostJobError("killed; see the log")
+    ended = carry_out(jobs, lambda seeds: [wrong, lost, *ok(seeds[2:])])
     assert (ended[0].status, ended[0].error) == (REFUSED, "device=cuda: this machine has none")
     assert ended[1].status == FAILED
     assert "killed; see the log" in ended[1].error
-    assert [ended[seed].status for seed in (2, 3, 4)] == [OK, OK, OK]
+    assert [one.status for one in ended[2:]] == [OK, OK, OK]
 
 
 def test_in_this_very_process_no_launcher_is_asked_and_a_defect_is_not_dressed_up(jobs, monkeypatch):
     begun = []
 
-    def run(job, display):
+    def run(job, _differing):
         begun.append(job.runs[0].seed)
         if job.runs[0].seed == 2:
             raise ZeroDivisionError
         return (outcome(job.runs[0].seed, OK),)
 
-    monkeypatch.setattr(sweep, "_run", run)
-    assert [one.seed for one in carry_out(jobs[:2], None, "basic").values()] == [0, 1]
+    monkeypatch.setattr(sweep, "_run_here", run)
+    assert [one.seed for one in sweep._carry_out_all(jobs[:2], Spread("basic"))] == [0, 1]
     with pytest.raises(ZeroDivisionError):
-        carry_out(jobs, None, "basic")
+        sweep._carry_out_all(jobs, Spread("basic"))
     assert begun == [0, 1, 0, 1, 2]
 
 
-def test_a_process_that_was_lost_before_it_claimed_anything_costs_nobody(jobs, stored):
-    launched = []
-
-    def launch(batch):
-        launched.append(seeds_of(batch))
-        if len(launched) == 1:
-            raise BrokenProcessPool("a worker was killed")
-        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
-
-    assert {one.status for one in carry_out(jobs, launch).values()} == {OK}
-    assert launched == [[0, 1, 2, 3, 4]] * 2
-
-
-def test_a_job_that_kills_before_it_claims_is_found_out(jobs, stored, capsys):
-    launched = []
-
-    def launch(batch):
-        launched.append(seeds_of(batch))
-        if 2 in seeds_of(batch):
-            raise BrokenProcessPool("a worker was killed")
-        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
-
-    ended = carry_out(jobs, launch)
-    assert launched == [[0, 1, 2, 3, 4]] * 2 + [[0], [1], [2], [3], [4]]
-    assert {seed: one.status for seed, one in ended.items()} == {0: OK, 1: OK, 2: FAILED, 3: OK, 4: OK}
-    (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith(
-        "failed  mvtec/bottle resnet18 seed 2  its job did not come back (BrokenProcessPool: a worker"
-    )
-
-
-def test_a_run_that_failed_and_then_went_well_has_gone_well(jobs):
-    returned = iter([(outcome(0, FAILED), outcome(1, CLAIMED)), (outcome(0, OK), outcome(1, DONE))])
-    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
-    assert [(one.seed, one.status) for one in ended] == [(0, OK), (1, DONE)]
-
-
-def test_a_failure_without_a_key_stands_for_its_run_once(jobs):
-    nameless = replace(outcome(0, FAILED), key=None)
-    returned = iter([(nameless, outcome(1, CLAIMED)), (nameless, outcome(1, OK))])
-    ended = sweep._carry_out_all(jobs[:1], [["seed=0"]], lambda _: [next(returned)], launcher="joblib")
-    assert [(one.seed, one.status) for one in ended] == [(0, FAILED), (1, OK)]
-
-
 @pytest.mark.parametrize("lost", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_that_a_destructor_swallowed_is_heard_before_and_after_a_launch(jobs, monkeypatch, lost):
-    monkeypatch.setattr(interruption, "_heard", [lost])
-    with pytest.raises(lost):
-        carry_out(jobs, lambda _: pytest.fail("it was launched"))
+def test_an_interruption_that_a_destructor_swallowed_is_heard(jobs, monkeypatch, lost):
     monkeypatch.setattr(interruption, "_heard", [])
+    launched = []
 
-    def launch(batch):
-        interruption._heard.append(lost)
-        return [(outcome(seed, OK),) for seed in seeds_of(batch)]
+    def launch(seeds):
+        for seed in seeds:
+            launched.append(seed)
+            interruption._heard.append(lost)
+            yield (outcome(seed, OK),)
 
     with pytest.raises(lost):
         carry_out(jobs, launch)
+    assert launched == [0]
 
 
 def test_a_job_whose_every_run_is_in_an_earlier_one_is_left_out():
     one, same, other = job("seeds=[1,2]", "device=cpu"), job("seeds=[2,1]", "threads=1"), job("seeds=[2,3]")
-    kept, overrides = sweep._distinct([one, same, other], [["a"], ["b"], ["c"]])
-    assert kept == [one, other]
-    assert overrides == [["a"], ["c"]]
+    assert sweep._distinct([one, same, other]) == [one, other]
     elsewhere = replace(same, execution=replace(same.execution, store=same.execution.store / "x"))
-    assert len(sweep._distinct([one, elsewhere], [["a"], ["b"]])[0]) == 2
+    assert sweep._distinct([one, elsewhere]) == [one, elsewhere]

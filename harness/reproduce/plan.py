@@ -36,7 +36,7 @@ class Request:
     seeds: tuple[int, ...]
     device: str = "auto"
     launcher: str = "basic"
-    """One of Hydra's launchers."""
+    """One of `harness.keys.LAUNCHERS`."""
     weights: Mapping[str, str] | None = None
     """Backbone -> a file of weights, where timm's cannot or shall not be downloaded."""
 
@@ -182,7 +182,7 @@ def _call(request: Request, places: set[tuple[str, str, str]], weights: str | No
     arguments += [f"backbone.weights={weights}"] if weights else []
     arguments += [f"data_root={request.data_root}", f"seeds=[{','.join(map(str, request.seeds))}]"]
     arguments += [f"device={request.device}", f"store={request.store}"]
-    arguments += [f"hydra/launcher={request.launcher}"] if request.launcher != "basic" else []
+    arguments += [f"launcher={request.launcher}"] if request.launcher != "basic" else []
     return Call(tuple(arguments), len(places) * len(request.seeds))
 
 

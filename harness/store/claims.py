@@ -133,10 +133,6 @@ class Claims:
         gone = there is not None and there.host == socket.gethostname() and not is_alive(there.pid)
         return None if gone else there
 
-    def is_there(self, key: str) -> bool:
-        """Say whether there is a claim, be its holder alive or gone."""
-        return self._path(key).exists()
-
     def living(self) -> tuple[Holder, ...]:
         """Return the holders of all claims on this store, the oldest first."""
         holders = (self.holder(path.stem) for path in self._folder.glob("*.lock"))

@@ -1,4 +1,4 @@
-"""Sweeps past one process, from end to end on drawn images: every run is done exactly once, whoever does it."""
+"""Sweeps in other processes, from end to end on drawn images: the same runs whoever does them, and none left behind."""
 
 from __future__ import annotations
 
@@ -9,46 +9,36 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from harness.launch import launchers
+from harness.launch.launchers import LostJobError, Spread, Task
+from harness.leftovers import is_alive
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 SWEEP = (
-    "experiment=smoke", "dataset=mini_mvtec", "backbone.weights=random", "dataset.limit=4", "protocol.resize=64",
-    "protocol.center_crop=null", "n_features=20", "metrics.bootstrap_samples=20",
+    "experiment=smoke", "dataset=mini_mvtec", "category=bottle", "backbone.weights=random", "dataset.limit=4",
+    "protocol.resize=64", "protocol.center_crop=null", "n_features=20", "metrics.bootstrap_samples=20",
 )  # fmt: skip
-"""The smoke experiment on three drawn categories with small maps: what is tested here is the way, not the numbers."""
-
-RUNS = Counter(
-    [
-        "bottle efficientnet_lite0",
-        "cable efficientnet_lite0",
-        "hazelnut efficientnet_lite0",
-        "bottle efficientnet_lite2",
-    ]
-)
-"""Each once."""
-
-ONE = ("category=bottle", "backbone=efficientnet_lite0")
-"""What makes one run of it."""
+"""Two jobs with small maps: what is tested here is the way, not the numbers."""
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a sweep into the test's own store, from an empty working folder, in a session of its own."""
+    """Start a sweep into a store of the test's own, from an empty working folder, in a session of its own."""
     started = []
     (tmp_path / "cwd").mkdir()
+    (tmp_path / "tmp").mkdir()
 
-    def begin(*arguments: str) -> subprocess.Popen:
+    def begin(*arguments: str, **environment: str) -> subprocess.Popen:
         if not any(argument.startswith("store=") for argument in arguments):
             arguments = (f"store={tmp_path / 'store'}", *arguments)
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TMPDIR": str(tmp_path / "tmp"), **environment}
         environment.pop("OMP_NUM_THREADS", None)  # the suite's own workers have it
         process = subprocess.Popen(
             [sys.executable, "-m", "harness", *SWEEP, *arguments],
@@ -66,169 +56,192 @@ def start(tmp_path):
     assert list((tmp_path / "cwd").iterdir()) == [], "something was written into the working folder"
 
 
-def ended(process: subprocess.Popen) -> list[tuple[str, str]]:
-    """How each run ended, from the lines that the sweep printed: (state, run)."""
+def ended(process: subprocess.Popen, status: int = 0) -> list[str]:
+    """The state of each run, from the lines that the sweep printed."""
     out, err = process.communicate(timeout=280)
-    assert process.returncode == 0, out + err
+    assert process.returncode == status, out + err
     assert "Traceback" not in err
-    return re.findall(r"^(\w+) +SYNTHETIC mini_mvtec/(\w+ \w+) seed", out, re.MULTILINE)
-
-
-def ran(*sweeps: list[tuple[str, str]]) -> Counter:
-    return Counter(run for sweep in sweeps for state, run in sweep if state == "ok")
+    return sorted(re.findall(r"^(\w+) +SYNTHETIC mini_mvtec/bottle \w+ seed", out, re.MULTILINE))
 
 
 def contents(store: Path) -> list[str]:
     return sorted(path.name for path in store.iterdir())
 
 
-def wait_for_claims(store: Path, n_claims: int = 1) -> list[dict]:
-    """The claims on a store, as soon as there are so many."""
+def records(store: Path) -> dict[str, dict]:
+    return {record["key"]: record for record in map(_read, store.glob("runs/**/record.json"))}
+
+
+def _read(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def working(store: Path, n_claims: int) -> list[int]:
+    """The processes that have claimed a run, as soon as there are so many."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        paths = list(store.glob(".claims/*.json"))
-        if len(paths) >= n_claims:
-            return [json.loads(path.read_text()) for path in paths]
+        pids = [_read(path)["pid"] for path in store.glob(".claims/*.json")]
+        if len(pids) >= n_claims:
+            return pids
         time.sleep(0.02)
     raise AssertionError("nothing was claimed in two minutes")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_two_processes_complete_a_sweep_with_every_run_done_once(start, tmp_path, launcher):
-    lines = ended(start(f"launcher={launcher}", "jobs=2"))
-    assert ran(lines) == RUNS
-    assert len(lines) == len(RUNS)
-    assert contents(tmp_path / "store") == ["runs", "runs.csv"]
-    records = [json.loads(path.read_text()) for path in (tmp_path / "store").glob("runs/**/record.json")]
-    assert {record["environment"]["threads"] for record in records} == {max(1, CORES // 2)}
+def wait_for_end(pids: list[int]) -> None:
+    deadline = time.monotonic() + 30
+    while any(map(is_alive, pids)):
+        assert time.monotonic() < deadline, "a process of the sweep lives on"
+        time.sleep(0.1)
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def basic(tmp_path_factory) -> dict[str, dict]:
+    """The records of the sweep in one process."""
+    store = tmp_path_factory.mktemp("basic")
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    subprocess.run([sys.executable, "-m", "harness", *SWEEP, f"store={store}"], check=True, env=environment)
+    return records(store)
+
+
+def assert_same(found: dict[str, dict], expected: dict[str, dict]) -> None:
+    for key, record in found.items():
+        assert record["metrics"] == expected[key]["metrics"]
+        assert record["spec"] == expected[key]["spec"]
+
+
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_a_store_of_any_name_has_all_files_in_it(start, tmp_path, monkeypatch, launcher):
-    scratch = tmp_path / "tmp"
-    scratch.mkdir()
-    monkeypatch.setenv("TMPDIR", str(scratch))
+def test_the_runs_are_those_of_one_process_in_a_store_of_any_name(start, tmp_path, basic, launcher):
     store = tmp_path / "a${x}b %j ${oc.env:HOME}"
-    out, err = start(f"launcher={launcher}", "jobs=2", *ONE, f"store={store}").communicate(timeout=280)
-    assert "ok " in out, out + err
+    assert ended(start(f"launcher={launcher}", "jobs=2", f"store={store}")) == ["ok", "ok"]
+    found = records(store)
+    assert found.keys() == basic.keys()
+    assert_same(found, basic)
+    assert {record["environment"]["threads"] for record in found.values()} == {max(1, CORES // 2)}
     assert contents(store) == ["runs", "runs.csv"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([store.name, "cwd", "tmp"])
-    assert [path.name for path in scratch.iterdir() if path.name.startswith("vad-harness-")] == []
+    assert not [path for path in (tmp_path / "tmp").iterdir() if path.name.startswith("vad-harness-")]
 
 
-@pytest.mark.slow
 def test_two_sweeps_side_by_side_share_the_runs(start, tmp_path):
-    sweeps = [ended(process) for process in [start(), start()]]
-    assert ran(*sweeps) == RUNS
-    for lines in sweeps:
-        assert {run for state, run in lines if state in ("ok", "done")} == set(RUNS), "a sweep ended before it was done"
+    first, second = start(), start("launcher=submitit_local", "jobs=2")
+    lines = [*ended(first), *ended(second)]
+    assert lines.count("ok") == 2, lines
     assert contents(tmp_path / "store") == ["runs", "runs.csv"]
 
 
-@pytest.mark.slow
-def test_a_killed_sweeps_claims_are_taken_over_at_once(start, tmp_path):
-    store = tmp_path / "store"
-    killed = start(*ONE)
-    (claim,) = wait_for_claims(store)
-    killed.kill()
-    killed.wait()
-    assert claim["pid"] == killed.pid
-    assert (store / ".claims" / f"{claim['key']}.json").exists(), "it had no time to release its claim"
-    started = time.monotonic()
-    assert ended(start(*ONE)) == [("ok", "bottle efficientnet_lite0")]
-    assert time.monotonic() - started < 110, "it waited for the claim to expire"
-    assert contents(store) == ["runs", "runs.csv"]
-
-
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_sweep_ends_with_its_processes_and_its_claims(start, tmp_path, launcher, number, status):
+@pytest.mark.parametrize(("launcher", "states"), [("joblib", ["ok", "ok"]), ("submitit_local", ["failed", "ok"])])
+def test_a_process_that_is_killed_costs_no_other_job(start, tmp_path, launcher, states):
     process = start(f"launcher={launcher}", "jobs=2")
-    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
-    assert process.pid not in workers
-    process.send_signal(number)
+    os.kill(working(tmp_path / "store", 2)[0], signal.SIGKILL)
+    assert ended(process, int("failed" in states)) == states
+    if "failed" in states:  # the same command makes what is missing
+        assert ended(start()) == ["done", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kind", "status"),
+    [("joblib", signal.SIGINT, 130), ("submitit_local", signal.SIGINT, 130), ("submitit_local", signal.SIGTERM, 143)],
+)
+def test_an_interrupted_sweep_ends_with_its_processes_and_its_claims(start, tmp_path, launcher, kind, status):
+    process = start(f"launcher={launcher}", "jobs=2")
+    pids = working(tmp_path / "store", 2)
+    for _ in range(2):  # somebody is impatient
+        os.killpg(process.pid, kind) if kind == signal.SIGINT else process.send_signal(kind)
+        time.sleep(0.2)
+        if process.poll() is not None:
+            break
     _, err = process.communicate(timeout=120)
     assert process.returncode == status
     (line,) = err.strip().splitlines()
     assert "finished runs are kept" in line
-    assert not [pid for pid in workers if is_alive(pid)]
+    wait_for_end(pids)
     assert contents(tmp_path / "store") == ["runs"]
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
-def test_when_a_sweep_is_killed_its_workers_end_too(start, tmp_path, launcher):
+def test_when_a_sweep_is_killed_its_processes_end_too(start, tmp_path, launcher):
     process = start(f"launcher={launcher}", "jobs=2")
-    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
+    pids = working(tmp_path / "store", 2)
     process.kill()
-    process.wait()
-    assert not [pid for pid in workers if is_alive(pid)]
-    assert not (tmp_path / "store" / ".claims").exists(), "a worker did not give its claim back"
-
-
-def is_alive(pid: int) -> bool:
-    from harness.leftovers import is_alive as alive
-
-    deadline = time.monotonic() + 30
-    while alive(pid) and time.monotonic() < deadline:  # it may be on its way out
-        time.sleep(0.1)
-    return alive(pid)
-
-
-def test_a_worker_that_is_killed_takes_no_other_run_with_it(start, tmp_path):
-    process = start("launcher=joblib", "jobs=2", "category=bottle")
-    claims = wait_for_claims(tmp_path / "store", 2)
-    os.kill(claims[0]["pid"], signal.SIGKILL)
-    assert ran(ended(process)) == Counter(run for run in RUNS if run.startswith("bottle"))
-
-
-def test_ray_completes_a_sweep_on_a_local_cluster(start, tmp_path):
-    if find_spec("ray") is None:
-        pytest.skip("Ray is not installed: it cannot share this environment's lock (make setup-ray makes one for it)")
-    lines = ended(start("launcher=ray", "jobs=2"))
-    assert ran(lines) == RUNS
-    assert len(lines) == len(RUNS)
-    assert contents(tmp_path / "store") == ["runs", "runs.csv"]
+    wait_for_end([process.pid, *pids])
 
 
 def test_two_processes_go_on_where_nobody_reads_what_they_say(start, tmp_path):
-    process = start("launcher=joblib", "jobs=2", "category=bottle")
+    process = start("launcher=joblib", "jobs=2")
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=280) == 0
-    assert len(list((tmp_path / "store").glob("runs/**/record.json"))) == 2
+    assert len(records(tmp_path / "store")) == 2
 
 
-def test_one_job_at_a_time_runs_in_the_sweep_itself_and_outlives_its_shell(start, tmp_path):
-    """joblib starts no process for it; so nothing may end with the shell that started the sweep."""
-    command = f"nohup {sys.executable} -m harness {' '.join(SWEEP)} {' '.join(ONE)} store={tmp_path / 'store'} jobs=1 &"
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(["bash", "-c", f"{command} sleep 1"], check=True, env=environment, cwd=tmp_path, **pipes)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "store").glob("runs/**/record.json")) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert list((tmp_path / "store").glob("runs/**/record.json"))
+def kill_at_two(place: int, _task: Task) -> tuple[int, tuple]:
+    """Stand in for a job; the third kills its process, each time."""
+    if place == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return place, ()
+
+
+def test_a_job_that_always_kills_its_process_is_lost_alone(monkeypatch):
+    monkeypatch.setattr(launchers, "_numbered", kill_at_two)
+    found = dict(launchers._by_joblib([None] * 6, Spread("joblib", at_once=2)))
+    assert [place for place in range(6) if found[place] == ()] == [0, 1, 3, 4, 5]
+    assert isinstance(found[2], LostJobError)
+    assert "\n" not in str(found[2])
 
 
 @pytest.mark.slow
-def test_a_second_ctrl_c_leaves_no_process_behind(start, tmp_path):
-    process = start("launcher=submitit_local", "jobs=2")
-    workers = [claim["pid"] for claim in wait_for_claims(tmp_path / "store", 2)]
-    for _ in range(2):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-    process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert not [pid for pid in workers if is_alive(pid)]
-    assert contents(tmp_path / "store") == ["runs"]
+def test_ray_makes_the_same_runs_and_loses_only_what_is_killed(start, tmp_path, basic):
+    pytest.importorskip("ray")
+    process = start("launcher=ray", "jobs=2")
+    os.kill(working(tmp_path / "store", 2)[0], signal.SIGKILL)
+    assert ended(process, status=1) == ["failed", "ok"]
+    assert_same(records(tmp_path / "store"), basic)
+    assert contents(tmp_path / "store") == ["runs", "runs.csv"]
 
 
-def test_a_job_whose_process_never_came_back_has_a_line(start):
-    process = start(*ONE, "launcher=submitit_local", "hydra.launcher.folder=/proc/nowhere")
-    out, err = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "Traceback" not in err
-    (line,) = out.strip().splitlines()
-    assert line.startswith("failed  SYNTHETIC mini_mvtec/bottle efficientnet_lite0 seed 42  its job did not come back")
+@pytest.mark.slow
+def test_a_terminated_ray_sweep_leaves_no_process(start, tmp_path):
+    pytest.importorskip("ray")
+    process = start("launcher=ray", "jobs=2")
+    pids = working(tmp_path / "store", 1)
+    process.send_signal(signal.SIGTERM)
+    assert "finished runs are kept" in process.communicate(timeout=60)[1]
+    assert process.returncode == 143
+    wait_for_end(pids)
+
+
+SBATCH = """#!/bin/sh
+cp "$1" "$SLURM_FAKE/script"
+echo "Submitted batch job 7"
+for i in 0 1; do
+  (SLURM_JOB_ID=8$i SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$i SLURM_LOCALID=0 SLURM_PROCID=0 SLURM_NTASKS=1 \
+   SLURM_JOB_NUM_NODES=1 SLURM_NODEID=0 SLURM_JOB_NODELIST=here sh "$1"; touch "$SLURM_FAKE/$i.ended") >/dev/null 2>&1 &
+done
+"""
+SRUN = """#!/bin/sh
+while [ "$1" != "${1#-}" ]; do case "$1" in --output|--error) shift ;; esac; shift; done
+exec "$@"
+"""
+SACCT = """#!/bin/sh
+echo "JobID|State|NodeList"
+for i in 0 1; do
+  if [ -e "$SLURM_FAKE/$i.ended" ]; then echo "7_$i|COMPLETED|here"; else echo "7_$i|RUNNING|here"; fi
+done
+"""
+
+
+def test_slurm_is_asked_for_what_the_request_says(start, tmp_path, basic):
+    """SLURM's commands are stood in for by scripts that run a job array's script here."""
+    (tmp_path / "bin").mkdir()
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    asked = ["slurm.partition=gpu", "slurm.cpus_per_task=1", "slurm.mem_gb=4"]
+    process = start("launcher=submitit_slurm", "jobs=2", *asked, PATH=path, SLURM_FAKE=str(tmp_path))
+    assert ended(process) == ["ok", "ok"]
+    assert_same(records(tmp_path / "store"), basic)
+    asked = set(re.findall(r"^#SBATCH --(\S+)$", (tmp_path / "script").read_text(), re.MULTILINE))
+    assert asked >= {"array=0-1%2", "partition=gpu", "cpus-per-task=1", "mem=4GB", "time=240", "job-name=vad-harness"}
+    assert contents(tmp_path / "store") == ["runs", "runs.csv"]

@@ -72,7 +72,7 @@ def test_the_sweeps_mean_each_run_whose_images_are_there_once(categories, by_han
 def test_one_sweep_does_for_everything_with_timms_weights():
     plan = plan_of(present(*ALL), launcher="joblib", device="cuda")
     (call,) = plan.calls
-    assert "hydra/launcher=joblib" in call.arguments
+    assert "launcher=joblib" in call.arguments
     assert "device=cuda" in call.arguments
     assert not [argument for argument in call.arguments if argument.startswith("backbone.weights")]
     assert not [argument for argument in plan_of(present(*ALL)).calls[0].arguments if "launcher" in argument]

@@ -143,7 +143,7 @@ def test_copied_folders_count_once(store):
 
 def test_whatever_else_lies_in_a_store_is_passed_over(store):
     record = write_ok(store)
-    for name in ("runs/README", "runs/mvtec/x.txt", "runs/mvtec/bottle/.hidden", ".hydra/x", "tables/y"):
+    for name in ("runs/README", "runs/mvtec/x.txt", "runs/mvtec/bottle/.hidden", ".submitit/x", "tables/y"):
         (store.path / name).parent.mkdir(parents=True, exist_ok=True)
         (store.path / name).touch()
     (store.path / "runs/mvtec/bottle/resnet18/seed1-0123456789ab").mkdir()

@@ -1,0 +1,189 @@
+"""How many jobs run at once, and what each may use of the machine: its share of the cores, and one GPU of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from harness.config import Execution
+from harness.errors import RequestError
+from harness.overrides import Override
+from harness.resources import available_memory
+
+PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
+"""Launcher -> the package that it needs; `basic` needs none."""
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+_taken: list[tuple[str, Any]] = []
+"""The GPU of this process, and the lock that it keeps until it ends."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is to share."""
+
+    cores: int
+    """That this process may use."""
+    gpus: int
+    memory_bytes: int
+    """That is free."""
+
+
+def this_machine() -> Machine:
+    """The machine that this runs on, told without torch."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = available_memory() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Machine(cores, len(visible_gpus()), memory)
+
+
+def require(launcher: str) -> None:
+    """Check that a launcher can be used.
+
+    Raises:
+        RequestError: its package is not installed, and how to install it; or SLURM is not there.
+    """
+    package = PACKAGES.get(launcher)
+    if package and find_spec(package) is None:
+        extra = "ray" if package == "ray" else "launchers"
+        raise RequestError(f"launcher={launcher}: {package} is not installed; pip install 'vad-harness[{extra}]'")
+    if launcher == "submitit_slurm" and shutil.which("srun") is None:
+        raise RequestError(
+            "launcher=submitit_slurm: there is no srun here; start it where SLURM's commands are, or give "
+            "launcher=joblib for this machine"
+        )
+
+
+def divide(own: Sequence[Override], *, n_jobs: int, machine: Machine, cluster: bool = False) -> list[Override]:
+    """Choose the launcher, and divide the machine among the jobs that run on it at once. Pure.
+
+    `jobs` alone means joblib; one job at a time needs no process of its own. What the request itself says stays.
+
+    Args:
+        own: the request.
+        n_jobs: how many jobs it means.
+        machine: what there is to share.
+        cluster: whether Ray joins a cluster that is there, and so has other machines than this one.
+
+    Returns:
+        The request with `launcher`, and where jobs run side by side `jobs`, `threads` and `workers`.
+
+    Raises:
+        RequestError: several launchers or numbers of jobs, or settings of a launcher that was not chosen.
+    """
+    given = {override.key: override.values for override in own}
+    launcher, jobs = _chosen(given)
+    if launcher == "submitit_slurm":  # the cluster divides itself
+        return _filled_in(own, launcher=launcher, threads=given.get("slurm.cpus_per_task", (None,))[0])
+    if launcher == "basic":
+        return _filled_in(own, launcher=launcher)
+    if launcher == "ray" and cluster:  # two threads a job: beyond that a job gains little
+        return _filled_in(own, launcher=launcher, jobs=jobs or n_jobs, threads=2)
+    at_once = max(1, min(jobs or _at_once(given, machine), n_jobs))
+    if launcher == "joblib" and at_once == 1:
+        return _filled_in(own, launcher="basic")
+    return _filled_in(own, launcher=launcher, jobs=at_once, threads=max(1, machine.cores // at_once))
+
+
+def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
+    for key in ("launcher", "jobs"):
+        if len(given.get(key, ())) > 1:
+            shown = ",".join(map(str, given[key]))
+            raise RequestError(f"{key}={shown}: a sweep has one {key.removesuffix('s')} setting; give one value")
+    launcher, jobs = given.get("launcher", (None,))[0], given.get("jobs", (None,))[0]
+    if launcher == "basic" and jobs not in (None, 1):
+        raise RequestError(f"jobs={jobs}: launcher=basic runs one job at a time; give launcher=joblib, or no launcher")
+    for key, values in given.items():
+        if key.startswith("slurm.") and launcher != "submitit_slurm":
+            raise RequestError(f"{key}={values[0]}: is for SLURM; give launcher=submitit_slurm as well")
+        if key.startswith("slurm.") and len(values) > 1:
+            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep has one value of it; give one")
+    return str(launcher or ("joblib" if jobs is not None else "basic")), jobs
+
+
+def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Machine) -> int:
+    """How many jobs run at once where `jobs` does not say it: one for each GPU, else as many as fit."""
+    if machine.gpus and given.get("device") != ("cpu",):
+        return machine.gpus
+    # Two threads a job: beyond that a job gains little. On two cores two jobs still beat one.
+    by_cores = max(machine.cores // 2, min(2, machine.cores))
+    budget = given.get("memory_budget", (Execution.memory_budget,))[0]
+    return min(by_cores, int(machine.memory_bytes // (budget * 2**30)))
+
+
+def _filled_in(
+    own: Sequence[Override], *, launcher: str, jobs: int | None = None, threads: int | None = None
+) -> list[Override]:
+    """The request with these settings; threads and workers only where it does not say them itself."""
+    said = {override.key for override in own if override.values != (None,)}
+    added: dict[str, Any] = {key: threads for key in ("threads", "workers") if threads and key not in said}
+    added |= {"launcher": launcher} | ({"jobs": jobs} if jobs else {})
+    return [o for o in own if o.key not in added] + [Override(key, (value,)) for key, value in added.items()]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none."""
+    n_gpus, named = count_gpus(), os.environ.get(VISIBLE)
+    if n_gpus == 0 or named is None:
+        return tuple(map(str, range(n_gpus)))
+    return tuple(name for name in map(str.strip, named.split(",")) if name and name != "-1")
+
+
+def count_gpus() -> int:
+    """The GPUs of this machine, by the driver's own library; 0 where there is no driver."""
+    number = ctypes.c_uint(0)
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+        if library.nvmlInit_v2() != 0:
+            return 0
+        found = library.nvmlDeviceGetCount_v2(ctypes.byref(number)) == 0
+        library.nvmlShutdown()
+    except (OSError, AttributeError):
+        return 0
+    return number.value if found else 0
+
+
+def take_gpu() -> str | None:
+    """Keep one GPU for this process, until it ends: one that no other process has, else one of those with the fewest.
+
+    To be called before anything asks CUDA for its devices; a second call keeps the first one's choice.
+
+    Returns:
+        The GPU, which is all that CUDA_VISIBLE_DEVICES names now; None where there are not several.
+    """
+    gpus = visible_gpus()
+    if _taken or len(gpus) < 2:
+        return _taken[0][0] if _taken else None
+    folder = Path(tempfile.gettempdir()) / f"vad-harness-gpus-{os.getuid()}"
+    for turn in count():
+        for gpu in gpus:
+            lock = _lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.{turn}")
+            if lock is not None:
+                _taken.append((gpu, lock))
+                os.environ[VISIBLE] = gpu
+                return gpu
+    raise AssertionError("unreachable")
+
+
+def _lock(path: Path) -> Any:
+    """A lock that ends with this process; None if another process has it. Where nothing can be locked, any will do."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path, mode=0o600)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    except (OSError, NotImplementedError):
+        pass  # without locks all processes take the first: better than none
+    return lock
