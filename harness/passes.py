@@ -45,6 +45,8 @@ _RECORD_BYTES = 64 * 1024
 _LOWER = "or lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
 _REMEDIES = {"streaming": _LOWER, "reference": f"take engine=streaming, {_LOWER}"}
 """What a run that takes too much memory can do, by engine."""
+_PLAIN_PNG_BYTES, _IMAGE_BYTES = 5, 15
+"""By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
 """Four images with their masks and maps."""
 
@@ -76,7 +78,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
         device=first.device,
         threads=execution.threads or cores(),
         decoders=execution.workers or cores(),
-        image_pixels=image_pixels(split),
+        image_bytes=image_bytes(split),
     )
     device_memory = free_device_memory() if first.device == "cuda" else None
     if first.engine == "reference":  # it shares nothing
@@ -93,14 +95,18 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
     return [Pass(tuple(runs[place]), plan) for place, plan in planned]
 
 
-def image_pixels(split: Split) -> tuple[int, ...]:
-    """Pixels of each image file, the largest first, by their headers; reading says what is wrong with a bad one."""
-    pixels = []
+def image_bytes(split: Split) -> tuple[int, ...]:
+    """What each image takes while it is read and resized, the largest first, by the files' headers.
+
+    Images whose header cannot be read are left out: reading them says what is wrong.
+    """
+    found = []
     for sample in (*split.train, *split.test):
         with suppress(DataError):
             header = read_header(split.root, sample.path)
-            pixels.append(header.width * header.height)
-    return tuple(sorted(pixels, reverse=True))
+            plain = sample.path.lower().endswith(".png") and header.mode in {"RGB", "L"}
+            found.append(header.width * header.height * (_PLAIN_PNG_BYTES if plain else _IMAGE_BYTES))
+    return tuple(sorted(found, reverse=True))
 
 
 def cores() -> int:

@@ -13,6 +13,9 @@ from torch.nn.functional import interpolate, pad
 from harness.config import ProtocolConfig
 
 INTERPOLATIONS = ("bilinear", "bicubic")
+LARGE_PIXELS = 8_000_000
+"""Of an image above which it is resized a part at a time."""
+_ROWS_AT_ONCE = 256
 
 
 def check_interpolation(protocol: ProtocolConfig) -> None:
@@ -38,20 +41,30 @@ def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
     """
     if not protocol.antialias:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+    size = list(protocol.resize)
+    if protocol.antialias and pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
+        # First rows, some at a time, then columns, as torch itself does it: the same bits, in far less memory.
+        rows = (pixels[top : top + _ROWS_AT_ONCE] for top in range(0, len(pixels), _ROWS_AT_ONCE))
+        bands = [_resized(_floats(some), [len(some), size[1]], protocol) for some in rows]
+        image = torch.cat(bands, dim=2).contiguous(memory_format=torch.channels_last)
+    else:
+        image = _floats(pixels)
+    if list(image.shape[2:]) != size:
+        image = _resized(image, size, protocol)
+    return center_crop(image[0], protocol.center_crop)
+
+
+def _floats(pixels: np.ndarray) -> torch.Tensor:
+    """(1, channels, h, w) float32 in [0, 1]."""
     height, width, channels = pixels.shape
     # The channels stay innermost, as in the file. torchvision does the same, stride of the batch included: which of
     # torch's kernels runs depends on it.
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32).mul_(1 / 255)
-    image = image.as_strided(image.shape, (image.numel(), 1, width * channels, channels))
-    if (height, width) != tuple(protocol.resize):
-        image = interpolate(
-            image,
-            size=list(protocol.resize),
-            mode=protocol.interpolation,
-            align_corners=False,
-            antialias=protocol.antialias,
-        )
-    return center_crop(image[0], protocol.center_crop)
+    return image.as_strided(image.shape, (height * width * channels, 1, width * channels, channels))
+
+
+def _resized(image: torch.Tensor, size: list[int], protocol: ProtocolConfig) -> torch.Tensor:
+    return interpolate(image, size=size, mode=protocol.interpolation, align_corners=False, antialias=protocol.antialias)
 
 
 def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig) -> np.ndarray:

@@ -17,10 +17,8 @@ _FLOAT = 4
 CHUNK_BYTES = 8 * _MIB
 """Of matrices in one chunk of locations: large enough to hide the calls, small enough for its copies not to count."""
 GPU_CHUNK_BYTES = 256 * _MIB
-_LIBRARIES, _ANOMALIB, _CUDA = 725 * _MIB, 960 * _MIB, 1360 * _MIB
+_LIBRARIES, _ANOMALIB, _CUDA = 870 * _MIB, 960 * _MIB, 1360 * _MIB
 """A process with torch and timm in it; with anomalib and Lightning, too; and with CUDA's own libraries."""
-_IMAGE_BYTES_PER_PIXEL = 15
-"""While an image is read and resized: three bytes, and three float32 numbers."""
 _DECODED_BYTES = 160 * _MIB
 """Of batches that may wait for the network: what two cores decode while the libraries are imported."""
 _THREAD_BYTES = 28 * _MIB
@@ -47,8 +45,8 @@ class Task:
     threads: int
     decoders: int
     """Threads that decode for a GPU."""
-    image_pixels: tuple[int, ...] = ()
-    """Of each image file, the largest first; empty where that is not known."""
+    image_bytes: tuple[int, ...] = ()
+    """Of each image while it is read and resized, the largest first; empty where that is not known."""
 
     @property
     def network_bytes(self) -> int:
@@ -89,7 +87,7 @@ class Task:
 
     def reading_bytes(self, threads: int) -> int:
         """Of the largest images, while so many threads read and resize one each."""
-        return _IMAGE_BYTES_PER_PIXEL * sum(self.image_pixels[:threads])
+        return sum(self.image_bytes[:threads])
 
     def kept(self, n_features: Sequence[int]) -> list[float]:
         """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""

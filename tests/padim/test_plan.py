@@ -12,9 +12,10 @@ from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50
 PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)
 WHOLE = replace(PAPER, resize=(512, 512), center_crop=None)
 BATCHES_OF_64 = replace(PAPER, batch_size=64)
-TASK = Task(RESNET18, PAPER, 209, 83, 11_000_000, "cpu", 2, 2, (900 * 900,) * 292)
+TASK = Task(RESNET18, PAPER, 209, 83, 11_000_000, "cpu", 2, 2, (5 * 900 * 900,) * 292)
 WIDE = replace(TASK, backbone=WIDE_RESNET50, weights_bytes=None)
-MEGAPIXELS = 10**6
+SMALL, LARGE = 5 * 10**6, 150 * 10**6
+"""Bytes of images of one and of 30 megapixels, while they are read."""
 
 
 def test_every_run_is_in_one_pass_in_order():
@@ -67,7 +68,7 @@ def test_memory_does_not_grow_with_the_training_set(n_train):
         {"weights_bytes": 10**9},
         {"protocol": WHOLE},
         {"protocol": BATCHES_OF_64},
-        {"image_pixels": (30 * MEGAPIXELS,)},
+        {"image_bytes": (LARGE,)},
     ],
 )
 def test_it_grows_with_what_it_depends_on(changes):
@@ -75,19 +76,19 @@ def test_it_grows_with_what_it_depends_on(changes):
 
 
 def test_large_images_count_as_often_as_they_are_held_and_take_fewer_workers():
-    eight = replace(TASK, threads=8, n_train=80, n_test=20, image_pixels=(30 * MEGAPIXELS,) * 100)
-    one_large = replace(eight, image_pixels=(30 * MEGAPIXELS, *(MEGAPIXELS,) * 99))
+    eight = replace(TASK, threads=8, n_train=80, n_test=20, image_bytes=(LARGE,) * 100)
+    one_large = replace(eight, image_bytes=(LARGE, *(SMALL,) * 99))
     free, tight, few = (
         plan_pass(task, [100], int(gib * GIB)) for task, gib in ((eight, 64), (eight, 3), (one_large, 3))
     )
     assert free.workers == few.workers == 8
-    assert free.host_bytes - plan_pass(one_large, [100], 64 * GIB).host_bytes == 15 * 29 * MEGAPIXELS * 8
+    assert free.host_bytes - plan_pass(one_large, [100], 64 * GIB).host_bytes == 8 * (LARGE - SMALL)
     assert 1 < tight.workers < 8
     assert tight.host_bytes <= 3 * GIB
 
 
 def test_100_photographs_of_30_megapixels_fit_into_2_gib_on_two_cores():
-    assert plan_pass(replace(TASK, image_pixels=(30 * MEGAPIXELS,) * 100), [100], 2 * GIB).host_bytes <= 2 * GIB
+    assert plan_pass(replace(TASK, image_bytes=(LARGE,) * 100), [100], 2 * GIB).host_bytes <= 2 * GIB
 
 
 def test_a_small_gpu_gets_smaller_steps_and_fewer_runs_at_once():
