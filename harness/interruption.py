@@ -103,6 +103,19 @@ def raise_if_asked() -> None:
 
 
 @contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ignore signals in here: whoever asks twice does not keep us from cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in ANSWERS}
+    try:
+        yield
+    finally:
+        restore(before)
+
+
+@contextmanager
 def before_errors() -> Iterator[None]:
     """Let an interruption stand before any error that comes out after it."""
     try:

@@ -14,7 +14,7 @@ from harness.config import DatasetConfig, Job, RunConfig
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
-from harness.interruption import raise_if_asked
+from harness.interruption import raise_if_asked, undisturbed
 from harness.launch.launchers import Ended, Spread, in_one_line, launch
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
@@ -69,8 +69,9 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
     try:
         _finished.extend(_carry_out_all(jobs, spread))
     finally:
-        for path in stores:
-            Claims(path).tidy()
+        with undisturbed():
+            for path in stores:
+                Claims(path).tidy()
     print_summary(finished())
     for path in stores:
         write_runs_csv(path)

@@ -23,7 +23,7 @@ from typing import Any
 from harness.config import Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
-from harness.interruption import listen
+from harness.interruption import listen, undisturbed
 from harness.launch.hardware import VISIBLE, take_gpu
 from harness.leftovers import is_alive
 from harness.outcome import Outcome
@@ -225,8 +225,9 @@ def _by_submitit(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, 
             time.sleep(SLURM_LOOK_S if on_slurm else LOOK_S)
     finally:
         flag.unlink(missing_ok=True)
-        for job in running.values():
-            job.cancel(check=False) if on_slurm else job._process.wait()
+        with undisturbed():
+            for job in running.values():
+                job.cancel(check=False) if on_slurm else job._process.wait()
         if not lost:  # else it may say why
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
@@ -286,7 +287,8 @@ def _by_ray(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended
                     yield running.pop(reference), _result_by_ray(reference)
                 time.sleep(LOOK_S)  # a signal that comes while Ray waits would get an answer of Ray's
         finally:
-            ray.shutdown()
+            with undisturbed():
+                ray.shutdown()
 
 
 def _result_by_ray(reference: Any) -> Ended:
