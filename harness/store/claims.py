@@ -114,6 +114,7 @@ class Claims:
             with suppress(OSError):
                 if lease.owner is not None and lease.owner.token == lease.token:
                     self._path(key, "txt").unlink(missing_ok=True)
+            with suppress(OSError):
                 lease.release()
 
     def is_free(self, key: str) -> bool:

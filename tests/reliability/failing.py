@@ -80,11 +80,13 @@ def make_room(place: Place) -> None:
 
 
 def read_only(place: Place) -> None:
-    mount(place, "-o", "remount,ro")
+    """Lay a read-only view over the disk: what is open for writing, as a claim is, would keep it from changing."""
+    mount(place, "--bind", str(place.disk))
+    mount(place, "-o", "remount,ro,bind")
 
 
 def writable(place: Place) -> None:
-    mount(place, "-o", "remount,rw")
+    subprocess.run(["umount", str(place.disk)], check=True)
 
 
 def small_files(_: Place) -> None:
