@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
+import select
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -57,6 +60,30 @@ def test_turns_and_failures(tmp_path):
     with pytest.raises(BenchError, match=r"^B: ended with status 1, not 0: it \| broke$"):
         take_turns([script("A", ""), script("B", "raise SystemExit('it\\nbroke')")], 1)
     assert once(script("A", "raise SystemExit(2)", status=2)).name == "A"
+
+
+def test_who_stops_waiting_leaves_nothing_at_work(tmp_path, monkeypatch):
+    wait4 = os.wait4
+
+    def stop(pid: int, options: int):
+        while not (tmp_path / "pid").exists():
+            time.sleep(0.05)
+        monkeypatch.setattr(os, "wait4", wait4)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "wait4", stop)
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    code = (
+        f"import subprocess; child = subprocess.Popen(['sleep', '300'], pass_fds=[{writer}])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w'); child.wait()"
+    )
+    monkeypatch.setattr(subprocess, "Popen", partial(subprocess.Popen, pass_fds=[writer]))
+    with pytest.raises(KeyboardInterrupt):
+        once(script("A", code))
+    os.close(writer)
+    assert select.select([reader], [], [], 60)[0], "the pipe ends with its last holder"
+    os.close(reader)
 
 
 def test_records_are_checked(tmp_path):
