@@ -208,7 +208,7 @@ def test_weights_of_another_network_are_refused_and_leave_no_record(run, request
     base = [argument for argument in request_for if not argument.startswith("backbone.weights")]
     status, out, err = run(*base, f"backbone.weights={tmp_path / 'w.safetensors'}")
     assert status == 2
-    assert "bn1.running_mean" in out + err
+    assert "of another network: conv1.weight" in out + err
     assert "Traceback" not in out + err
     assert records(tmp_path / "out") == []
 
