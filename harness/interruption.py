@@ -33,16 +33,12 @@ _heard: list[Callable[[], BaseException]] = []
 AGAIN_S = 0.02
 """How long an interruption waits before it asks again whether an import has ended."""
 
-_waiting: set[signal.Signals] = set()
-"""Signals that came in an import, and come again."""
-
 
 def listen(answers: Answers = ANSWERS) -> dict[signal.Signals, object]:
-    """From now on raise the answer to a signal, and remember it; returns the handlers until now, for `restore`.
+    """Raise the answer to a signal from now on, and remember it; return the handlers until now, for `restore`.
 
-    A signal that comes while something is imported is answered once that has ended.
-    A signal that is ignored, as Ctrl-C is in a shell's background, goes on being ignored. Signals can be heard in the
-    main thread only; elsewhere this does nothing.
+    A signal that is ignored, as Ctrl-C is in a shell's background, goes on being ignored. Signals reach the main thread
+    only; in any other this does nothing.
     """
     _heard.clear()
     if threading.current_thread() is not threading.main_thread():
@@ -56,42 +52,25 @@ def listen(answers: Answers = ANSWERS) -> dict[signal.Signals, object]:
 
 def _raiser(kind: signal.Signals, answer: Callable[[], BaseException]) -> Callable[[int, FrameType | None], None]:
     def hear(_number: int, frame: FrameType | None) -> None:
-        if _imports(frame):
-            _let_wait(kind)
-            return
+        while frame is not None:
+            if frame.f_code.co_filename.startswith("<frozen importlib"):
+                # Not by `threading`, which takes locks: the interrupted code may hold them.
+                _thread.start_new_thread(_send_again, (kind,))
+                return
+            frame = frame.f_back
         _heard.append(answer)
         raise answer()
 
     return hear
 
 
-def _imports(frame: FrameType | None) -> bool:
-    """Whether what is interrupted is part of an import."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
-        frame = frame.f_back
-    return False
-
-
-def _let_wait(kind: signal.Signals) -> None:
-    """Send this process a signal again in a moment."""
-
-    def send() -> None:
-        time.sleep(AGAIN_S)
-        if kind in _waiting:
-            _waiting.discard(kind)
-            os.kill(os.getpid(), kind)
-
-    if kind not in _waiting:
-        _waiting.add(kind)
-        # Not by `threading`, which takes locks: the interrupted code may hold them.
-        _thread.start_new_thread(send, ())
+def _send_again(kind: signal.Signals) -> None:
+    time.sleep(AGAIN_S)
+    os.kill(os.getpid(), kind)
 
 
 def restore(before: Mapping[signal.Signals, object]) -> None:
-    """Put handlers back that `listen` returned; what waits for the end of an import does not come any more."""
-    _waiting.clear()
+    """Put handlers back that `listen` returned."""
     for kind, handler in before.items():
         signal.signal(kind, signal.SIG_DFL if handler is None else handler)  # type: ignore[arg-type]
 

@@ -54,19 +54,6 @@ class _Forgiving:
         return getattr(self._stream, name)
 
 
-def _open_what_is_closed() -> None:
-    """Write to nowhere where Python found no standard output or error: some daemons start their programs so.
-
-    Its number is taken as well, or the next file that is opened would get what libraries print.
-    """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for as long as it runs
-
-
 @contextmanager
 def unbreakable_output() -> Iterator[list[OSError]]:
     """Standard output and error that never raise; yields a list that takes the first failure of each.
@@ -74,7 +61,9 @@ def unbreakable_output() -> Iterator[list[OSError]]:
     A letter that the terminal's encoding does not have is written as an escape.
     """
     lost: list[OSError] = []
-    _open_what_is_closed()
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before Python started
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 — for as long as it runs
     streams = sys.stdout, sys.stderr
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):

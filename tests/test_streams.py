@@ -39,21 +39,15 @@ def test_output_that_fails_is_dropped_and_told_once(project, trouble, expected):
     assert done.stderr == "end\n", "Python says nothing of what it could not flush"
 
 
-@pytest.mark.parametrize("closed", ["1", "2", "1,2"])
-def test_output_that_was_closed_before_the_start_is_as_good_as_any(project, closed, tmp_path):
-    """Some daemons start their programs so; then the first file that is opened would be taken for the output."""
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_output_that_was_closed_before_the_start_loses_nothing_else(project, closed):
     code = (
         "import sys; from harness.streams import unbreakable_output\n"
-        f"with unbreakable_output() as lost, open({str(tmp_path / 'a')!r}, 'w') as file:\n"
-        "    print('out', flush=True); print('err', file=sys.stderr, flush=True); sys.stdout.isatty()\n"
-        "    assert file.fileno() > 2 and lost == []\n"
-        f"open({str(tmp_path / 'b')!r}, 'w').write('done')"
+        "with unbreakable_output() as lost: print('out'); print('err', file=sys.stderr); sys.stdout.isatty()"
     )
-    closing = " ".join(f"{number}>&-" for number in closed.split(","))
-    command = f"{sys.executable} -c {shlex.quote(code)} {closing}"
-    subprocess.run(["bash", "-c", command], cwd=project, timeout=60, check=True)
-    assert (tmp_path / "a").read_text() == ""
-    assert (tmp_path / "b").read_text() == "done"
+    command = f"{sys.executable} -c {shlex.quote(code)} {closed}>&-"
+    done = subprocess.run(["bash", "-c", command], cwd=project, timeout=60, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ("err\n" if closed == "1" else "out\n")
 
 
 def test_letters_that_the_encoding_lacks_become_escapes(project):
