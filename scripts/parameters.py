@@ -13,8 +13,8 @@ from importlib.metadata import version
 from harness.config import BackboneConfig
 from harness.errors import UserError
 from harness.keys import group_options
+from harness.paper.published import PARAMETERS
 from harness.report.output import write_output
-from harness.report.parameters import FILE
 from harness.resolve import read_backbone
 from harness.store.table import csv_text
 from harness.streams import run_script
@@ -38,11 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
     try:
         header = ("backbone", "architecture", "layers", "parameters", "how")
-        write_output(FILE, csv_text(header, rows).encode())
+        write_output(PARAMETERS, csv_text(header, rows).encode())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{len(rows)} backbones written to {FILE.name}")
+    print(f"{len(rows)} backbones written to {PARAMETERS.name}")
     return 0
 
 

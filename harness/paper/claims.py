@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.paper.model import ClaimVerdict
-from harness.paper.published import FOLDER, Published
+from harness.paper.published import FOLDER, Published, load_parameters
 
 
 @dataclass(frozen=True)
@@ -82,14 +81,12 @@ def load_claims(folder: Path = FOLDER) -> tuple[Claim, ...]:
 
 
 def load_context(published: Published, folder: Path = FOLDER) -> Context:
-    """Read facts.toml, references.toml and parameters.csv.
+    """Read facts.toml, references.toml and the counted parameters.
 
     Raises:
         OSError, ValueError, KeyError: a file is not there or is not what it should be: a defect of the checkout.
     """
     references = _toml(folder / "references.toml")
-    with open(folder / "parameters.csv", encoding="utf-8", newline="") as file:
-        parameters = {line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)}
     listed = references["references"]
     return Context(
         published=published,
@@ -97,7 +94,7 @@ def load_context(published: Published, folder: Path = FOLDER) -> Context:
         subjects=MappingProxyType({entry["number"]: tuple(entry["subjects"]) for entry in listed}),
         names=MappingProxyType({entry["number"]: entry["printed"] for entry in listed}),
         citations=tuple((entry["section"], entry["subject"], entry["number"]) for entry in references["citations"]),
-        parameters=MappingProxyType(parameters),
+        parameters=load_parameters(),
     )
 
 

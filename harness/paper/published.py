@@ -6,7 +6,7 @@ import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,7 @@ from harness.keys import PROJECT
 from harness.paper.model import PAPER_METRICS, Place, PublishedCell
 
 FOLDER = PROJECT / "results" / "paper"
+PARAMETERS = FOLDER / "parameters.csv"
 
 PARAMS, N_CATEGORIES = "Params (M)", "N cats"
 """Columns of numbers that no run gives. The first the paper prints inside Table 2's row names."""
@@ -148,6 +149,13 @@ def load_published(folder: Path = FOLDER) -> Published:
     return Published(tables=tables, cells=cells, settings=settings)
 
 
+@cache
+def load_parameters() -> Mapping[str, int]:
+    """Backbone -> parameters up to the last layer that PaDiM reads, counted once on the network and kept as data."""
+    with open(PARAMETERS, encoding="utf-8", newline="") as file:
+        return MappingProxyType({line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)})
+
+
 def _toml(path: Path) -> dict[str, Any]:
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
@@ -166,11 +174,6 @@ def _table(entry: Mapping[str, Any]) -> PublishedTable:
             {row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows}
         ),
     )
-
-
-def _place(text: str) -> Place:
-    dataset, category, backbone = text.split("/")
-    return Place(dataset, category, backbone)
 
 
 def _cell(line: Mapping[str, str], table: PublishedTable) -> PublishedCell:

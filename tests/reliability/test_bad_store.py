@@ -94,11 +94,6 @@ def link_in_a_circle(folder):
     (folder / "record.json").symlink_to("record.json")
 
 
-def link_to_nowhere(folder):
-    (folder / "record.json").unlink()
-    (folder / "record.json").symlink_to("nowhere")
-
-
 def other_scores(folder):
     (folder / "scores.csv").write_bytes(make_scores(1.0).to_csv())
 
@@ -139,13 +134,12 @@ DAMAGES = {
     "no version": (lambda f: edit(f, digest=True, schema_version=None), "is no record of this harness", NEITHER),
     "renamed": (rename, "lies in the wrong folder", "move it back or delete it"),
     "category": (rename_category, "lies in the wrong folder", "move it back or delete it"),
-    "moved": (move_up, "lies where no run's folder can be", "move it back or delete it"),
-    "hidden": (hide, "lies where no run's folder can be", "move it back or delete it"),
+    "moved": (move_up, "lies where no run's folder can be", "move it back"),
+    "hidden": (hide, "lies where no run's folder can be", "move it back"),
     "folder": (record_a_folder, "cannot be read (Is a directory)", "check"),
     "pipe": (record_a_pipe, "cannot be read (it is no plain file)", "check"),
     "link": (record_of_another, "lies in the wrong folder", "move it back or delete it"),
     "circle": (link_in_a_circle, "cannot be read (Too many levels of symbolic links)", "check"),
-    "nowhere": (link_to_nowhere, "has no record.json", "restore it (git checkout) or run it again"),
     "scores": (other_scores, "is not what its record was made from", "restore it (git checkout), or run again"),
     "label": (one_score, "is not what its record was made from", "restore it (git checkout), or run again"),
     "no scores": (no_scores, "cannot be read (No such file or directory)", "run again to have it"),
@@ -256,4 +250,4 @@ def test_a_number_forged_with_its_digest_is_denied_by_its_scores(tmp_path, chang
     checkup = check_store(Store(tmp_path))
     assert checkup.records == ()
     (line,) = checkup.faults
-    assert f"scores.csv: {what}; restore both (git checkout), or delete the folder and run again" in line
+    assert f"scores.csv: {what}; restore both (git checkout), or move the folder out of the store and run again" in line
