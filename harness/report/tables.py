@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.paper.digits import places, rounded
+from harness.paper.arithmetic import places, rounded
 from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Judgement
 from harness.paper.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
 from harness.paper.verdict import judge_rows

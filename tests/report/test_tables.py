@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from harness.paper.digits import rounded
+from harness.paper.arithmetic import rounded
 from harness.paper.model import PAPER, PAPER_METRICS, SMOKE, Place
 from harness.report.table_text import Table, csv_document, latex_document, latex_text, markdown_document, markdown_text
 from harness.report.tables import build_tables, write_tables
