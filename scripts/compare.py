@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--runs", action="store_true", help="also list each run that differs, metric by metric")
     arguments = parser.parse_args(argv)
-    from harness.report.compare import compare_stores
-    from harness.report.compare_text import blocks
+    from harness.report.compare import blocks, compare_stores
     from harness.store.overview_text import write
 
     comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)

@@ -12,8 +12,8 @@ from importlib.metadata import version
 
 from harness.config import BackboneConfig
 from harness.keys import group_options
+from harness.paper.published import PARAMETERS
 from harness.report.output import write_output
-from harness.report.parameters import FILE
 from harness.resolve import read_backbone
 from harness.store.files import csv_text
 from harness.streams import one_line_errors, run_script
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         backbone = read_backbone(name)
         rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
     header = ("backbone", "architecture", "layers", "parameters", "how")
-    write_output(FILE, csv_text(header, rows).encode())
-    print(f"{len(rows)} backbones written to {FILE.name}")
+    write_output(PARAMETERS, csv_text(header, rows).encode())
+    print(f"{len(rows)} backbones written to {PARAMETERS.name}")
     return 0
 
 

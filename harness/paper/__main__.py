@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.paper.audit import run_audit
-from harness.paper.audit_text import audit_markdown, replace_audit
+from harness.paper.audit import audit_markdown, replace_audit, run_audit
 from harness.paper.published import load_published
 from harness.streams import run_script
 

@@ -1,4 +1,4 @@
-"""Which values an AUROC and an F1 can take with so many images, and which of them can stand beside each other.
+"""What printed digits stand for, and which AUROCs and F1s so many images can give, alone and beside each other.
 
 Everything is counted in whole numbers and fractions; nothing is rounded but where the paper printed.
 """
@@ -8,13 +8,54 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import pairwise
 
 import numpy as np
 
-from harness.paper.digits import exact, places, unit
+TIE = Fraction(1, 10**12)
+"""A value this near to halfway between two printed ones counts as halfway: its float64 may lie on either side."""
+
+
+def exact(printed: str) -> Fraction:
+    """The printed number itself.
+
+    Raises:
+        ValueError: it is no decimal number.
+    """
+    return Fraction(printed)
+
+
+def places(printed: str) -> int:
+    """Digits behind the point: 4 for `0.9730`.
+
+    Raises:
+        ValueError: it is no decimal number.
+    """
+    exact(printed)
+    return len(printed.partition(".")[2])
+
+
+def unit(printed: str) -> Fraction:
+    """One unit of the last printed place: 1/10000 for `0.9730`."""
+    return Fraction(1, 10 ** places(printed))
+
+
+def prints_as(value: float | Fraction, printed: str) -> bool:
+    """Whether a value, rounded to as many places, gives the printed digits.
+
+    Halfway cases (0.82505 to four places) count for both neighbours: the paper does not say how it rounds, and
+    formatting a binary float goes either way.
+    """
+    return abs(Fraction(value) - exact(printed)) <= unit(printed) / 2 + TIE
+
+
+def rounded(value: float | Fraction, digits: int) -> str:
+    """A value printed to so many places, rounded half to even on its exact value."""
+    whole = round(Fraction(value) * 10**digits)
+    return f"{Decimal(whole).scaleb(-digits):f}"
 
 
 @dataclass(frozen=True)

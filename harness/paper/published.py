@@ -6,7 +6,7 @@ import csv
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,10 @@ from harness.keys import PROJECT
 from harness.paper.model import PAPER_METRICS, Place, PublishedCell
 
 FOLDER = PROJECT / "results" / "paper"
+PARAMETERS = FOLDER / "parameters.csv"
+
+MEAN = "Mean"
+"""The row of a table's means over its categories."""
 
 PARAMS, N_CATEGORIES = "Params (M)", "N cats"
 """Columns of numbers that no run gives. The first the paper prints inside Table 2's row names."""
@@ -47,20 +51,6 @@ class PublishedTable:
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """One literature row of Table 6."""
-
-    method: str
-    img: PublishedCell
-    """Image AUROC, a mean over 15 categories."""
-    pix: PublishedCell
-    """Pixel AUROC, likewise."""
-    paradigm: str
-    reference: str
-    """As printed, with the paper's citation number."""
-
-
-@dataclass(frozen=True)
 class Setting:
     """A setting that the paper states, or leaves open although it moves a number."""
 
@@ -68,11 +58,11 @@ class Setting:
     section: str
     says: str
     """The paper's words; for what it leaves open, what is missing."""
-    value: str | None
+    value: str | None = None
     """None where the paper states none."""
-    field: str | None
+    field: str | None = None
     """The field of configs/protocol/paper.yaml that holds it."""
-    choice: str | None
+    choice: str | None = None
     """What the harness does where the paper states nothing, or otherwise than it states; and why."""
 
     @property
@@ -100,10 +90,7 @@ class Published:
         Raises:
             KeyError: there is none of that number.
         """
-        for table in self.tables:
-            if table.number == number:
-                return table
-        raise KeyError(number)
+        return {table.number: table for table in self.tables}[number]
 
     def cell(self, table: int, row: str, column: str) -> PublishedCell:
         """The number in one place of one table.
@@ -117,38 +104,30 @@ class Published:
         """The numbers of one row."""
         return tuple(cell for cell in self.cells if (cell.table, cell.row) == (table, row))
 
-    @property
-    def baselines(self) -> tuple[Baseline, ...]:
-        """Table 6's rows from the literature, in its order."""
-        table = self.table(6)
-        return tuple(
-            Baseline(
-                method=row,
-                img=self.cell(6, row, "Img AUROC"),
-                pix=self.cell(6, row, "Pix AUROC"),
-                paradigm=table.texts[row, "Paradigm"],
-                reference=table.texts[row, "Reference"],
-            )
-            for row in table.rows
-            if not table.places[row]
-        )
 
-
-def load_published(folder: Path = FOLDER) -> Published:
+def load_published() -> Published:
     """Read results/paper.
 
     Raises:
         OSError, ValueError, KeyError: the files are not there or do not go together: a defect of the checkout.
     """
-    tables = tuple(_table(entry) for entry in _toml(folder / "tables.toml")["tables"])
+    tables = tuple(_table(entry) for entry in read_toml(FOLDER / "tables.toml")["tables"])
     by_number = {table.number: table for table in tables}
-    with open(folder / "values.csv", encoding="utf-8", newline="") as file:
+    with open(FOLDER / "values.csv", encoding="utf-8", newline="") as file:
         cells = tuple(_cell(line, by_number[int(line["table"])]) for line in csv.DictReader(file))
-    settings = tuple(_setting(entry) for entry in _toml(folder / "settings.toml")["settings"])
+    settings = tuple(Setting(**entry) for entry in read_toml(FOLDER / "settings.toml")["settings"])
     return Published(tables=tables, cells=cells, settings=settings)
 
 
-def _toml(path: Path) -> dict[str, Any]:
+@cache
+def load_parameters() -> Mapping[str, int]:
+    """Backbone -> parameters up to the last layer that PaDiM reads, counted once on the network and kept as data."""
+    with open(PARAMETERS, encoding="utf-8", newline="") as file:
+        return MappingProxyType({line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)})
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of results/paper."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
@@ -168,11 +147,6 @@ def _table(entry: Mapping[str, Any]) -> PublishedTable:
     )
 
 
-def _place(text: str) -> Place:
-    dataset, category, backbone = text.split("/")
-    return Place(dataset, category, backbone)
-
-
 def _cell(line: Mapping[str, str], table: PublishedTable) -> PublishedCell:
     row, column = line["row"], line["column"]
     places = table.places[row]
@@ -184,15 +158,4 @@ def _cell(line: Mapping[str, str], table: PublishedTable) -> PublishedCell:
         section=line["section"],
         metric=PAPER_METRICS.get(column) if places else None,
         places=places,
-    )
-
-
-def _setting(entry: Mapping[str, Any]) -> Setting:
-    return Setting(
-        name=entry["name"],
-        section=entry["section"],
-        says=entry["says"],
-        value=entry.get("value"),
-        field=entry.get("field"),
-        choice=entry.get("choice"),
     )

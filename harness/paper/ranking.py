@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from omegaconf import OmegaConf
-
-from harness.keys import CONFIGS
-from harness.paper.digits import prints_as
+from harness.paper.arithmetic import prints_as
 from harness.paper.model import PAPER_METRICS, Place
 from harness.paper.published import Published
+from harness.paper.selection import read_protocol, required_settings
+from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
 
 PLACE = Place("mvtec", "bottle", "resnet18")
-PAPER = CONFIGS / "protocol" / "paper.yaml"
 FIRST = ("index_sampler", "epsilon", "center_crop", "blur_sigma", "interpolation", "antialias")
 """What a setting's name says first; any other field of the protocol that is not the paper's follows."""
 
@@ -97,23 +94,16 @@ def setting_of(record: RunRecord, usual: str | None = None) -> str:
     Args:
         usual: the digest of the weights that need no mention; None where no weights are mentioned.
     """
-    paper, protocol = _paper_protocol(), record.spec.protocol.model_dump()
-    names = [*FIRST, *(name for name in protocol if name not in FIRST)]
-    parts = [f"{name}={_plain(protocol[name])}" for name in names if protocol[name] != paper[name]]
-    n_features = paper["n_features"][PLACE.backbone]
-    parts += [f"n_features={record.spec.n_features}"] if record.spec.n_features != n_features else []
-    parts += [f"engine={record.spec.engine}"] if record.spec.engine != "streaming" else []
-    parts += [f"device={record.spec.device}"] if record.spec.device != "cpu" else []
+    usually = {"engine": "streaming", "device": "cpu"}
+    paper, own = required_settings(read_protocol("paper"), PLACE.backbone) | usually, settings_of(record)
+    unlike = [name.removeprefix("protocol.") for name in varying([paper, {name: own[name] for name in paper}])]
+    parts = [
+        f"{name}={_plain(own.get(f'protocol.{name}', own.get(name)))}"
+        for name in sorted(unlike, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
+    ]
     digest = record.spec.backbone.weights_digest
     parts += [f"weights={record.weights} ({digest[:8]})"] if usual not in (None, digest) else []
     return " ".join(parts) or "paper"
-
-
-@cache
-def _paper_protocol() -> Mapping[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(PAPER))
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
 
 
 def _plain(value: object) -> str:

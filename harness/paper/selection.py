@@ -6,16 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
 from harness.keys import CONFIGS
 from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
-from harness.paper.published import Published, load_published
+from harness.paper.published import Published
 from harness.store.fields import FAILED
-from harness.store.settings import flat, varying
+from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
@@ -27,36 +27,8 @@ LONGEST_MESSAGE = 200
 """Characters of a failed run's error that a reason quotes; the record has all of it."""
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """The settings a run must have to fill a place."""
-
-    protocol: Mapping[str, Any]
-    """Field -> value, as a record's `spec.protocol` holds them."""
-    n_features: Mapping[str, int]
-    """Backbone -> kept channels."""
-
-
-def load_requirement(edition: Edition, configs: Path = CONFIGS) -> Requirement:
-    """The edition's protocol, read from configs/protocol.
-
-    Raises:
-        OSError, KeyError, yaml.YAMLError: the file is not there or is no protocol: a defect of the checkout.
-    """
-    import yaml
-
-    text = (configs / "protocol" / f"{edition.protocol}.yaml").read_text(encoding="utf-8")
-    fields = dict(yaml.safe_load(text))
-    n_features = fields.pop("n_features")
-    return Requirement(MappingProxyType(fields), MappingProxyType(n_features))
-
-
 def measure(
-    records: Iterable[RunRecord],
-    edition: Edition,
-    *,
-    published: Published | None = None,
-    requirement: Requirement | None = None,
+    records: Iterable[RunRecord], edition: Edition, *, published: Published
 ) -> Mapping[PublishedCell, Measured]:
     """What the store has for each published number.
 
@@ -67,17 +39,14 @@ def measure(
 
     Args:
         records: of one store, in any order.
-        published: default: results/paper.
-        requirement: default: configs/protocol.
 
     Returns:
         A `Measured` for every cell of `published`; one without values for what no run gives.
     """
-    published = published or load_published()
-    requirement = requirement or load_requirement(edition)
+    protocol = read_protocol(edition.protocol)
     by_place = _sort_by_place(records, edition)
     places = sorted({place for cell in published.cells for place in cell.places}, key=_name)
-    chosen = {place: _choose(place, by_place.get(place, ()), edition, requirement) for place in places}
+    chosen = {place: _choose(place, by_place.get(place, ()), edition, protocol) for place in places}
     return MappingProxyType({cell: _measured(cell, chosen) for cell in published.cells})
 
 
@@ -107,11 +76,26 @@ def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[Pl
     return by_place
 
 
-def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, requirement: Requirement) -> _Chosen:
+@cache
+def read_protocol(name: str) -> Mapping[str, Any]:
+    """A file of configs/protocol, as read."""
+    import yaml
+
+    text = (CONFIGS / "protocol" / f"{name}.yaml").read_text(encoding="utf-8")
+    return MappingProxyType(yaml.safe_load(text))
+
+
+def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+    """What a run of a protocol was made with, by the names of `harness.store.settings`."""
+    fields = {f"protocol.{name}": value for name, value in protocol.items() if name != "n_features"}
+    return fields | {"n_features": protocol["n_features"].get(backbone)}
+
+
+def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, protocol: Mapping[str, Any]) -> _Chosen:
     fit: dict[int, list[RunRecord]] = defaultdict(list)
     left_out: list[tuple[int, str]] = []
     for record in sorted(records, key=lambda record: (record.spec.seed, record.key)):
-        reason = _unfit(record, edition, requirement) or _failure(record)
+        reason = _unfit(record, edition, protocol) or _failure(record)
         if reason is None:
             fit[record.spec.seed].append(record)
         else:
@@ -142,32 +126,25 @@ def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
     for seed, reason in left_out:
         seeds[reason].append(seed)
     ordered = sorted(seeds.items(), key=lambda item: (not item[0].startswith("failed"), item[1], item[0]))
-    return "; ".join(f"seed {_listing(numbers)} {reason}" for reason, numbers in ordered) or "not run"
+    listed = ((", ".join(map(str, dict.fromkeys(numbers))), reason) for reason, numbers in ordered)
+    return "; ".join(f"seed {numbers} {reason}" for numbers, reason in listed) or "not run"
 
 
-def _listing(numbers: Iterable[object]) -> str:
-    return ", ".join(dict.fromkeys(str(number) for number in numbers))
-
-
-def _unfit(record: RunRecord, edition: Edition, requirement: Requirement) -> str | None:
+def _unfit(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> str | None:
     """Why a run does not fill its place, the first reason found; None where it does, if it went well."""
-    reason = next(_reasons(record, edition, requirement), None)
+    reason = next(_reasons(record, edition, protocol), None)
     return f"does not count ({reason})" if reason else None
 
 
-def _reasons(record: RunRecord, edition: Edition, requirement: Requirement) -> Iterator[str]:
-    spec, info = record.spec, record.dataset
+def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> Iterator[str]:
+    spec, info, own = record.spec, record.dataset, settings_of(record)
+    required = required_settings(protocol, spec.backbone.name)
     if record.synthetic != edition.synthetic:
         yield f"{'drawn' if record.synthetic else 'real'} images"
     if info.limit is not None:
         yield f"dataset.limit={info.limit}"
-    for field, required in requirement.protocol.items():
-        value = getattr(spec.protocol, field)
-        if value != required:
-            yield f"protocol.{field}={value}, the protocol says {required}"
-    wanted = requirement.n_features.get(spec.backbone.name)
-    if spec.n_features != wanted:
-        yield f"n_features={spec.n_features}, the protocol says {wanted}"
+    for name in varying([required, {name: own[name] for name in required}]):
+        yield f"{name}={own[name]}, the protocol says {required[name]}"
     if spec.engine != "streaming":
         yield f"engine={spec.engine}"
     if spec.inexact:
@@ -175,16 +152,12 @@ def _reasons(record: RunRecord, edition: Edition, requirement: Requirement) -> I
     if record.weights.partition(":")[0] == "random":
         yield "random weights"
     found = (info.n_train, info.n_test_normal, info.n_test_anomalous)
-    official = _official_counts(record)
+    known = CATALOG.get(spec.dataset)
+    counts = known.categories.get(spec.category) if known else None
+    official = (counts.train, counts.test_normal, counts.test_anomalous) if counts else None
     if official is not None and None not in found and found != official:
         slashed = ("/".join(map(str, counts)) for counts in (found, official))
         yield "{} train/normal/defective images, officially {}".format(*slashed)
-
-
-def _official_counts(record: RunRecord) -> tuple[int, int, int] | None:
-    known = CATALOG.get(record.spec.dataset)
-    counts = known.categories.get(record.spec.category) if known else None
-    return (counts.train, counts.test_normal, counts.test_anomalous) if counts else None
 
 
 _UNIFORM: Mapping[str, Callable[[RunRecord], str]] = MappingProxyType(
@@ -207,13 +180,9 @@ def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
     for seed, records in sorted(fit.items()):
         if len(records) > 1:
             keys = ", ".join(record.key for record in records)
-            return f"{len(records)} runs of seed {seed} ({keys}) that differ in {_difference(records)}: keep one"
+            unlike = varying([settings_of(record) for record in records])
+            return f"{len(records)} runs of seed {seed} ({keys}) that differ in {', '.join(unlike)}: keep one"
     return None
-
-
-def _difference(records: Sequence[RunRecord]) -> str:
-    """The spec's fields in which runs differ."""
-    return ", ".join(varying([flat(record.spec.model_dump()) for record in records]))
 
 
 def _measured(cell: PublishedCell, chosen: Mapping[Place, _Chosen]) -> Measured:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from harness.paper.digits import exact, places, prints_as, rounded
+from harness.paper.arithmetic import exact, places, prints_as, rounded
 from harness.paper.model import (
     DECLARED_SEED,
     Edition,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import StoreError
@@ -38,24 +37,20 @@ def check_store(store: Store) -> Checkup:
     contents = store.records()
     records, faults = [], list(contents.problems)
     for record in contents.records:
-        found = list(_run_faults(store, record))
+        found = _run_faults(store, record) if record.status == OK else []
         faults += found
         if not found:
             records.append(record)
     return Checkup(tuple(records), tuple(faults), tuple(_astray(store)))
 
 
-def _run_faults(store: Store, record: RunRecord) -> Iterator[str]:
-    if record.status != OK:
-        return
+def _run_faults(store: Store, record: RunRecord) -> list[str]:
     try:
         scores = store.scores(record)
     except StoreError as error:
-        yield str(error)
-        return
+        return [str(error)]
     path = store.run_folder(record.spec.model_dump()) / SCORES
-    for what in _contradictions(record, scores):
-        yield f"{path}: {what}; {REMEDY}"
+    return [f"{path}: {what}; {REMEDY}" for what in _contradictions(record, scores)]
 
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
@@ -91,23 +86,11 @@ def _astray(store: Store) -> Iterator[str]:
         if len(parts) != 5 or any(part.startswith(".") for part in parts):
             yield f"{path}: lies where no run's folder can be, and does not count; move it back, or out of the store"
     for folder in sorted(runs.glob("*/*/*/*")):
-        if key_of_folder(folder.name) and _has_files(folder) and _has_no_record(folder):
+        if not key_of_folder(folder.name) or not folder.is_dir():
+            continue
+        names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+        if names and RECORD not in names:
             yield (
                 f"{folder}: has no {RECORD}: its run was cut off, or the record was deleted; restore it (git checkout) "
                 "or run it again"
             )
-
-
-def _has_no_record(folder: Path) -> bool:
-    """Whether there is none, a link to nowhere included; one that cannot be read has been named already."""
-    try:
-        (folder / RECORD).stat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(not path.name.startswith(".") for path in folder.iterdir())

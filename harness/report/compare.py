@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, StoreError
 from harness.store.fields import METRICS, RUNS
+from harness.store.overview_text import Block, Table
 from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
+from harness.terminal import printable
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -20,6 +22,15 @@ if TYPE_CHECKING:
 
 Identity = tuple[str, str, str, int]
 """Dataset, category, backbone, seed: what a person calls a run."""
+
+Unlike = Mapping[str, tuple[Any, Any]]
+"""A field in which two runs differ -> its two values."""
+
+RESULTS = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha256", "engine_metrics", "error"}
+"""What a run found besides its metrics."""
+
+LONGEST_VALUE = 60
+"""Characters of a setting's value that a row shows."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +48,20 @@ class Pair:
         return identity_of(self.a)
 
     @cached_property
-    def settings(self) -> Mapping[str, tuple[Any, Any]]:
-        """The settings in which the two differ, labels included: field -> its two values."""
-        return _unlike(settings_of(self.a), settings_of(self.b))
+    def settings(self) -> Unlike:
+        """The settings in which the two differ, labels included."""
+        return unlike(settings_of(self.a), settings_of(self.b))
 
     @cached_property
-    def environment(self) -> Mapping[str, tuple[Any, Any]]:
+    def environment(self) -> Unlike:
         """Where the two were made in different ways that are no settings: versions, machine, commit."""
-        return _unlike(environment_of(self.a), environment_of(self.b))
+        return unlike(flat(self.a.environment.model_dump()), flat(self.b.environment.model_dump()))
+
+    @cached_property
+    def told(self) -> Mapping[str, str]:
+        """All settings as text; both values of one in which the two differ."""
+        both = {**settings_of(self.a), **settings_of(self.b)}
+        return {name: " | ".join(map(shown, self.settings.get(name, (value,)))) for name, value in both.items()}
 
     def metrics(self, tolerance: float) -> tuple[str, ...]:
         """The metrics in which the two differ by more than `tolerance`, or which only one of them has."""
@@ -56,11 +73,11 @@ class Pair:
 
         Thresholds are raw scores, of which a tolerance above 0 does not speak.
         """
-        a, b = results_of(self.a), results_of(self.b)
+        a, b = (flat(record.model_dump(include=RESULTS)) for record in (self.a, self.b))
         return tuple(
             name
-            for name in dict.fromkeys([*a, *b])
-            if _unequal(a.get(name), b.get(name), tolerance) and not (tolerance > 0 and name.startswith("thresholds."))
+            for name, (one, other) in unlike(a, b).items()
+            if _differ(one, other, tolerance) and not (tolerance > 0 and name.startswith("thresholds."))
         )
 
     def is_same(self, tolerance: float) -> bool:
@@ -101,11 +118,10 @@ class Comparison:
 class Change:
     """One metric of one cell over the seeds that both stores have."""
 
-    dataset: str
-    category: str
-    backbone: str
+    place: tuple[str, str, str]
+    """Dataset, category, backbone."""
     variant: str
-    """What tells this cell from others of the same category and backbone; mostly empty."""
+    """What tells this cell from others of the same place; mostly empty."""
     metric: str
     n_differing: int
     n_pairs: int
@@ -149,17 +165,16 @@ def pair_up(
     Returns:
         The pairs, sorted by what was run; the records of A without a partner, and those of B.
     """
-    groups: dict[Identity, tuple[list[RunRecord], list[RunRecord]]] = defaultdict(lambda: ([], []))
+    groups: dict[Identity, tuple[dict[str, RunRecord], dict[str, RunRecord]]] = defaultdict(lambda: ({}, {}))
     for side, records in enumerate((records_a, records_b)):
         for record in records:
-            groups[identity_of(record)][side].append(record)
+            groups[identity_of(record)][side][record.key] = record
     pairs: list[tuple[RunRecord, RunRecord]] = []
     only: tuple[list[RunRecord], list[RunRecord]] = ([], [])
-    for identity in sorted(groups):
-        left, right = ({record.key: record for record in side} for side in groups[identity])
-        settings_a, settings_b = ({key: settings_of(record) for key, record in side.items()} for side in (left, right))
+    for _, (left, right) in sorted(groups.items()):
+        settings = [{key: settings_of(record) for key, record in side.items()} for side in (left, right)]
         candidates = sorted(
-            (len(_unlike(a, b)), key_a, key_b) for key_a, a in settings_a.items() for key_b, b in settings_b.items()
+            (len(unlike(a, b)), key_a, key_b) for key_a, a in settings[0].items() for key_b, b in settings[1].items()
         )
         for _, key_a, key_b in candidates:
             if key_a in left and key_b in right:
@@ -174,56 +189,35 @@ def identity_of(record: RunRecord) -> Identity:
     return record.spec.dataset, record.spec.category, record.spec.backbone.name, record.spec.seed
 
 
-def results_of(record: RunRecord) -> dict[str, Any]:
-    """What a run found besides its metrics; flat, as `intervals.image_auroc.low`."""
-    fields = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha256", "engine_metrics", "error"}
-    return flat(record.model_dump(include=fields))
-
-
-def environment_of(record: RunRecord) -> dict[str, Any]:
-    """Where and with what a run was made; flat, as `packages.torch`."""
-    return flat(record.environment.model_dump())
+def unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Unlike:
+    """The fields in which two runs differ, or which only one has."""
+    return {name: (a.get(name), b.get(name)) for name in varying((a, b))}
 
 
 def changes(comparison: Comparison) -> tuple[Change, ...]:
     """Every metric of every cell in which at least one pair differs, in the order of the pairs."""
-    cells: dict[tuple[Any, ...], list[Pair]] = defaultdict(list)
+    cells: dict[tuple[str, str, str], dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for pair in comparison.pairs:
-        cells[(*pair.identity[:3], _frozen(settings_of(pair.a)), _frozen(settings_of(pair.b)))].append(pair)
-    variants = _variants(cells)
+        cells[pair.identity[:3]][repr(sorted(pair.told.items()))].append(pair)
     found = []
-    for where, pairs in cells.items():
-        for metric in METRICS:
-            change = _change(metric, pairs, comparison.tolerance, where, variants[where])
-            found += [change] if change else []
+    for place, variants in cells.items():
+        names = varying([pairs[0].told for pairs in variants.values()])
+        for pairs in variants.values():
+            variant = ", ".join(f"{name}={shown(pairs[0].told.get(name))}" for name in names)
+            made = (_change(place, variant, metric, pairs, comparison.tolerance) for metric in METRICS)
+            found += [change for change in made if change.n_differing]
     return tuple(found)
 
 
-def tally(differences: Iterable[Mapping[str, tuple[Any, Any]]]) -> dict[tuple[str, str, str], int]:
-    """How many pairs differ in a field in the same way: (field, value in A, value in B) -> pairs, sorted."""
-    counts: dict[tuple[str, str, str], int] = defaultdict(int)
-    for unlike in differences:
-        for name, (a, b) in unlike.items():
-            counts[(name, shown(a), shown(b))] += 1
-    return dict(sorted(counts.items()))
-
-
-def _change(
-    metric: str, pairs: Sequence[Pair], tolerance: float, where: tuple[Any, ...], variant: str
-) -> Change | None:
+def _change(place: tuple[str, str, str], variant: str, metric: str, pairs: Sequence[Pair], tolerance: float) -> Change:
     values = [(pair.a.values[metric], pair.b.values[metric], pair.identity[3]) for pair in pairs]
-    differing = sum(_differ(a, b, tolerance) for a, b, _ in values)
-    if not differing:
-        return None
     both = [(a, b, seed) for a, b, seed in values if a is not None and b is not None]
     largest, seed = max(((b - a, seed) for a, b, seed in both), key=lambda gap: abs(gap[0]), default=(None, None))
     return Change(
-        dataset=where[0],
-        category=where[1],
-        backbone=where[2],
+        place=place,
         variant=variant,
         metric=metric,
-        n_differing=differing,
+        n_differing=sum(_differ(a, b, tolerance) for a, b, _ in values),
         n_pairs=len(pairs),
         mean_a=sum(a for a, _, _ in both) / len(both) if both else None,
         mean_b=sum(b for _, b, _ in both) / len(both) if both else None,
@@ -233,23 +227,10 @@ def _change(
     )
 
 
-def _variants(cells: Mapping[tuple[Any, ...], Sequence[Pair]]) -> dict[tuple[Any, ...], str]:
-    """For each cell the settings that tell it from the others with the same dataset, category and backbone."""
-    by_name: dict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for where in cells:
-        by_name[where[:3]].append(where)
-    texts = {}
-    for group in by_name.values():
-        sides = [(settings_of(cells[where][0].a), settings_of(cells[where][0].b)) for where in group]
-        both = [{name: _both(a.get(name), b.get(name)) for name in {**a, **b}} for a, b in sides]
-        names = varying(both)
-        for where, one in zip(group, both, strict=True):
-            texts[where] = ", ".join(f"{name}={shown(one.get(name))}" for name in names)
-    return texts
-
-
-def _both(a: Any, b: Any) -> str:
-    return shown(a) if a == b else f"{shown(a)} | {shown(b)}"
+def tally(differences: Iterable[Unlike]) -> dict[tuple[str, str, str], int]:
+    """How many pairs differ in a field in the same way: (field, value in A, value in B) -> pairs, sorted."""
+    counts = Counter((name, shown(a), shown(b)) for each in differences for name, (a, b) in each.items())
+    return dict(sorted(counts.items()))
 
 
 def _scores(store: Store, record: RunRecord, problems: list[str]) -> ScoreTable | None:
@@ -271,20 +252,104 @@ def _score_gap(a: ScoreTable | None, b: ScoreTable | None) -> float | None:
     return float(abs(a.scores - b.scores).max(initial=0.0))
 
 
-def _differ(a: float | None, b: float | None, tolerance: float) -> bool:
-    return a != b if a is None or b is None else abs(a - b) > tolerance
+def _differ(a: Any, b: Any, tolerance: float) -> bool:
+    """Two floats by more than the tolerance, anything else at all."""
+    return abs(a - b) > tolerance if isinstance(a, float) and isinstance(b, float) else bool(a != b)
 
 
-def _unequal(a: Any, b: Any, tolerance: float) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        return _differ(a, b, tolerance)
-    return bool(a != b)
+def blocks(comparison: Comparison, name_a: str, name_b: str, *, every_run: bool = False) -> Iterator[Block]:
+    """What there is to say about two stores to a person, in the order to say it.
+
+    Args:
+        every_run: also list each run that differs, metric by metric.
+    """
+    beyond = f" by more than {comparison.tolerance:g}" if comparison.tolerance else ""
+    differing = comparison.differing
+    yield from (f"A: {name_a}", f"B: {name_b}")
+    yield f"{_plural(len(comparison.pairs), 'run')} in both, {len(differing)} of them different"
+    fields = ("field", "A", "B", "runs")
+    for title, differences in (
+        ("settings that differ:", [pair.settings for pair in comparison.pairs]),
+        ("environments that differ (this alone makes no difference):", [p.environment for p in comparison.pairs]),
+    ):
+        rows = [(name, _cut(a), _cut(b), str(count)) for (name, a, b), count in tally(differences).items()]
+        yield from _titled(title, fields, rows)
+    yield from _titled(f"metrics that differ{beyond}, by cell:", *_change_table(changes(comparison)))
+    others = Counter(name for pair in comparison.pairs for name in pair.results(comparison.tolerance))
+    counted = [(name, str(count)) for name, count in sorted(others.items())]
+    yield from _titled(f"other results that differ{beyond}:", ("field", "runs"), counted)
+    if every_run:
+        yield from _titled("runs that differ:", *_run_table(differing, comparison.tolerance))
+    yield from _score_lines(comparison)
+    header = ("dataset", "category", "backbone", "seed", "protocol", "status", "key")
+    for side, records in (("A", comparison.only_a), ("B", comparison.only_b)):
+        told = [(*map(str, identity_of(each)), each.protocol_name, each.status, each.key) for each in records]
+        yield from _titled(f"only in {side}: {_plural(len(records), 'run')}", header, told)
+    for side, problems in (("A", comparison.problems_a), ("B", comparison.problems_b)):
+        yield from (f"not counted in {side}: {problem}" for problem in problems)
+    yield from ("", "the two stores are the same" if comparison.is_same else "the two stores differ")
 
 
-def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    names = dict.fromkeys([*a, *b])
-    return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
+def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Block]:
+    """A table below its title, without the columns in which no row has anything; nothing where there are no rows."""
+    if rows:
+        kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+        cells = tuple(tuple(printable(row[i]) for i in kept) for row in rows)
+        yield from ("", title, Table(tuple(header[i] for i in kept), cells))
 
 
-def _frozen(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, shown(value)) for name, value in settings.items()))
+def _change_table(found: Sequence[Change]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    header = ("dataset", "category", "backbone", "variant", "metric", "runs", "mean A", "mean B", "largest B-A", "seed")
+    rows: list[tuple[str, ...]] = [
+        (
+            *change.place,
+            _cut(change.variant),
+            change.metric,
+            f"{change.n_differing} of {change.n_pairs}",
+            _number(change.mean_a),
+            _number(change.mean_b),
+            _gap(change.largest) + (f" ({change.one_sided} in one only)" if change.one_sided else ""),
+            "" if change.seed is None else str(change.seed),
+        )
+        for change in found
+    ]
+    return header, rows
+
+
+def _run_table(differing: Sequence[Pair], tolerance: float) -> tuple[Sequence[str], list[tuple[str, ...]]]:
+    rows: list[tuple[str, ...]] = []
+    for pair in differing:
+        told: list[tuple[str, ...]] = []
+        if pair.a.status != pair.b.status:
+            told.append(("status", pair.a.status, pair.b.status, ""))
+        for metric in pair.metrics(tolerance):
+            a, b = pair.a.values[metric], pair.b.values[metric]
+            told.append((metric, _number(a), _number(b), _gap(b - a) if a is not None and b is not None else ""))
+        name = (*map(str, pair.identity), pair.a.key, pair.b.key)
+        rows += [(*name, *each) for each in told or [("settings, scores or other results only", "", "", "")]]
+    return ("dataset", "category", "backbone", "seed", "key A", "key B", "what", "A", "B", "B-A"), rows
+
+
+def _score_lines(comparison: Comparison) -> Iterator[str]:
+    gaps = [pair.score_gap for pair in comparison.pairs if pair.score_gap]
+    if gaps:
+        yield f"image scores differ in {_plural(len(gaps), 'run')}, by at most {max(gaps):.3g}"
+    incomparable = sum(pair.score_gap is None for pair in comparison.pairs)
+    if incomparable:
+        yield f"image scores cannot be held side by side in {_plural(incomparable, 'run')} (other images, or none)"
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.6f}"
+
+
+def _gap(value: float | None) -> str:
+    return "" if value is None else f"{value:+.2g}" if abs(value) < 1e-6 else f"{value:+.6f}"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]} …"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}{'' if n == 1 else 's'}"

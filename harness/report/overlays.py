@@ -1,64 +1,52 @@
-"""Anomaly maps as the paper shows them: min-max, Jet, laid over the image at 0.45 (its section 3.4). Plain arrays."""
+"""Figure 4: two normal and two defective images, each as image, score map and overlay; or why there are none.
+
+Maps are shown as the paper shows them: min-max, Jet, laid over the image at 0.45 (its section 3.4).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from harness.data.catalog import CATALOG
+from harness.errors import StoreError
+from harness.examples import PER_LABEL
+from harness.paper.model import DECLARED_SEED, Place
+from harness.report.style import EMPTY, MUTED, WIDTH, Sheet, new_sheet, write_notes
+from harness.report.words import Judged, absence
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from harness.store import Store
+
+Limits = tuple[float, float]
+"""(lowest, highest) score of a colour scale."""
 
 OPACITY = 0.45
 """The weight of the heatmap in the overlay; the image has the rest."""
 
-_JET_NODES = (
-    ((0.0, 0.35, 0.66, 0.89, 1.0), (0.0, 0.0, 1.0, 1.0, 0.5)),
-    ((0.0, 0.125, 0.375, 0.64, 0.91, 1.0), (0.0, 0.0, 1.0, 1.0, 0.0, 0.0)),
-    ((0.0, 0.11, 0.34, 0.65, 1.0), (0.5, 1.0, 1.0, 0.0, 0.0)),
-)
-"""Red, green, blue: where Jet's straight pieces meet. Written down here so that no user's matplotlibrc changes it."""
 
-_JET = np.stack([np.interp(np.linspace(0, 1, 256), at, level) for at, level in _JET_NODES], axis=-1)
-_JET = (_JET * 255).astype(np.uint8)  # cut off, not rounded, as matplotlib does it
-
-
-@dataclass(frozen=True, eq=False)
-class Overlay:
-    """One row of Figure 4."""
-
-    image: np.ndarray
-    """(H, W, 3) uint8 RGB."""
-    heatmap: np.ndarray
-    """(H, W, 3) uint8 RGB: the score map in Jet."""
-    overlay: np.ndarray
-    """(H, W, 3) uint8 RGB."""
-
-
-def unit_interval(scores: np.ndarray, limits: tuple[float, float] | None = None) -> np.ndarray:
+def unit_interval(scores: np.ndarray, limits: Limits | None = None) -> np.ndarray:
     """Scale scores to [0, 1] by a minimum and a maximum.
 
     Args:
         scores: any shape, finite, raw.
-        limits: (lowest, highest) that become 0 and 1; None for the scores' own. Scores beyond them are clipped.
+        limits: that become 0 and 1; None for the scores' own. Scores beyond them are clipped.
 
     Returns:
         float64 of the same shape; all 0 where the limits are equal.
-
-    Raises:
-        ValueError: a score or a limit is NaN or infinite, or the limits are out of order.
     """
     scores = np.asarray(scores, np.float64)
-    if not np.isfinite(scores).all():
-        raise ValueError("a score is NaN or infinite")
-    low, high = (float(scores.min()), float(scores.max())) if limits is None else limits
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-        raise ValueError(f"limits {low} and {high} are no range")
-    if low == high:
-        return np.zeros_like(scores)
-    # Halves, since the distance between two finite numbers may itself be too large for a float.
-    return np.clip((scores / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+    low, high = (scores.min(), scores.max()) if limits is None else limits
+    return np.zeros_like(scores) if low == high else np.clip((scores - low) / (high - low), 0.0, 1.0)
 
 
 def jet(unit: np.ndarray) -> np.ndarray:
-    """Colour values in [0, 1] with the Jet colour map in 256 steps, to the digit as matplotlib has it.
+    """Colour values in [0, 1] with matplotlib's Jet in 256 steps.
 
     Args:
         unit: (H, W) float in [0, 1].
@@ -66,31 +54,29 @@ def jet(unit: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8 RGB.
     """
-    steps = len(_JET)
-    return _JET[np.minimum((np.asarray(unit, np.float64) * steps).astype(np.int64), steps - 1)]
+    import matplotlib
+
+    colours = matplotlib.colormaps["jet"].resampled(256)  # whatever the user's own matplotlibrc says
+    return np.asarray(colours(np.asarray(unit, np.float64), bytes=True))[..., :3]
 
 
-def blend(image: np.ndarray, heatmap: np.ndarray, opacity: float = OPACITY) -> np.ndarray:
-    """Lay a heatmap over an image: (1 - opacity) x image + opacity x heatmap, rounded to the nearest.
+def blend(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
+    """Lay a heatmap over an image: 0.55 x image + 0.45 x heatmap, rounded to the nearest.
 
     Args:
         image, heatmap: (H, W, 3) uint8 RGB.
-        opacity: in [0, 1].
 
     Returns:
         (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: the shapes differ.
     """
-    if image.shape != heatmap.shape:
-        raise ValueError(f"an image of shape {image.shape} and a heatmap of shape {heatmap.shape}")
-    mixed = (1 - opacity) * image.astype(np.float64) + opacity * heatmap.astype(np.float64)
+    mixed = (1 - OPACITY) * image.astype(np.float64) + OPACITY * heatmap.astype(np.float64)
     return np.rint(mixed).astype(np.uint8)
 
 
-def overlay(image: np.ndarray, scores: np.ndarray, limits: tuple[float, float] | None = None) -> Overlay:
-    """Image, score map and overlay of one test image.
+def overlay(
+    image: np.ndarray, scores: np.ndarray, limits: Limits | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, score map and overlay of one test image, each (H, W, 3) uint8 RGB.
 
     Args:
         image: (H, W, 3) uint8 RGB, as the network sees it.
@@ -98,4 +84,180 @@ def overlay(image: np.ndarray, scores: np.ndarray, limits: tuple[float, float] |
         limits: of the colour scale; None for this map's own minimum and maximum, as in the paper.
     """
     heatmap = jet(unit_interval(scores, limits))
-    return Overlay(image, heatmap, blend(image, heatmap))
+    return image, heatmap, blend(image, heatmap)
+
+
+_HEIGHT = 3.66
+_SIDE = 1.12
+"""Inches: 224 pixels at 200 dpi, so that a map's pixels are the PNG's."""
+_LEFTS = tuple(0.24 + _SIDE * column + (0.02 * (column % 3)) + 0.14 * (column // 3) for column in range(6))
+_BOTTOMS = (2.0, 0.66)
+_ROWS = ("normal", "defective")
+_OWN_ENDS = ("map's lowest score", "its highest")
+_COLUMNS = ("image", "score map", "overlay")
+
+
+@dataclass(frozen=True, eq=False)
+class Exhibit:
+    """What there is for Figure 4."""
+
+    arrays: Mapping[str, np.ndarray] | None
+    """Of the run's examples.npz, as `harness.examples` makes them."""
+    absent: str
+    """Why there are none, in a few words; empty where there are."""
+    key: str
+    """Of the run; empty where there is none."""
+
+
+def find_exhibit(judged: Judged, store: Store) -> Exhibit:
+    """The examples of the run that fills Table 1's first row at the declared seed."""
+    cell = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"]
+    keys = set(cell.measured.keys)
+    record = next((one for one in judged.records if one.key in keys and one.spec.seed == DECLARED_SEED), None)
+    if record is None:
+        return Exhibit(None, absence(cell) or "not run", "")
+    try:
+        arrays = store.examples(record)
+        fault = "no examples.npz\nbeside the record" if arrays is None else _fault(arrays)
+    except StoreError:
+        fault = "examples.npz\nis damaged"
+    return Exhibit(None if fault else arrays, fault, record.key)
+
+
+def _fault(arrays: Mapping[str, np.ndarray]) -> str:
+    """What keeps arrays from being shown; empty where they are as `harness.examples` makes them."""
+    wrong = "examples.npz is\nof another kind"
+    if not {"paths", "labels", "images", "anomaly_maps", "map_range"} <= set(arrays):
+        return wrong
+    images, maps, limits, n = arrays["images"], arrays["anomaly_maps"], arrays["map_range"], len(arrays["labels"])
+    shapes = maps.ndim == 3 and len(maps) == n and images.shape == (*maps.shape, 3) and arrays["paths"].shape == (n,)
+    shapes = shapes and limits.shape == (2,) and arrays.get("masks", maps).shape == maps.shape
+    if not shapes or images.dtype != np.uint8 or {maps.dtype.kind, limits.dtype.kind} != {"f"}:
+        return wrong
+    finite = np.isfinite(maps).all() and np.isfinite(limits).all() and limits[0] <= limits[1]
+    return "" if finite else "examples.npz holds\nno finite maps"
+
+
+def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> Sheet:
+    """Figure 4 from a run's examples; a labelled slot for each image that is not there.
+
+    Args:
+        one_scale: colour every map between the lowest and the highest score of the whole category's test images,
+            instead of each by its own minimum and maximum, which makes every normal image look defective.
+    """
+    sheet = _layout(judged)
+    arrays = exhibit.arrays
+    shown = {} if arrays is None else {label: np.flatnonzero(arrays["labels"] == label)[:PER_LABEL] for label in (0, 1)}
+    limits: Limits | None = None
+    if arrays is not None and one_scale:
+        limits = float(arrays["map_range"][0]), float(arrays["map_range"][1])
+    for label in (0, 1):
+        for place in range(PER_LABEL):
+            if arrays is None or place >= len(shown[label]):
+                _draw_empty(sheet, label, place, exhibit.absent or "no such image")
+            else:
+                _draw_example(sheet, (label, place), arrays, int(shown[label][place]), limits)
+    ends = _OWN_ENDS if limits is None else (f"{limits[0]:.1f}", f"{limits[1]:.1f}")
+    _draw_scale(sheet, ends, one_scale=one_scale)
+    contour = arrays is not None and "masks" in arrays
+    lines = [
+        "Each map fills the whole scale, a normal image's too."
+        if limits is None
+        else "Numbers: a map's lowest and highest.",
+        f"Overlay at {OPACITY:g}.{' White outline: ground truth.' if contour else ''}",
+    ]
+    if exhibit.key:
+        lines[1] += f" Run {exhibit.key}, seed {DECLARED_SEED}."
+    write_notes(sheet, lines if arrays is not None else lines[1:], 0.35)
+    return sheet
+
+
+def placeholder_figure(judged: Judged, *, one_scale: bool) -> Sheet:
+    """Figure 4's layout without images: pictures of a dataset with a licence of its own are not passed on."""
+    sheet = _layout(judged)
+    for label in (0, 1):
+        for place in range(PER_LABEL):
+            _draw_empty(sheet, label, place, "")
+    subject = _subject(judged)
+    dataset = CATALOG[judged.edition.datasets[subject.dataset]]
+    lines = (
+        f"Pictures of {dataset.title} are not passed on with this repository.",
+        f"Licence: {dataset.licence}.",
+        f"Run the category {subject.category} on your own copy, then `make figures`:",
+        "this figure is then drawn into figures/local/, in both colour scales.",
+    )
+    _draw_scale(sheet, ("lowest score", "highest") if one_scale else _OWN_ENDS, one_scale=one_scale)
+    paper = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": MUTED, "linewidth": 0.6}
+    sheet.text(
+        WIDTH / 2, 1.9, "\n".join(lines), fontsize=8, ha="center", va="center", linespacing=1.5, bbox=paper, zorder=5
+    )
+    return sheet
+
+
+def _subject(judged: Judged) -> Place:
+    layout = judged.published.table(1)
+    return layout.places[layout.rows[0]][0]
+
+
+def _layout(judged: Judged) -> Sheet:
+    place = _subject(judged)
+    heading = f"Anomaly maps on {judged.dataset(place.dataset)}, {place.category} ({judged.backbone(place.backbone)})"
+    sheet = new_sheet(judged.edition, heading, _HEIGHT)
+    for column, left in enumerate(_LEFTS):
+        sheet.text(left + _SIDE / 2, _BOTTOMS[0] + _SIDE + 0.05, _COLUMNS[column % 3], ha="center", fontsize=7.2)
+    for name, bottom in zip(_ROWS, _BOTTOMS, strict=True):
+        middle = bottom + _SIDE / 2
+        sheet.text(0.13, middle, name, rotation=90, ha="center", va="center", fontsize=7.5, weight="bold")
+    return sheet
+
+
+def _panel(sheet: Sheet, label: int, place: int, column: int) -> Axes:
+    axes = sheet.axes(_LEFTS[3 * place + column], _BOTTOMS[label], _SIDE, _SIDE)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _draw_empty(sheet: Sheet, label: int, place: int, text: str) -> None:
+    for column in range(3):
+        axes = _panel(sheet, label, place, column)
+        axes.set_facecolor(EMPTY)
+        axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=6.8, color=MUTED)
+
+
+def _draw_example(
+    sheet: Sheet, position: tuple[int, int], arrays: Mapping[str, np.ndarray], index: int, limits: Limits | None
+) -> None:
+    """Draw one image's three panels at (row, left or right)."""
+    label, place = position
+    scores = arrays["anomaly_maps"][index]
+    pictures = overlay(arrays["images"][index], scores, limits)
+    under = (_file_name(str(arrays["paths"][index])), f"{scores.min():.1f} to {scores.max():.1f}", "")
+    for column, picture in enumerate(pictures):
+        axes = _panel(sheet, label, place, column)
+        axes.imshow(picture, interpolation="none", aspect="auto")
+        left = _LEFTS[3 * place + column] + _SIDE / 2
+        sheet.text(left, _BOTTOMS[label] - 0.04, under[column], ha="center", va="top", fontsize=6.3, color=MUTED)
+        if column == 1 and "masks" in arrays and arrays["masks"][index].any():
+            axes.contour(arrays["masks"][index], levels=[0.5], colors="white", linewidths=0.8)
+
+
+def _file_name(path: str) -> str:
+    """The last two parts of a path, which name the kind of defect, cut to what fits under an image."""
+    name = "/".join(path.split("/")[-2:])
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return name if len(name) <= 24 else "…" + name[-23:]
+
+
+def _draw_scale(sheet: Sheet, ends: tuple[str, str], *, one_scale: bool) -> None:
+    left, width = 4.6, 1.3
+    axes = sheet.axes(left, 0.2, width, 0.11)
+    axes.imshow(jet(np.linspace(0, 1, 256)[None]), interpolation="none", aspect="auto", extent=(0, 1, 0, 1))
+    axes.set_axis_off()
+    sheet.text(left - 0.05, 0.255, ends[0], fontsize=6.5, ha="right", va="center", color=MUTED)
+    sheet.text(left + width + 0.05, 0.255, ends[1], fontsize=6.5, ha="left", va="center", color=MUTED)
+    meaning = "one scale for all test images" if one_scale else "each map on its own scale"
+    sheet.text(left + width / 2, 0.33, meaning, fontsize=6.5, ha="center", va="bottom", color=MUTED)

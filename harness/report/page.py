@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from harness import __version__
 from harness.paper.model import Edition, Finding, Judgement, RowJudgement, Verdict
 from harness.paper.published import Published
-from harness.report.names import table_title
 from harness.report.output import write_output
 from harness.report.page_commands import part_commands
 from harness.report.page_figures import Picture, load_pictures
@@ -23,13 +22,13 @@ from harness.report.page_grid import Cell, Grid, anchor, cell, grid
 from harness.report.page_run import run_id
 from harness.report.page_runs import describe_runs, failures
 from harness.report.page_summary import audit_parts, finding_id, summarise
-from harness.report.table import PAPER_FORM, VERDICTS_FORM
+from harness.report.table_text import PAPER_FORM, VERDICTS_FORM, Table
+from harness.report.words import table_title
 from harness.store.fields import RUNS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-    from harness.report.table import Table
     from harness.store.record import RunRecord
 
 TEMPLATES = Path(__file__).with_name("templates")

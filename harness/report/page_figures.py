@@ -11,9 +11,9 @@ from types import MappingProxyType
 from harness.errors import RequestError
 from harness.paper.model import Edition, Judgement
 from harness.paper.published import Published
-from harness.report.figures import FIGURES, LOCAL, Figure, Inputs, caption, numbers
-from harness.report.figures_overlays import Exhibit
+from harness.report.figures import FIGURES, LOCAL, Figure, caption, numbers
 from harness.report.page_grid import anchor
+from harness.report.words import Judged
 
 MEDIA_TYPES: Mapping[str, str] = MappingProxyType({".svg": "image/svg+xml", ".png": "image/png"})
 """What a browser shows, the sharper first."""
@@ -71,25 +71,25 @@ def load_pictures(
     files: dict[tuple[str, str], Path] = {
         (path.stem, path.suffix): path for path in paths if path.suffix in MEDIA_TYPES and path.parent.name != LOCAL
     }
-    inputs = Inputs(tuple(judgements), published, edition, Exhibit(edition.synthetic, None, "", ""))
+    judged = Judged(published, edition, tuple(judgements))
     pictures = []
     for figure in FIGURES:
         path = next((files[figure.stem, suffix] for suffix in MEDIA_TYPES if (figure.stem, suffix) in files), None)
-        pictures += [_picture(figure, path, inputs)] if path else []
+        pictures += [_picture(figure, path, judged)] if path else []
     return tuple(pictures)
 
 
-def _picture(figure: Figure, path: Path, inputs: Inputs) -> Picture:
+def _picture(figure: Figure, path: Path, judged: Judged) -> Picture:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{path}: cannot be read ({error.strerror or error}); draw the figures again") from error
-    mark = "SYNTHETIC. " if inputs.edition.synthetic else ""
+    mark = "SYNTHETIC. " if judged.edition.synthetic else ""
     return Picture(
         identifier=anchor(figure.stem),
-        caption=caption(figure, inputs),
+        caption=caption(figure, judged),
         alt=f"{mark}{ALTERNATIVES[figure.number]}",
-        numbers=numbers(figure, inputs),
+        numbers=numbers(figure, judged),
         table=figure.table,
         source=f"data:{MEDIA_TYPES[path.suffix]};base64,{base64.b64encode(data).decode()}",
     )

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from harness.report.facts import BACKBONE_NAMES
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, cell, grid
 from harness.report.page_run import METRIC_NAMES, Fields, Run, count, describe_run, run_id, where
+from harness.report.words import BACKBONE_NAMES
 from harness.store.settings import settings_of, shown, varying
 
 if TYPE_CHECKING:

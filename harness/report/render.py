@@ -6,20 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from harness.errors import RequestError
-from harness.paper.model import PAPER, SMOKE, Edition, Judgement
-from harness.paper.published import Published, load_published
+from harness.paper.model import PAPER, SMOKE, Edition
+from harness.paper.published import load_published
 from harness.paper.selection import measure
 from harness.paper.verdict import judge_all, judge_rows
 from harness.report.checkup import check_store
 from harness.report.tables import build_tables, write_tables
+from harness.report.words import Judged
 from harness.store import Store
 from harness.store.fields import RUNS
-
-if TYPE_CHECKING:
-    from harness.store import RunRecord
 
 EDITIONS: Mapping[str, Edition] = MappingProxyType({edition.name: edition for edition in (PAPER, SMOKE)})
 
@@ -31,14 +28,6 @@ class Rendered:
     files: tuple[Path, ...]
     warnings: tuple[str, ...]
     summary: str
-
-
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    published: Published
-    records: tuple[RunRecord, ...]
-    problems: tuple[str, ...]
-    judgements: tuple[Judgement, ...]
 
 
 def render(
@@ -66,11 +55,19 @@ def render(
         )
     if report is not None and figures is None:
         raise RequestError("the page shows the figures: give their folder too (--figures)")
-    judged = _judge(Store(store), edition)
-    built = build_tables(judged.judgements, judged.published, edition, judged.records)
+    published, checkup = load_published(), check_store(Store(store))
+    problems = (*checkup.faults, *checkup.astray)
+    judgements = judge_all(published, measure(checkup.records, edition, published=published), edition)
+    judged = Judged(published, edition, judgements, checkup.records)
+    built = build_tables(judged)
     files = write_tables(built, tables) if tables is not None else []
-    drawn = _draw(judged, edition, Store(store), figures) if figures is not None else []
-    files += drawn
+    drawn: list[Path] = []
+    if figures is not None:
+        from harness.report.figures import render_figures
+        from harness.report.overlays import find_exhibit
+
+        drawn = render_figures(judged, find_exhibit(judged, Store(store)), figures)
+        files += drawn
     if report is not None:
         from harness.paper.audit import run_audit
         from harness.report.page import write_page
@@ -78,53 +75,31 @@ def render(
         page = write_page(
             report,
             edition=edition,
-            published=judged.published,
-            judgements=judged.judgements,
-            row_judgements=judge_rows(judged.judgements),
-            findings=run_audit(judged.published),
+            published=published,
+            judgements=judgements,
+            row_judgements=judge_rows(judgements),
+            findings=run_audit(published),
             tables=built,
             figure_paths=drawn,
             records=judged.records,
-            problems=judged.problems,
+            problems=problems,
         )
         files.append(page)
-    return Rendered(tuple(files), _warnings(judged, store, edition), _summary(judged))
+    ours = [one for one in judgements if one.cell.metric is not None]
+    filled = sum(bool(one.measured.by_seed) for one in ours)
+    warnings = [f"warning: {problem}" for problem in problems]
+    if not filled:
+        warnings.append(f"warning: store {store}: {_nothing(judged)}")
+    summary = f"{filled} of {len(ours)} numbers have runs, out of {len(judged.records)} records"
+    return Rendered(tuple(files), tuple(warnings), summary)
 
 
-def _judge(store: Store, edition: Edition) -> _Judged:
-    published = load_published()
-    checkup = check_store(store)
-    judgements = judge_all(published, measure(checkup.records, edition, published=published), edition)
-    return _Judged(published, checkup.records, (*checkup.faults, *checkup.astray), judgements)
-
-
-def _draw(judged: _Judged, edition: Edition, store: Store, folder: Path) -> list[Path]:
-    from harness.report.figures import Inputs, render_figures
-    from harness.report.figures_overlays import find_exhibit
-
-    exhibit = find_exhibit(judged.judgements, judged.records, judged.published, edition, store)
-    return render_figures(Inputs(judged.judgements, judged.published, edition, exhibit), folder)
-
-
-def _filled(judged: _Judged) -> tuple[int, int]:
-    """Of the numbers that a run gives: how many have one, and how many there are."""
-    ours = [one for one in judged.judgements if one.cell.metric is not None]
-    return sum(bool(one.measured.by_seed) for one in ours), len(ours)
-
-
-def _warnings(judged: _Judged, store: Path, edition: Edition) -> tuple[str, ...]:
-    lines = [f"warning: {problem}" for problem in judged.problems]
+def _nothing(judged: Judged) -> str:
+    """Why no place of the edition has a run."""
     if not judged.records:
-        lines.append(f"warning: store {store}: holds no runs; every value is `not run`")
-    elif not _filled(judged)[0]:
-        names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
-        lines.append(
-            f"warning: store {store}: none of its {len(judged.records)} runs (on {names}) fills a place of the edition "
-            f"{edition.name}; every value is `not run`, and the tables say why"
-        )
-    return tuple(lines)
-
-
-def _summary(judged: _Judged) -> str:
-    filled, total = _filled(judged)
-    return f"{filled} of {total} numbers have runs, out of {len(judged.records)} records"
+        return "holds no runs; every value is `not run`"
+    names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
+    return (
+        f"none of its {len(judged.records)} runs (on {names}) fills a place of the edition {judged.edition.name}; "
+        "every value is `not run`, and the tables say why"
+    )

@@ -1,18 +1,22 @@
-"""One look for every figure, and files that are the same bytes on every machine with the same matplotlib."""
+"""One look for every figure, the sheet around its drawing, and files that are the same bytes on every machine."""
 
 from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.paper.model import Edition
 from harness.report.output import write_output
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FORMATS = ("svg", "pdf", "png")
@@ -147,3 +151,49 @@ def ink_on(colour: str) -> str:
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else "#FFFFFF"
+
+
+MARGIN = 0.12
+"""Inches on the left and right of headings and notes."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure with sizes in inches, which journals speak."""
+
+    figure: Figure
+    width: float
+    height: float
+
+    def axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
+        """Axes at a place in inches from the lower left corner."""
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+    def text(self, x: float, y: float, text: str, **options: Any) -> None:
+        """Text at a place in inches from the lower left corner."""
+        self.figure.text(x / self.width, y / self.height, text, **options)
+
+    def legend(self, handles: Sequence[Artist], y: float, columns: int) -> None:
+        """One legend for all panels, centred, its upper edge at a height in inches."""
+        spaces: dict[str, Any] = {"columnspacing": 1.6, "handlelength": 1.4, "handletextpad": 0.5, "borderaxespad": 0}
+        place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, y / self.height), "ncols": columns}
+        self.figure.legend(handles=list(handles), **place, **spaces)
+
+
+def new_sheet(edition: Edition, heading: str, height: float, width: float = WIDTH) -> Sheet:
+    """A figure with its heading; in an edition of drawn images, with SYNTHETIC beside it and across the sheet."""
+    sheet = Sheet(new_figure(height, width), width, height)
+    sheet.text(MARGIN, height - 0.09, heading, weight="bold", fontsize=8.5, va="top")
+    if edition.synthetic:
+        tag = "SYNTHETIC: drawn images"
+        sheet.text(width - MARGIN, height - 0.09, tag, weight="bold", fontsize=8, va="top", ha="right", color=WARNING)
+        across: dict[str, Any] = {"fontsize": 56, "weight": "bold", "rotation": 20, "alpha": 0.07, "zorder": 10}
+        sheet.text(width / 2, height / 2, "SYNTHETIC", ha="center", va="center", color=WARNING, **across)
+    return sheet
+
+
+def write_notes(sheet: Sheet, lines: Sequence[str], y: float) -> None:
+    """Small print at the foot, its first line's top at a height in inches."""
+    for number, line in enumerate(lines):
+        sheet.text(MARGIN, y - 0.125 * number, line, fontsize=6.5, va="top", color=MUTED)

@@ -32,7 +32,7 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
     """The fields in which these differ, or which some lack."""
     names = dict.fromkeys(name for one in settings for name in one)
-    return [name for name in names if len({shown(one.get(name)) for one in settings}) > 1]
+    return [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings[1:])]
 
 
 def shown(value: Any) -> str:

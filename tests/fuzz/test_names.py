@@ -13,8 +13,14 @@ from markdown_it import MarkdownIt
 
 from harness.errors import UserError, printable
 from harness.paper.model import PAPER, ClaimVerdict, Finding
-from harness.report.table import Table
-from harness.report.table_text import csv_document, latex_document, latex_text, markdown_document, markdown_text
+from harness.report.table_text import (
+    Table,
+    csv_document,
+    latex_document,
+    latex_text,
+    markdown_document,
+    markdown_text,
+)
 from harness.store import Failure
 from harness.store.fields import run_path
 from tests.fuzz.strategies import texts, unicode_texts

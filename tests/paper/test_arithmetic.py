@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import ROUND_HALF_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from functools import cache
 from itertools import product
@@ -13,17 +14,20 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, precision_recall_curve, roc_auc_score
 
 from harness.paper.arithmetic import (
+    TIE,
     Classes,
     Counts,
     auroc_halves,
     auroc_limits,
     auroc_share,
+    exact,
     f1_counts,
     f1_share,
-    least_f1_max,
+    places,
+    prints_as,
     readings,
+    rounded,
 )
-from harness.paper.digits import prints_as, rounded
 from tests.store.making import patient
 
 SIZES = [(3, 2), (2, 3), (3, 3), (1, 4), (4, 1)]
@@ -150,23 +154,6 @@ def test_perfect_auroc_admits_no_smaller_f1_max_but_the_strict_one():
         assert not any(readings("1.0000", "1.0000", classes, strict=True, ties=False))
 
 
-def test_the_two_fractions():
-    assert Counts(62, 0).f1(63) == Fraction(124, 125)
-    assert Counts(48, 0).f1(49) == Fraction(96, 97)
-
-
-def test_f1_max_is_never_below_calling_everything_defective():
-    classes = Classes(200, 30)
-    assert least_f1_max(classes) == Fraction(400, 430)
-    assert auroc_limits(Counts(199, 30), classes, ties=True) is None
-    assert not any(readings("0.8228", "0.9277", classes, strict=False, ties=True))
-
-
-def test_far_apart_auroc_and_f1_are_impossible():
-    assert not any(readings("0.5000", "0.9764", Classes(63, 20), strict=False, ties=True))
-    assert not any(readings("0.9952", "0.8705", Classes(63, 20), strict=False, ties=True))
-
-
 def test_check_has_no_power_with_many_images_and_much_with_few():
     assert auroc_share("0.8940", Classes(100, 100), ties=False) == 1
     assert auroc_share("0.9500", Classes(63, 20), ties=False) == Fraction(25, 201)  # 200/10000 * 1260 steps, about
@@ -183,3 +170,49 @@ def test_share_by_plain_counting(printed, size):
     assert auroc_share(printed, classes) == Fraction(with_ties, len(around))
     assert auroc_share(printed, classes, ties=False) == Fraction(without, len(around))
     assert f1_share(printed, classes) == Fraction(sum(bool(f1_counts(value, classes)) for value in around), len(around))
+
+
+def test_zeros_at_the_end_are_digits():
+    assert exact("0.9730") == exact("0.973")
+    assert prints_as(0.97304, "0.973")
+    assert prints_as(0.97304, "0.9730")
+    assert prints_as(0.9733, "0.973")
+    assert not prints_as(0.9733, "0.9730")
+
+
+@pytest.mark.parametrize("text", ["n/a", "", "0,97"])
+def test_what_is_no_number_is_refused(text):
+    with pytest.raises(ValueError):
+        places(text)
+
+
+@patient
+@given(st.floats(0, 1), st.integers(1, 5))
+def test_a_value_prints_as_what_decimal_rounds_it_to(value, digits):
+    step = Decimal(1).scaleb(-digits)
+    for rule in (ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_HALF_DOWN):
+        assert prints_as(value, str(Decimal(value).quantize(step, rule)))
+    nearest = Decimal(value).quantize(step, ROUND_HALF_EVEN)
+    assert Decimal(rounded(value, digits)) == nearest
+    for other in (nearest - 2 * step, nearest + 2 * step):
+        if other >= 0:
+            assert not prints_as(value, str(other))
+
+
+@pytest.mark.parametrize("value", [0.82505, Fraction(82505, 100000), 0.82505 - 1e-13, 0.82505 + 1e-13])
+def test_halfway_counts_for_both_neighbours(value):
+    assert prints_as(value, "0.8250")
+    assert prints_as(value, "0.8251")
+
+
+def test_the_tolerance_for_halfway_includes_its_end():
+    halfway = Fraction(82505, 100000)
+    assert prints_as(halfway - TIE, "0.8251")
+    assert not prints_as(halfway - TIE - Fraction(1, 10**20), "0.8251")
+
+
+def test_rounded_keeps_its_zeros_and_has_no_exponent():
+    assert rounded(1.0, 4) == "1.0000"
+    assert rounded(Fraction(124, 125), 4) == "0.9920"
+    assert rounded(0, 4) == "0.0000"
+    assert rounded(Fraction(49), 0) == "49"

@@ -9,10 +9,10 @@ import pytest
 import scipy.stats
 
 from harness.paper.published import load_published
-from harness.paper.ranking import agreements, comparable, lines, residuals, setting_of, spreads
+from harness.paper.ranking import agreements, lines, residuals, setting_of, spreads
 from harness.store import Metrics, Store
 from scripts import settings
-from tests.store.making import VALUES, make_dataset, make_ok, make_spec
+from tests.store.making import VALUES, make_ok, make_spec
 
 ROW1 = {"image_auroc": 0.9952, "image_f1_adaptive": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_adaptive": 0.6944}
 
@@ -43,11 +43,6 @@ def test_a_setting_is_named_by_what_is_not_the_papers():
 def test_other_backbones_and_parts_of_the_category_do_not_count():
     assert agreements([make_ok(make_spec(backbone="other"))], load_published()) == []
     assert spreads([make_ok(make_spec(category="cable"))]) == []
-
-
-def test_inexact_runs_do_not_count():
-    assert len(comparable([record()])) == 1
-    assert comparable([record(inexact="bf16")]) == []
 
 
 def test_the_findings_are_what_the_committed_runs_say(project):
@@ -155,13 +150,3 @@ def test_any_other_field_of_the_protocol_the_device_and_other_weights_are_named(
     other = other.model_copy(update={"spec": spec, "weights": "file: a1.safetensors"})
     names = [spread.setting for spread in spreads([usual, record(seed=2), other])]
     assert names == ["paper", "weights=file: a1.safetensors (efefefef)"]
-
-
-def test_a_run_without_pixel_metrics_is_left_out():
-    pixels = [name for name in VALUES if name.startswith("pixel")]
-    spec = make_spec()
-    whole = record()
-    absent = {"metrics": Metrics(**(VALUES | dict.fromkeys(pixels))), "metrics_absent": dict.fromkeys(pixels, "none")}
-    without = make_ok(spec, dataset=make_dataset(spec, has_masks=False), intervals={}, **absent)
-    assert comparable([whole, without]) == [whole]
-    assert len(agreements([whole, without], load_published())) == 2

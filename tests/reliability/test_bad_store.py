@@ -94,11 +94,6 @@ def link_in_a_circle(folder):
     (folder / "record.json").symlink_to("record.json")
 
 
-def link_to_nowhere(folder):
-    (folder / "record.json").unlink()
-    (folder / "record.json").symlink_to("nowhere")
-
-
 def other_scores(folder):
     (folder / "scores.csv").write_bytes(make_scores(1.0).to_csv())
 
@@ -145,7 +140,6 @@ DAMAGES = {
     "pipe": (record_a_pipe, "cannot be read (it is no plain file)", "check"),
     "link": (record_of_another, "lies in the wrong folder", "move it out of the store"),
     "circle": (link_in_a_circle, "cannot be read (Too many levels of symbolic links)", "check"),
-    "nowhere": (link_to_nowhere, "has no record.json", "restore it (git checkout) or run it again"),
     "scores": (other_scores, "is not what its record was made from", "restore it (git checkout), or run again"),
     "label": (one_score, "is not what its record was made from", "restore it (git checkout), or run again"),
     "no scores": (no_scores, "cannot be read (No such file or directory)", "run again to have it"),

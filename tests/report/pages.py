@@ -14,7 +14,7 @@ from harness.report.figures import FIGURES
 from harness.report.page import write_page
 from harness.report.tables import build_tables
 from harness.store import RunRecord
-from tests.report.stores import PUBLISHED, judged
+from tests.report.stores import PUBLISHED, judge_store, judged
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 30"><rect width="72" height="30" fill="#0072b2"/></svg>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -47,7 +47,7 @@ def make_page(
         judgements=judgements,
         row_judgements=judge_rows(judgements),
         findings=run_audit(PUBLISHED) if findings is None else findings,
-        tables=build_tables(judgements, PUBLISHED, edition, records),
+        tables=build_tables(judge_store(records, edition)),
         figure_paths=draw_figures(path.parent / "figures") if figures is None else figures,
         records=records,
         problems=problems,

@@ -11,6 +11,7 @@ from harness.paper.model import PAPER, SMOKE, Edition, Judgement, Place
 from harness.paper.published import load_published
 from harness.paper.selection import measure
 from harness.paper.verdict import judge_all
+from harness.report.words import Judged
 from harness.store import Interval, RunRecord, Store
 from tests.paper.making import run
 from tests.store.making import VALUES, make_scores
@@ -45,6 +46,12 @@ def whole(edition: Edition, seeds: Iterable[int] = (42,)) -> list[RunRecord]:
 
 def judged(records: Iterable[RunRecord], edition: Edition) -> tuple[Judgement, ...]:
     return judge_all(PUBLISHED, measure(records, edition, published=PUBLISHED), edition)
+
+
+def judge_store(records: Iterable[RunRecord], edition: Edition) -> Judged:
+    """All that tables and figures are made from."""
+    records = tuple(records)
+    return Judged(PUBLISHED, edition, judged(records, edition), records)
 
 
 def make_examples(seed: int = 0, labels: tuple[int, ...] = (0, 0, 1, 1), side: int = 32) -> dict[str, np.ndarray]:

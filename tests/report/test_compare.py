@@ -7,12 +7,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from harness.errors import RequestError
-from harness.report.compare import changes, compare_stores, pair_up, tally
-from harness.report.compare_text import blocks
+from harness.report.compare import blocks, changes, compare_stores, pair_up, tally
 from harness.store import Interval, Metrics, Store, failure_of
 from harness.store.overview_text import plain
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
@@ -158,13 +156,7 @@ def test_failed_against_ok_is_a_difference_and_has_no_number(stores):
     assert "nan" not in text.lower()
 
 
-def test_two_equal_failures_are_the_same(stores):
-    for store in stores:
-        Store(store).write(make_failed())
-    assert compare_stores(*stores).is_same
-
-
-def test_a_damaged_record_is_named_and_denies_sameness(stores):
+def test_damaged_records_and_missing_scores_are_named_and_deny_sameness(stores):
     for store in stores:
         put(store, seed=1)
         put(store, seed=2)
@@ -173,15 +165,8 @@ def test_a_damaged_record_is_named_and_denies_sameness(stores):
     comparison = compare_stores(*stores)
     assert not comparison.is_same
     assert f"not counted in B: {broken}" in text_of(comparison)
-
-
-def test_missing_scores_are_a_problem_of_that_store(stores):
-    put(stores[0])
-    put(stores[1], shift=1.0)
-    next(stores[1].glob("runs/*/*/*/*/scores.csv")).unlink()
-    comparison = compare_stores(*stores)
-    assert len(comparison.problems_b) == 1
-    assert not comparison.is_same
+    next(stores[1].glob("runs/*/*/*/seed1-*/scores.csv")).unlink()
+    assert len(compare_stores(*stores).problems_b) == 2
 
 
 def test_every_run_lists_metric_by_metric(stores):
@@ -191,12 +176,6 @@ def test_every_run_lists_metric_by_metric(stores):
     rows = [line for line in lines if line[:4] == ["mvtec", "bottle", "resnet18", "7"]]
     assert [row[6] for row in rows] == ["image_auroc", "pixel_aupro"]
     assert rows[1][7:] == ["0.900000", "0.250000", "-0.650000"]
-
-
-def test_control_characters_in_names_do_not_reach_the_terminal(stores):
-    put(stores[0], category="a\x1b[31mb")
-    put(stores[1], category="other")
-    assert "\x1b" not in text_of(compare_stores(*stores))
 
 
 def test_no_store_is_refused_by_name(tmp_path):
@@ -214,39 +193,10 @@ def test_script_exit_statuses_and_one_line_errors(stores):
     different = run_script(*stores)
     assert (different.returncode, different.stderr) == (1, "")
     assert "only in B: 1 run" in different.stdout
-    for wrong in (
-        [stores[0]],
-        [stores[0], stores[0] / "none"],
-        [*stores, "--tolerance", "-1"],
-        [*stores, "--tolerance", "nan"],
-        [*stores, "--colour"],
-    ):
-        refused = run_script(*wrong)
-        assert refused.returncode == 2, wrong
-        assert refused.stdout == ""
-        assert refused.stderr.startswith("error: ")
-        assert refused.stderr.count("\n") == 1
-
-
-def test_it_never_imports_torch(stores):
-    put(stores[0])
-    put(stores[1], shift=1.0)
-    code = (
-        "import sys; sys.argv[0] = 'x'; sys.path.insert(0, 'scripts'); import compare; "
-        f"compare.main([{str(stores[0])!r}, {str(stores[1])!r}]); assert not {{'torch', 'anomalib'}} & set(sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, timeout=60).returncode == 0
-
-
-def test_comparison_is_symmetric_in_what_it_counts(stores):
-    generator = np.random.default_rng(3)
-    for seed in range(6):
-        put(stores[0], seed=seed)
-        put(stores[1], seed=seed, values={"pixel_auroc": float(generator.choice([VALUES["pixel_auroc"], 0.1]))})
-    forth, back = compare_stores(*stores), compare_stores(*reversed(stores))
-    assert len(forth.differing) == len(back.differing)
-    for one, other in zip(changes(forth), changes(back), strict=True):
-        assert (one.n_differing, one.largest, one.mean_a) == (other.n_differing, -other.largest, other.mean_b)
+    refused = run_script(*stores, "--tolerance", "nan")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: ")
+    assert refused.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -278,9 +228,10 @@ def test_a_tolerance_excuses_small_gaps_of_intervals_and_any_of_thresholds(store
     assert compare_stores(*stores, tolerance=1e-6).is_same
 
 
-def test_failures_of_two_kinds_are_not_the_same(stores):
+def test_equal_failures_are_the_same_and_those_of_two_kinds_are_not(stores):
     for store, message in zip(stores, ("one", "other"), strict=True):
         Store(store).write(make_failed(error=failure_of(ValueError(message), "fit")))
     comparison = compare_stores(*stores)
     assert comparison.pairs[0].results(0.0) == ("error.message",)
     assert not comparison.is_same
+    assert compare_stores(stores[0], stores[0]).is_same

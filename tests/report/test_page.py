@@ -333,9 +333,9 @@ def test_texts_have_contrast_in_light_in_dark_and_on_paper():
 def test_it_needs_neither_torch_nor_a_second_look_at_the_store():
     code = (
         "import sys; from harness.report.page import render_page; from harness.paper.model import PAPER; "
-        "from tests.report.stores import judged, PUBLISHED; from harness.report.tables import build_tables; "
-        "j = judged([], PAPER); render_page(edition=PAPER, published=PUBLISHED, judgements=j, row_judgements=(), "
-        "findings=(), tables=build_tables(j, PUBLISHED, PAPER, ()), pictures=(), records=(), problems=()); "
+        "from tests.report.stores import PUBLISHED, judge_store; from harness.report.tables import build_tables; "
+        "j = judge_store([], PAPER); render_page(edition=PAPER, published=PUBLISHED, judgements=j.judgements, "
+        "row_judgements=(), findings=(), tables=build_tables(j), pictures=(), records=(), problems=()); "
         "assert not {'torch', 'anomalib', 'timm', 'matplotlib', 'pandas', 'hydra'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)

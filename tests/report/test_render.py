@@ -43,26 +43,6 @@ def test_everything_comes_without_torch(tmp_path, project):
     assert len(list((tmp_path / "f" / "local").iterdir())) == 6
 
 
-def test_tables_alone_need_no_matplotlib(tmp_path, project):
-    write_store(tmp_path / "store", whole(SMOKE))
-    code = IMPORTS.replace("sys.argv[0].split()", repr(("matplotlib", "PIL.ImageFont")))
-    done = run(
-        "--store", tmp_path / "store", "--edition", "smoke", "--tables", tmp_path / "t", project=project, code=code
-    )
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
-
-
-def test_help_and_refusals_come_without_the_store_or_numpy(project):
-    code = (
-        "import sys; from scripts.render import main; status = main(['--colour']); "
-        "print(sorted({'numpy', 'pydantic', 'matplotlib'} & set(sys.modules))); sys.exit(status)"
-    )
-    done = run(project=project, code=code)
-    assert (done.returncode, done.stdout) == (2, "[]\n")
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,19 +1,34 @@
-"""Figure 1: the pipeline, drawn. Its numbers are those of configs/, its parts those that the harness runs."""
+"""Figures 1 and 9: the pipeline, drawn with the numbers of configs/, and the radar over the four metrics."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.paper.model import Edition
-from harness.report.facts import ProtocolFacts, protocol_facts, size
-from harness.report.figures_frame import Sheet, new_sheet
+from harness.paper.model import PAPER_METRICS
+from harness.report.bars import MARKER, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval
-from harness.report.style import BLUE, GREEN, MUTED, ORANGE, SKY, WIDTH
+from harness.report.style import (
+    BLACK,
+    BLUE,
+    DATASET_COLOURS,
+    GREEN,
+    MUTED,
+    ORANGE,
+    RULE,
+    SKY,
+    WIDTH,
+    Sheet,
+    new_sheet,
+)
+from harness.report.words import Judged, ProtocolFacts, absence, protocol_facts
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 _HEIGHT = 3.55
@@ -22,10 +37,10 @@ _LINE = 0.118
 _TRAINING, _INFERENCE = "#E8F1F8", "#FDF3E1"
 
 
-def pipeline_figure(edition: Edition) -> Sheet:
+def pipeline_figure(judged: Judged) -> Sheet:
     """Two lanes, training and inference, through the same preprocessing, backbone and embedding."""
-    facts = protocol_facts(edition)
-    sheet = new_sheet(edition, "PaDiM: from images to anomaly maps", _HEIGHT, WIDTH)
+    facts = protocol_facts(judged.edition)
+    sheet = new_sheet(judged.edition, "PaDiM: from images to anomaly maps", _HEIGHT)
     axes = sheet.axes(0, 0, WIDTH, _HEIGHT)
     axes.set_axis_off()
     axes.set_xlim(0, WIDTH)
@@ -120,8 +135,8 @@ def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     bottom, height = 0.4, 2.5
     middle = bottom + height / 2
     lines = [
-        "resize to", f"{size(facts.resize)}", "bilinear", "", "centre crop to", size(facts.input_size), "",
-        "ImageNet mean", "and deviation", "", f"batches of {facts.batch_size},", "no augmentation",
+        "resize to", facts.resize, "bilinear", "", "centre crop to", facts.input_size, "",
+        "ImageNet mean", "and deviation", "", f"batches of {facts.settings['batch_size']},", "no augmentation",
     ]  # fmt: skip
     _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, GREEN)
     first, second = facts.backbones
@@ -164,7 +179,7 @@ def _draw_layers(axes: Axes, x: float, y: float) -> None:
 
 
 def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
-    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.epsilon:g}", "", ""]
+    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.settings['epsilon']:g}", "", ""]
     _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, BLUE)
     _draw_ellipse(axes, 6.06, 2.21)
     _arrow(axes, (4.88, 2.5), (5.09, 2.5))
@@ -184,9 +199,9 @@ def _draw_ellipse(axes: Axes, x: float, y: float) -> None:
 def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
     """From the distances to the overlay, below them."""
     heatmap = jet(_spot_map(96))
-    smoothing = f"blur σ = {facts.blur_sigma}" if facts.blur_sigma else "no blur"
+    smoothing = f"blur σ = {facts.settings['blur_sigma']}" if facts.settings["blur_sigma"] else "no blur"
     axes.text(5.12, 0.95, "Anomaly map", fontsize=7, weight="bold", va="top")
-    lines = (f"at {size(facts.input_size)},", f"{smoothing};", "its maximum is", "the score")
+    lines = (f"at {facts.input_size},", f"{smoothing};", "its maximum is", "the score")
     for number, line in enumerate(lines):
         axes.text(5.12, 0.79 - _LINE * number, line, fontsize=6.3, va="top")
     _arrow(axes, (6.16, 1.18), (6.16, 0.93))
@@ -196,3 +211,86 @@ def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
     for x, words in ((6.17, ("min-max,", "Jet")), (6.8, ("overlay", f"at {OPACITY:g}"))):
         for number, line in enumerate(words):
             axes.text(x, 0.38 - 0.1 * number, line, fontsize=6, ha="center", va="top")
+
+
+@dataclass(frozen=True)
+class _Profile:
+    name: str
+    colour: str
+    measured: tuple[float | None, ...]
+    published: tuple[float, ...]
+    absent: str
+
+
+def radar_figure(judged: Judged) -> Sheet:
+    """Figure 9: each dataset's means on four axes from 0 at the centre to 1 at the rim; published profiles dashed."""
+    layout = judged.published.table(5)
+    profiles = []
+    for row in layout.rows:
+        dataset = layout.places[row][0].dataset
+        row_cells = [judged.cells[5, row, column] for column in PAPER_METRICS]
+        measured = tuple(one.measured.declared for one in row_cells)
+        absent = next(filter(None, map(absence, row_cells)), "")
+        printed = tuple(float(one.cell.printed) for one in row_cells)
+        profiles.append(_Profile(judged.dataset(dataset), DATASET_COLOURS[dataset], measured, printed, absent))
+    sheet = new_sheet(judged.edition, f"PaDiM ({judged.backbone()}), three datasets", height=3.75, width=4.9)
+    axes = sheet.axes(0.2, 0.72, 4.5, 2.7)
+    _draw_web(axes)
+    for profile in profiles:
+        _draw_profile(axes, profile)
+    sheet.legend(_radar_legend(profiles, judged), 0.6, 2)
+    return sheet
+
+
+def _point(axis: int, radius: float) -> tuple[float, float]:
+    """Axes clockwise from the top."""
+    angle = math.pi / 2 - axis * math.pi / 2
+    return radius * math.cos(angle), radius * math.sin(angle)
+
+
+def _draw_web(axes: Axes) -> None:
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(-1.9, 1.9)
+    axes.set_ylim(-1.16, 1.16)
+    for level in (0.2, 0.4, 0.6, 0.8, 1.0):
+        corners = [_point(axis, level) for axis in range(5)]
+        rim = level == 1
+        axes.plot(*zip(*corners, strict=True), color=MUTED if rim else RULE, linewidth=0.9 if rim else 0.5)
+        paper = {"boxstyle": "square,pad=0.08", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+        at = (-level / 2, -level / 2)
+        axes.text(*at, f"{level:.1f}", fontsize=6, color=MUTED, ha="center", va="center", zorder=5, bbox=paper)
+    for axis in range(4):
+        axes.plot(*zip((0, 0), _point(axis, 1), strict=True), color=RULE, linewidth=0.5)
+    names = ("Image AUROC", "Image F1", "Pixel AUROC", "Pixel F1")
+    anchors = (("center", "bottom"), ("left", "center"), ("center", "top"), ("right", "center"))
+    for axis, (name, (across, up)) in enumerate(zip(names, anchors, strict=True)):
+        axes.text(*_point(axis, 1.05), name, ha=across, va=up, fontsize=7.5, weight="bold")
+
+
+def _draw_profile(axes: Axes, profile: _Profile) -> None:
+    printed = [_point(axis, value) for axis, value in enumerate(profile.published)]
+    outline = list(zip(*[*printed, printed[0]], strict=True))
+    axes.plot(*outline, color=profile.colour, linewidth=1.0, linestyle=(0, (3, 2)))
+    axes.plot(*zip(*printed, strict=True), **(MARKER | {"markersize": 3, "markeredgecolor": profile.colour}))
+    found = [_point(axis, value) for axis, value in enumerate(profile.measured) if value is not None]
+    if len(found) == len(profile.measured):
+        closed = list(zip(*[*found, found[0]], strict=True))
+        axes.fill(*closed, color=profile.colour, alpha=0.07, linewidth=0)
+        axes.plot(*closed, color=profile.colour, linewidth=1.6)
+    if found:
+        axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=profile.colour)
+
+
+def _radar_legend(profiles: Sequence[_Profile], judged: Judged) -> list[Artist]:
+    from matplotlib.lines import Line2D
+
+    handles: list[Artist] = []
+    for profile in profiles:
+        label = f"{profile.name}: {profile.absent}" if profile.absent else profile.name
+        width = 0 if profile.absent else 1.6
+        handles.append(Line2D([], [], color=profile.colour, marker="o", markersize=4, label=label, linewidth=width))
+    dashed: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
+    dashed |= {"marker": "D", "markersize": 3, "markerfacecolor": "white"}
+    handles.append(Line2D([], [], color=BLACK, label=published_label(judged), **dashed))
+    return handles

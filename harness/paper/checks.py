@@ -1,19 +1,28 @@
-"""Checks of sentences against the datasets' official counts, public facts, and the paper's own reference list."""
+"""Checks of sentences against official counts, public facts, the reference list, anomalib's source and configs/."""
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from functools import cache
+from importlib.metadata import version
 from itertools import combinations
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from harness.data.catalog import CATALOG, DatasetInfo
-from harness.paper.audit_counts import audit_consistency, image_rows
-from harness.paper.claims import Check, Context, Outcome, verdict_of
-from harness.paper.digits import exact
+from harness.data.catalog import CATALOG
+from harness.keys import CONFIGS
+from harness.paper.arithmetic import exact, prints_as, rounded
+from harness.paper.audit_numbers import audit_consistency, image_rows
+from harness.paper.claims import Context, Outcome, check, verdict_of
 from harness.paper.model import ClaimVerdict
+from harness.paper.published import PARAMS
 
 
+@check
 def images(context: Context, *, dataset: str, part: str, value: int, note: str = "") -> Outcome:
     """A dataset has so many images in `train`, `test`, `all`, or with a mask (`annotated`)."""
     counts = CATALOG[dataset].categories.values()
@@ -26,18 +35,21 @@ def images(context: Context, *, dataset: str, part: str, value: int, note: str =
     return Outcome(verdict_of(found[part] == value), "; ".join(filter(None, (evidence, note))))
 
 
+@check
 def categories(context: Context, *, dataset: str, value: int) -> Outcome:
     """A dataset has so many categories."""
     names = list(CATALOG[dataset].categories)
     return Outcome(verdict_of(len(names) == value), f"{len(names)}: {', '.join(names)}")
 
 
+@check
 def introduced(context: Context, *, dataset: str, by: str, year: int) -> Outcome:
     """A dataset was published by someone in a year."""
     citation = CATALOG[dataset].citation
     return Outcome(verdict_of(by in citation and str(year) in citation), citation)
 
 
+@check
 def evaluated(context: Context, *, dataset: str, count: int, of: int) -> Outcome:
     """The tables evaluate so many of a dataset's so many categories."""
     places = {place.category for cell in context.published.cells for place in cell.places if place.dataset == dataset}
@@ -46,6 +58,7 @@ def evaluated(context: Context, *, dataset: str, count: int, of: int) -> Outcome
     return Outcome(verdict_of(holds), f"{len(places)} of {total}: {', '.join(sorted(places))}")
 
 
+@check
 def train_below(context: Context, *, dataset: str, category: str, limit: int, note: str) -> Outcome:
     """A category has fewer than so many training images; beside it those evaluated that really have."""
     n_train = CATALOG[dataset].categories[category].train
@@ -58,6 +71,7 @@ def train_below(context: Context, *, dataset: str, category: str, limit: int, no
     return Outcome(verdict_of(n_train < limit), evidence)
 
 
+@check
 def train_size_explains(context: Context) -> Outcome:
     """How often image AUROC rises with the number of training images, over pairs of categories; and over datasets."""
     rows = [row for row in image_rows(context.published) if row.table != 2]
@@ -92,19 +106,19 @@ def _train_images(context: Context, table: int, row: str) -> int:
     return CATALOG[place.dataset].categories[place.category].train
 
 
+@check
 def defect_types(context: Context, *, value: int) -> Outcome:
     """MVTec AD has so many types of defects; counted over the archive's folders, whose images must add up."""
     types = context.facts["mvtec_defects"]["types"]
     count = sum(len(each) for each in types.values())
-    agreeing = sum(sum(types[name].values()) == each.test_anomalous for name, each in _mvtec().categories.items())
+    agreeing = sum(
+        sum(types[name].values()) == each.test_anomalous for name, each in CATALOG["mvtec"].categories.items()
+    )
     adding_up = f"their images add up to the official count in {agreeing} of {len(types)} categories"
     return Outcome(verdict_of(count == value and agreeing == len(types)), f"{count} folders of defects; {adding_up}")
 
 
-def _mvtec() -> DatasetInfo:
-    return CATALOG["mvtec"]
-
-
+@check
 def no_such_defect(context: Context, *, category: str, words: Sequence[str]) -> Outcome:
     """The prose describes a defect that is none of an MVTec AD category's: false where no type has any of the words."""
     types = context.facts["mvtec_defects"]["types"][category]
@@ -116,12 +130,14 @@ def no_such_defect(context: Context, *, category: str, words: Sequence[str]) -> 
     return Outcome(verdict, f"{category} has the defects {listed}{view}")
 
 
+@check
 def not_in_view(context: Context, *, category: str) -> Outcome:
     """Something the prose sees is not in the category's images, by what was seen in them."""
     seen = context.facts["seen"][category]
     return Outcome(ClaimVerdict.FALSE, f"seen, not computed ({seen['images']}): {seen['what']}")
 
 
+@check
 def visa_types(context: Context, *, category: str, words: Sequence[str], because: str) -> Outcome:
     """What the official defect types of a VisA category say to a description; how frequent each is they do not."""
     types = context.facts["visa_defects"]["types"][category]
@@ -131,6 +147,7 @@ def visa_types(context: Context, *, category: str, words: Sequence[str], because
     return Outcome(ClaimVerdict.NOT_CHECKED, evidence)
 
 
+@check
 def prose_citations(context: Context) -> Outcome:
     """Every citation in the prose that names what it cites leads to that entry of the reference list."""
     wrong = [
@@ -143,6 +160,7 @@ def prose_citations(context: Context) -> Outcome:
     return Outcome(verdict_of(not wrong), "; ".join(evidence))
 
 
+@check
 def table6_cites(context: Context, *, row: str) -> Outcome:
     """The reference column of Table 6 leads to the method's entry."""
     printed = context.published.table(6).texts[row, "Reference"]
@@ -157,6 +175,7 @@ def table6_cites(context: Context, *, row: str) -> Outcome:
     return Outcome(verdict_of(str(number) in right), entry + elsewhere)
 
 
+@check
 def author(context: Context, *, number: int, printed: str, dataset: str) -> Outcome:
     """A name of the reference list is spelt as the dataset's own publication spells it."""
     citation = CATALOG[dataset].citation
@@ -167,6 +186,7 @@ def author(context: Context, *, number: int, printed: str, dataset: str) -> Outc
     )
 
 
+@check
 def original(context: Context, *, row: str) -> Outcome:
     """A literature row of Table 6 prints what the method's own authors published, where that is at hand.
 
@@ -189,6 +209,7 @@ def original(context: Context, *, row: str) -> Outcome:
     return Outcome(ClaimVerdict.TRUE, f"both values as published ({facts['source']}){note}")
 
 
+@check
 def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
     """One row's image AUROC on bottle is above that of every method listed in Table 6."""
     ours = context.published.cell(6, row, "Img AUROC").printed
@@ -205,6 +226,7 @@ def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
     return Outcome(ClaimVerdict.FALSE if reaching else ClaimVerdict.NOT_CHECKED, evidence)
 
 
+@check
 def f1_maximises(context: Context) -> Outcome:
     """The image F1s of Tables 1 to 4 are F1 at the threshold that maximises it; the single rows are in part c."""
     findings = list(audit_consistency(context.published))
@@ -224,32 +246,128 @@ def f1_maximises(context: Context) -> Outcome:
     return Outcome(verdict_of(not tied), evidence)
 
 
+@check
 def not_checked(context: Context, *, because: str) -> Outcome:
     """Nothing at hand decides it."""
     return Outcome(ClaimVerdict.NOT_CHECKED, because)
 
 
-CHECKS: Mapping[str, Check] = MappingProxyType(
-    {
-        check.__name__: check
-        for check in (
-            images,
-            categories,
-            introduced,
-            evaluated,
-            train_below,
-            train_size_explains,
-            defect_types,
-            no_such_defect,
-            not_in_view,
-            visa_types,
-            prose_citations,
-            table6_cites,
-            author,
-            original,
-            exceeds_on_bottle,
-            f1_maximises,
-            not_checked,
+@check
+def source(context: Context, *, file: str, finds: Sequence[str], verdict: str, evidence: str) -> Outcome:
+    """anomalib's own code does what `evidence` says, shown by every expression of `finds` matching in one of its files.
+
+    Args:
+        file: below the installed package, which is read, not imported.
+        verdict: of the claim, where the code is as expected.
+    """
+    text = _anomalib_source(file)
+    if text is None:
+        return Outcome(ClaimVerdict.NOT_CHECKED, f"anomalib's {file} is not installed here")
+    missing = [expression for expression in finds if re.search(expression, text) is None]
+    if missing:
+        return Outcome(
+            ClaimVerdict.NOT_CHECKED, f"anomalib {version('anomalib')}'s {file} has no {missing[0]!r} any more"
         )
-    }
-)
+    return Outcome(ClaimVerdict(verdict), f"{evidence} (anomalib {version('anomalib')}, {Path(file).name})")
+
+
+def _anomalib_source(file: str) -> str | None:
+    found = importlib.util.find_spec("anomalib")
+    if found is None or found.origin is None:
+        return None
+    path = Path(found.origin).parent / file
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+@check
+def grid(context: Context, *, backbone: str, side: int) -> Outcome:
+    """The finest layer's grid has so many cells along a side."""
+    size, reduction = _protocol("paper")["center_crop"][0], _backbone(backbone)["reductions"][0]
+    return Outcome(verdict_of(size // reduction == side), f"{size} / {reduction} = {size // reduction} along a side")
+
+
+@check
+def original_resolution(context: Context) -> Outcome:
+    """Maps have the original images' resolution and extent; anomalib gives them the network input's."""
+    resized, cropped = (_protocol("paper")[field][0] for field in ("resize", "center_crop"))
+    lost = 100 * (1 - Fraction(cropped, resized) ** 2)
+    return source(
+        context,
+        file="models/image/padim/torch_model.py",
+        finds=[r"output_size = input_tensor\.shape\[-2:\]", r"image_size=output_size"],
+        verdict="false",
+        evidence=(
+            f"in anomalib, 1.x and 2.x, maps have the size of the network's input, {cropped}×{cropped}, and section "
+            f"5.3 speaks of “224×224 evaluation images”; the centre crop of 3.2 leaves {rounded(lost, 1)} % of each "
+            "picture's area without a score"
+        ),
+    )
+
+
+@check
+def parameters(context: Context, *, row: str) -> Outcome:
+    """A backbone of Table 2 has as many parameters as printed."""
+    cell = context.published.cell(2, row, PARAMS)
+    count = context.parameters[cell.places[0].backbone]
+    holds = prints_as(Fraction(count, 10**6), cell.printed)
+    return Outcome(
+        verdict_of(holds), f"{count:,} parameters up to layer3, counted on the network: {rounded(count / 1e6, 2)} M"
+    )
+
+
+@check
+def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) -> Outcome:
+    """One backbone has so many times another's parameters."""
+    ratio = Fraction(context.parameters[larger], context.parameters[smaller])
+    evidence = f"{context.parameters[larger]:,} / {context.parameters[smaller]:,} = {rounded(ratio, 2)}"
+    stored = {name: _gaussian_numbers(name) for name in (larger, smaller)}
+    footprint = (
+        f"this is the backbone up to layer3; the stored Gaussians are {rounded(stored[smaller] / 1e6, 1)} M against "
+        f"{rounded(stored[larger] / 1e6, 1)} M numbers, {rounded(Fraction(stored[larger], stored[smaller]), 1)}-fold"
+    )
+    return Outcome(verdict_of(prints_as(ratio, value)), f"{evidence}; {footprint}")
+
+
+def _gaussian_numbers(backbone: str) -> int:
+    """Count the numbers of all means and covariances at the kept features of the paper's protocol."""
+    protocol = _protocol("paper")
+    side, kept = protocol["center_crop"][0] // _backbone(backbone)["reductions"][0], protocol["n_features"][backbone]
+    return int(side**2 * (kept**2 + kept))
+
+
+@check
+def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
+    """Keeping so many features makes each covariance matrix smaller."""
+    total = sum(_backbone(backbone)["channels"])
+    factor = Fraction(total, kept) ** 2
+    return Outcome(
+        verdict_of(kept < total), f"{total}² to {kept}² entries a location: {rounded(factor, 0)} times fewer"
+    )
+
+
+@check
+def identical_conditions(context: Context, *, backbones: Sequence[str]) -> Outcome:
+    """Both backbones ran under the same conditions; the paper states n for one of them only."""
+    kept = _protocol("anomalib_v2")["n_features"], _protocol("paper")["n_features"]
+    defaults = ", ".join(f"{name} {kept[0][name]} of {sum(_backbone(name)['channels'])}" for name in backbones)
+    evidence = (
+        f"n is stated for {backbones[1]} only ({kept[1][backbones[1]]}); anomalib's defaults are {defaults}, so that "
+        "the two rows differ in kept features too unless ResNet-18 ran with 256"
+    )
+    return Outcome(ClaimVerdict.NOT_CHECKED, evidence)
+
+
+@cache
+def _protocol(name: str) -> Mapping[str, Any]:
+    return _yaml(CONFIGS / "protocol" / f"{name}.yaml")
+
+
+@cache
+def _backbone(name: str) -> Mapping[str, Any]:
+    return _yaml(CONFIGS / "backbone" / f"{name}.yaml")
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    return MappingProxyType(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,7 +1,11 @@
-"""Audit, parts b and c: image numbers against the official numbers of test images, alone and beside each other."""
+"""Audit of the numbers: mean rows recomputed, and image numbers against the official counts of test images.
+
+Parts a (means and repeated rows), b (each image number alone) and c (AUROC beside F1).
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,18 +18,83 @@ from harness.paper.arithmetic import (
     auroc_halves,
     auroc_limits,
     auroc_share,
+    exact,
     f1_counts,
     f1_share,
     least_f1_max,
+    prints_as,
     readings,
+    rounded,
+    unit,
 )
-from harness.paper.digits import exact, rounded
-from harness.paper.model import ClaimVerdict, Finding
-from harness.paper.published import Published
+from harness.paper.model import ClaimVerdict, Finding, PublishedCell
+from harness.paper.published import MEAN, Published
 
 AUROC, F1 = "Img AUROC", "Img F1"
 SHOWN = 4
 """Witnesses that the evidence lists."""
+
+REPEATED = (
+    (5, "MVTec AD", 1, MEAN),
+    (5, "VisA", 3, MEAN),
+    (5, "BTAD", 4, MEAN),
+    (6, "PaDiM-ResNet-18 (Ours)*", 1, MEAN),
+    (6, "PaDiM-WRN-50-2 (Ours, Bottle)", 2, "Wide-ResNet-50-2, n = 256 (24.9 M)"),
+)
+"""(table, row) that prints again what stands in another (table, row)."""
+
+
+def audit_means(published: Published) -> Iterator[Finding]:
+    """One finding for each number of a mean row, then one for each row that repeats another."""
+    for cell in published.cells:
+        if cell.row == MEAN:
+            yield _mean(published, cell)
+    for table, row, origin, origin_row in REPEATED:
+        yield _repeated(published, table, row, origin, origin_row)
+
+
+def _mean(published: Published, cell: PublishedCell) -> Finding:
+    parts = [
+        other
+        for other in published.cells
+        if other.table == cell.table and other.column == cell.column and other != cell
+    ]
+    mean = sum((exact(part.printed) for part in parts), Fraction(0)) / len(parts)
+    # Each part was rounded before it was printed, so the mean that the authors rounded is known to half a unit.
+    possible = abs(mean - exact(cell.printed)) <= unit(cell.printed)
+    if prints_as(mean, cell.printed):
+        outcome = f"prints as {cell.printed}"
+    elif possible:
+        outcome = f"prints as {rounded(mean, 4)}, but the parts' own rounding allows {cell.printed}"
+    else:
+        outcome = f"cannot print as {cell.printed}, however the parts were rounded"
+    terms = " + ".join(part.printed for part in parts)
+    return Finding(
+        identifier=f"mean-table{cell.table}-{cell.column.lower().replace(' ', '-')}",
+        kind="mean",
+        section=cell.section,
+        statement=f"Table {cell.table}, mean {cell.column}: {cell.printed}",
+        verdict=ClaimVerdict.TRUE if possible else ClaimVerdict.FALSE,
+        evidence=f"({terms}) / {len(parts)} = {rounded(mean, 6)}: {outcome}",
+    )
+
+
+def _repeated(published: Published, table: int, row: str, origin: int, origin_row: str) -> Finding:
+    pairs = [
+        (cell.column, cell.printed, published.cell(origin, origin_row, cell.column).printed)
+        for cell in published.row(table, row)
+        if cell.metric is not None
+    ]
+    differing = [f"{column} {here}, there {there}" for column, here, there in pairs if here != there]
+    agreed = ", ".join(f"{column} {here}" for column, here, _ in pairs)
+    return Finding(
+        identifier=f"repeated-table{table}-{row.split(maxsplit=1)[0].lower()}",
+        kind="mean",
+        section=published.table(table).section,
+        statement=f"Table {table}, {row}: the numbers of Table {origin}, {origin_row}",
+        verdict=ClaimVerdict.FALSE if differing else ClaimVerdict.TRUE,
+        evidence="; ".join(differing) or f"the same digits: {agreed}",
+    )
 
 
 @dataclass(frozen=True)
@@ -147,9 +216,8 @@ def _attainable_f1(row: ImageRow) -> Finding:
 
 def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
     possible = sum(bool(auroc_halves(row.auroc, row.classes)) + bool(f1_counts(row.f1, row.classes)) for row in rows)
-    chance = 1.0
-    for row in rows:
-        chance *= float(auroc_share(row.auroc, row.classes, ties=False) * f1_share(row.f1, row.classes))
+    shares = (auroc_share(row.auroc, row.classes, ties=False) * f1_share(row.f1, row.classes) for row in rows)
+    chance = math.prod(map(float, shares))
     return Finding(
         identifier="attainable-all",
         kind="attainable",

@@ -1,0 +1,247 @@
+"""What tables, figures and page show at one place of the paper: names, a number with its spread, or why it lacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache, cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from harness.data.catalog import CATALOG
+from harness.keys import CONFIGS
+from harness.paper.model import DECLARED_SEED, Edition, Judgement
+from harness.paper.published import Published, load_parameters
+
+if TYPE_CHECKING:
+    from harness.store import RunRecord
+
+BACKBONE_NAMES = {
+    "resnet18": "ResNet-18",
+    "wide_resnet50_2": "Wide-ResNet-50-2",
+    "efficientnet_lite0": "EfficientNet-Lite0",
+    "efficientnet_lite2": "EfficientNet-Lite2",
+}
+DATASET_NAMES = {name: dataset.title.removesuffix(" (drawn)") for name, dataset in CATALOG.items()}
+_SHORT = {"wide_resnet50_2": "WRN-50-2"}
+"""How the paper shortens a backbone's name."""
+
+_PLACE = re.compile(r"[^/ ]+/[^/ ]+/[^/ ]+: ")
+"""How `harness.paper.selection` begins a reason: dataset/category/backbone."""
+
+_FAILED = re.compile(r": seed [0-9, ]+ failed")
+"""How `harness.paper.selection` begins a missing place's reasons where a run failed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The paper against a store: all that tables and figures are made from."""
+
+    published: Published
+    edition: Edition
+    judgements: tuple[Judgement, ...]
+    """Of every published number, by `harness.paper.verdict.judge_all`."""
+    records: tuple[RunRecord, ...] = ()
+    """Of the store; those that fill a place are named in footers."""
+
+    @cached_property
+    def cells(self) -> Mapping[tuple[int, str, str], Judgement]:
+        """Judgements by table, row and column."""
+        return {(one.cell.table, one.cell.row, one.cell.column): one for one in self.judgements}
+
+    def backbone(self, name: str = "resnet18") -> str:
+        """What the edition has for one of the paper's backbones, as people write it."""
+        return BACKBONE_NAMES[self.edition.backbones[name]]
+
+    def dataset(self, name: str) -> str:
+        """What the edition has for one of the paper's datasets, as people write it."""
+        return DATASET_NAMES[self.edition.datasets[name]]
+
+    def row_name(self, table: int, row: str) -> str:
+        """A row's name in the edition; Table 2's holds the parameter count, which is computed and not the paper's."""
+        if table != 2:
+            return in_edition(row, self.edition)
+        layout = self.published.table(2)
+        backbone = self.edition.backbones[layout.places[row][0].backbone]
+        millions, name = f"{load_parameters()[backbone] / 1e6:.1f} M", BACKBONE_NAMES[backbone]
+        if row == layout.rows[0]:
+            return f"{name} ({millions} params)"
+        kept = next(one.n_features for one in protocol_facts(self.edition).backbones if one.name == name)
+        return f"{name}, n = {kept} ({millions})"
+
+
+def table_title(published: Published, table: int, edition: Edition) -> str:
+    """`Table n.` and the paper's title; Table 6 is about the literature's MVTec AD in every edition."""
+    title = in_edition(published.table(table).title, edition, datasets=table != 6)
+    if not edition.synthetic:
+        return f"Table {table}. {title}"
+    drawn = " The PaDiM rows are of drawn images." if table == 6 else ""
+    return f"SYNTHETIC (drawn images). Table {table}. {title}{drawn}"
+
+
+def in_edition(text: str, edition: Edition, *, datasets: bool = True) -> str:
+    """The paper's words, with what the edition puts in place of the paper's datasets and backbones."""
+    for ours, theirs in edition.backbones.items():
+        if ours != theirs:
+            text = text.replace(BACKBONE_NAMES[ours], BACKBONE_NAMES[theirs])
+            text = text.replace(_SHORT.get(ours, BACKBONE_NAMES[ours]), BACKBONE_NAMES[theirs])
+    for ours, theirs in edition.datasets.items() if datasets else ():
+        text = text.replace(DATASET_NAMES[ours], DATASET_NAMES[theirs]) if ours != theirs else text
+    return text
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """One backbone as an edition uses it."""
+
+    name: str
+    """As people write it."""
+    n_channels: int
+    """Of the three layers together."""
+    n_features: int
+    """Channels that are kept."""
+    grids: tuple[int, ...]
+    """Cells along one side of each layer's grid, finest first."""
+
+
+@dataclass(frozen=True)
+class ProtocolFacts:
+    """What configs/ says of an edition's protocol, for the pipeline's drawing and the tables' footers."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """The file of configs/protocol."""
+    resize: str
+    input_size: str
+    """Height × width in pixels, after the crop."""
+    backbones: tuple[BackboneFacts, ...]
+    """In the order of `Edition.backbones`."""
+
+    @property
+    def grid(self) -> int:
+        """Cells along one side of the finest layer's grid."""
+        return self.backbones[0].grids[0]
+
+    @property
+    def sentence(self) -> str:
+        """The whole protocol on one line."""
+        kept = ", ".join(f"{one.n_features} of {one.n_channels} channels ({one.name})" for one in self.backbones)
+        return (
+            f"Protocol {self.name}: resize {self.resize}, centre crop {self.input_size}, "
+            f"{self.grid}×{self.grid} grid, {kept}, epsilon {self.settings['epsilon']:g}, "
+            f"batch {self.settings['batch_size']}, Gaussian sigma {self.settings['blur_sigma']}, "
+            f"index sampler {self.settings['index_sampler']}."
+        )
+
+
+def protocol_facts(edition: Edition) -> ProtocolFacts:
+    """Read configs/protocol and configs/backbone for an edition."""
+    protocol = _load(f"protocol/{edition.protocol}.yaml")
+    side = protocol["center_crop"] or protocol["resize"]
+    backbones = []
+    for name in edition.backbones.values():
+        backbone = _load(f"backbone/{name}.yaml")
+        grids = tuple(side[0] // reduction for reduction in backbone["reductions"])
+        kept = protocol["n_features"][name]
+        backbones.append(BackboneFacts(BACKBONE_NAMES.get(name, name), sum(backbone["channels"]), kept, grids))
+    resize, input_size = (f"{height}×{width}" for height, width in (protocol["resize"], side))
+    return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones))
+
+
+@cache
+def _load(path: str) -> Mapping[str, Any]:
+    import yaml
+
+    return MappingProxyType(yaml.safe_load((CONFIGS / path).read_text(encoding="utf-8")))
+
+
+class Spread(StrEnum):
+    """What whiskers show."""
+
+    SEEDS = "range over the seeds run"
+    INTERVAL = f"95 % interval of seed {DECLARED_SEED}"
+    NONE = ""
+
+
+def absence(judgement: Judgement) -> str:
+    """Why there is no number at the declared seed, in a few words; empty where there is one, or no run could give one.
+
+    `not run (1 of 3)` is a mean that is refused because it would be over fewer categories than it says.
+    """
+    measured, n = judgement.measured, len(judgement.cell.places)
+    if judgement.cell.metric is None or measured.declared is not None:
+        return ""
+    if measured.by_seed:
+        return f"no seed {DECLARED_SEED}"
+    lacking = _lacking_places(judgement)
+    word = _why(" ".join(lacking), refused=bool(measured.refused))
+    if n == 1 or len(lacking) == n:
+        return word
+    return f"{word} ({n - len(lacking)} of {n})" if lacking else "no common runs"
+
+
+def _why(reasons: str, *, refused: bool) -> str:
+    if _FAILED.search(reasons):
+        return "failed"
+    if refused:
+        return "runs contradict"
+    if " is absent (" in reasons:
+        return "no metric"
+    return "none counts" if "does not count" in reasons else "not run"
+
+
+def _lacking_places(judgement: Judgement) -> list[str]:
+    """Why a place has no runs that count, for each that has none."""
+    measured = judgement.measured
+    return [text for text in (*measured.missing, *measured.refused) if _PLACE.match(text)]
+
+
+def places_run(judgement: Judgement) -> int:
+    """How many of the places that a mean is over have runs that count."""
+    places = len(judgement.cell.places)
+    return places if judgement.measured.by_seed else places - len(_lacking_places(judgement))
+
+
+def choose_spread(judgements: Iterable[Judgement]) -> Spread:
+    """One kind of whisker for a whole figure: the seeds' range where every measured cell has two seeds or more.
+
+    Else intervals, where any cell has one, so that two kinds never stand side by side.
+    """
+    measured = [one.measured for one in judgements if one.measured.by_seed]
+    if measured and all(len(one.by_seed) > 1 for one in measured):
+        return Spread.SEEDS
+    return Spread.INTERVAL if any(one.half_width is not None for one in measured) else Spread.NONE
+
+
+def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
+    """Both ends of a cell's whisker; None where it has none of this kind.
+
+    A mean over categories has no bootstrap interval of its own: its half-width combines the categories'.
+    """
+    measured = judgement.measured
+    if kind is Spread.SEEDS:
+        return measured.seed_range
+    if kind is Spread.NONE or measured.declared is None:
+        return None
+    if measured.interval is not None or measured.half_width is None:
+        return measured.interval
+    return max(measured.declared - measured.half_width, 0.0), min(measured.declared + measured.half_width, 1.0)
+
+
+def spread_words(judgements: Sequence[Judgement]) -> str:
+    """What a figure's bars and whiskers are, in one sentence, with how many seeds there are."""
+    measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_spread(judgements)
+    if not measured:
+        return "No run fills a place of this figure: the published values stand alone."
+    text = f"Bars: the store's runs at seed {DECLARED_SEED}."
+    if kind is Spread.SEEDS:
+        counts = sorted({len(one.by_seed) for one in measured})
+        number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+        return f"{text} Whiskers: lowest to highest of the {number} seeds run."
+    if kind is Spread.NONE:
+        return f"{text} No whiskers: one seed, and no intervals in the records."
+    text += " Whiskers: 95 % bootstrap interval over the test images"
+    combined = any(one.interval is None and one.half_width is not None for one in measured)
+    return f"{text}, combined for a mean from its categories' half-widths." if combined else f"{text}."

@@ -1,0 +1,404 @@
+"""The audit: means, image numbers and claims of which the outcome is known, wrong numbers that must be found, and the
+document that tells it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+
+import pytest
+
+from harness.data.catalog import CATALOG
+from harness.paper import checks
+from harness.paper.__main__ import main
+from harness.paper.audit import BEGIN, END, audit_claims, audit_markdown, replace_audit, run_audit
+from harness.paper.audit_numbers import audit_attainable, audit_consistency, audit_means
+from harness.paper.claims import CHECKS, load_claims, load_context
+from harness.paper.model import ClaimVerdict, Finding
+from harness.paper.published import MEAN
+
+
+def _by_name(findings):
+    found = {finding.identifier: finding for finding in findings}
+    assert found
+    return found
+
+
+def _changed(published, table, row, column, printed):
+    """The published values with one number printed otherwise."""
+    cells = tuple(
+        replace(cell, printed=printed) if (cell.table, cell.row, cell.column) == (table, row, column) else cell
+        for cell in published.cells
+    )
+    assert cells != published.cells
+    return replace(published, cells=cells)
+
+
+@pytest.mark.parametrize("table", [1, 3, 4])
+@pytest.mark.parametrize("column", ["Img AUROC", "Img F1", "Pix AUROC", "Pix F1"])
+def test_each_mean_row_is_the_mean_of_its_rows(published, table, column):
+    rows = [row for row in published.table(table).rows if row != MEAN]
+    values = [Decimal(published.cell(table, row, column).printed) for row in rows]
+    mean = (sum(values) / 3).quantize(Decimal("0.0001"), ROUND_HALF_UP)
+    assert str(mean) == published.cell(table, MEAN, column).printed
+    finding = _by_name(audit_means(published))[f"mean-table{table}-{column.lower().replace(' ', '-')}"]
+    assert finding.verdict is ClaimVerdict.TRUE
+    assert f"prints as {mean}" in finding.evidence
+
+
+def test_a_mean_off_by_more_than_the_parts_rounding_is_false(published):
+    wrong = _changed(published, 1, MEAN, "Img AUROC", "0.8690")
+    finding = _by_name(audit_means(wrong))["mean-table1-img-auroc"]
+    assert finding.verdict is ClaimVerdict.FALSE
+    assert "cannot print as 0.8690" in finding.evidence
+
+
+def test_a_mean_off_by_no_more_than_the_parts_rounding_may_be_right(published):
+    # (0.9952 + 0.8370 + 0.7743) / 3 = 0.868833; with every part up to 0.00005 larger it prints as 0.8689.
+    finding = _by_name(audit_means(_changed(published, 1, MEAN, "Img AUROC", "0.8689")))["mean-table1-img-auroc"]
+    assert finding.verdict is ClaimVerdict.TRUE
+    assert "allows 0.8689" in finding.evidence
+
+
+def test_a_repeated_mean_with_another_digit_is_false(published):
+    wrong = _changed(published, 5, "VisA", "Pix F1", "0.3516")
+    finding = _by_name(audit_means(wrong))["repeated-table5-visa"]
+    assert finding.verdict is ClaimVerdict.FALSE
+    assert finding.evidence == "Pix F1 0.3516, there 0.3515"
+
+
+WIDE = "Wide-ResNet-50-2, n = 256 (24.9 M)"
+
+
+def test_every_published_image_value_is_attainable(published):
+    found = _by_name(audit_attainable(published))
+    assert len(found) == 2 * 11 + 1
+    assert ClaimVerdict.FALSE not in {finding.verdict for finding in found.values()}
+    assert found["attainable-all"].verdict is ClaimVerdict.TRUE
+    assert found["attainable-all"].evidence.startswith("22 of 22")
+
+
+@pytest.mark.parametrize(
+    ("identifier", "witness"),
+    [
+        ("attainable-table1-bottle-img-auroc", "1254/1260"),
+        ("attainable-table1-bottle-img-f1", "TP 62, FP 2 (124/127"),
+        ("attainable-table2-wide-resnet-50-2-img-f1", "TP 62, FP 0 (124/125"),
+        ("attainable-table4-01-img-f1", "TP 48, FP 0 (96/97"),
+        ("attainable-table3-cashew-img-auroc", "4011/5000"),
+    ],
+)
+def test_witnesses(published, identifier, witness):
+    finding = _by_name(audit_attainable(published))[identifier]
+    assert finding.verdict is ClaimVerdict.TRUE
+    assert witness in finding.evidence
+
+
+@pytest.mark.parametrize("row", ["table3-candle", "table3-pcb1", "table4-03"])
+def test_where_every_value_can_occur_nothing_is_claimed(published, row):
+    finding = _by_name(audit_attainable(published))[f"attainable-{row}-img-auroc"]
+    assert finding.verdict is ClaimVerdict.NOT_CHECKED
+    assert "no power" in finding.evidence
+
+
+@pytest.mark.parametrize(
+    ("column", "printed", "identifier"),
+    [
+        ("Img AUROC", "0.9953", "attainable-table1-bottle-img-auroc"),
+        ("Img F1", "0.9765", "attainable-table1-bottle-img-f1"),
+    ],
+)
+def test_a_value_that_no_counts_give_is_found(published, column, printed, identifier):
+    found = _by_name(audit_attainable(_changed(published, 1, "Bottle", column, printed)))
+    assert found[identifier].verdict is ClaimVerdict.FALSE
+    assert found["attainable-all"].verdict is ClaimVerdict.FALSE
+    assert found["attainable-all"].evidence.startswith("21 of 22")
+
+
+def test_a_value_that_needs_a_tie_says_so(published):
+    halfway = Fraction(2 * 1254 + 1, 2520)  # 0.99563...
+    finding = _by_name(audit_attainable(_changed(published, 1, "Bottle", "Img AUROC", f"{float(halfway):.4f}")))
+    evidence = finding["attainable-table1-bottle-img-auroc"].evidence
+    assert "2509/2520, which needs a tie" in evidence
+
+
+def test_five_f1s_are_impossible_without_ties_and_three_with_them(published):
+    found = _by_name(audit_consistency(published))
+    assert len(found) == 3 * 11
+    impossible = {name for name, finding in found.items() if finding.verdict is ClaimVerdict.FALSE}
+    three = {"table2-wide-resnet-50-2", "table4-01", "table4-02"}
+    five = three | {"table1-bottle", "table2-resnet-18"}
+    assert impossible == {f"f1-max-{row}" for row in five} | {f"f1-max-tied-{row}" for row in three}
+
+
+@pytest.mark.parametrize(
+    ("row", "why", "strict"),
+    [
+        (
+            "table2-wide-resnet-50-2",
+            "at most 1258 of 1260 pairs rightly; this AUROC needs 1260",
+            "124/125 = 0.9920 with 62 of 63 defects found, 0 false alarms",
+        ),
+        (
+            "table4-01",
+            "at most 1027 of 1029 pairs rightly; this AUROC needs 1029",
+            "96/97 = 0.9897 with 48 of 49 defects found, 0 false alarms",
+        ),
+        ("table4-02", "40/43 = 0.9302 already", "398/429 = 0.9277 with 199 of 200 defects found, 30 false alarms"),
+    ],
+)
+def test_why_it_is_impossible_and_what_the_strict_rule_gives(published, row, why, strict):
+    found = _by_name(audit_consistency(published))
+    assert why in found[f"f1-max-{row}"].evidence
+    assert strict in found[f"f1-strict-{row}"].evidence
+
+
+def test_the_strict_rule_would_be_refuted_too(published):
+    # With AUROC 1 it loses exactly one of 63 defects.
+    found = _by_name(audit_consistency(_changed(published, 2, WIDE, "Img F1", "0.9764")))
+    assert found["f1-strict-table2-wide-resnet-50-2"].verdict is ClaimVerdict.FALSE
+    found = _by_name(audit_consistency(_changed(published, 2, WIDE, "Img F1", "1.0000")))
+    assert found["f1-max-table2-wide-resnet-50-2"].verdict is ClaimVerdict.TRUE
+    assert found["f1-strict-table2-wide-resnet-50-2"].verdict is ClaimVerdict.FALSE
+
+
+FALSE = [
+    "prose-citations",
+    "maximum-of-upsampled-map",
+    "map-at-original-resolution",
+    "features-upsampled-bilinearly",
+    "mvtec-1725-annotated",
+    "f1-maximises",
+    "hazelnut-highest-pixel-auroc",
+    "cable-lowest-on-all-four",
+    "bottle-metallic-cap",
+    "bottle-plastic-deformation",
+    "btad-02-fewer-than-250",
+    "exceeds-all-on-bottle",
+    "table6-cites-anogan",
+    "table6-cites-cutpaste",
+    "table6-cites-stfpm",
+    "table6-cites-draem",
+    "table6-cites-patchcore",
+    "reference-6-authors",
+]
+
+
+@pytest.fixture(scope="module")
+def found(published):
+    return {finding.identifier: finding for finding in audit_claims(published)}
+
+
+def test_no_other_claim_is_false(found):
+    assert {name for name, finding in found.items() if finding.verdict is ClaimVerdict.FALSE} == set(FALSE)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "evidence"),
+    [
+        ("hazelnut-highest-pixel-auroc", "Bottle 0.9805, Hazelnut 0.9730, Cable 0.9655"),
+        (
+            "fixed-seed-one-bottle-run",
+            "Img AUROC 0.9952 and 0.9960; Pix AUROC 0.9805 and 0.9815; Pix F1 0.6944 and 0.6969",
+        ),
+        ("parameters-ratio", "8.93"),
+        ("map-at-original-resolution", "23.4 %"),
+        ("storage-256", "49 times fewer"),
+        ("f1-maximises", "impossible in 5 of 11 rows (table1-bottle, table2-resnet-18,"),
+        ("table6-cites-anogan", "entry 3 of the reference list is PatchCore; AnoGAN is entry 7"),
+        ("training-size-explains", "MVTec AD 274.7 images 0.8688, BTAD 599.7 images 0.9350, VisA 751.3 images 0.8386"),
+        ("parameters-ratio", "31.7 M against 206.3 M numbers, 6.5-fold"),
+        ("prose-citations", "40 of 41 lead to what they name; 3.1 cites [8], GANomaly, for PaDiM"),
+        ("f1-maximises", "in 3 (table2-wide-resnet-50-2, table4-01, table4-02) even with such ties"),
+        ("bottle-plastic-deformation", "broken_large (20 images), broken_small (22 images), contamination (21 images)"),
+        ("original-stfpm", "Img AUROC 0.958, the authors 0.955; Pix AUROC 0.969, the authors 0.970"),
+    ],
+)
+def test_evidence(found, identifier, evidence):
+    assert evidence in found[identifier].evidence
+
+
+def test_claims_are_well_formed():
+    claims = load_claims()
+    names = [claim.identifier for claim in claims]
+    assert len(set(names)) == len(names)
+    assert {claim.check for claim in claims} == set(CHECKS)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.replace("- ", "-").split())
+
+
+def test_every_quotation_stands_in_the_paper(paper_text):
+    """A quotation may leave words out at an ellipsis; each of its parts must stand in the paper to the letter."""
+    formulae = {"$\\epsilon=0.01$": "ε = 0.01", "$O(d^2)$": "O(d²)", "$O(256^2)$": "O(256²)"}
+    for formula, plain in formulae.items():
+        assert formula in paper_text
+        paper_text = paper_text.replace(formula, plain)
+    flat = _flat(paper_text)
+    flat = re.sub(r"[\"“”]", "", flat)
+    checked = 0
+    for claim in load_claims():
+        for quotation in re.findall("“([^”]*)”", claim.says):
+            for part in quotation.split("…"):
+                assert _flat(part.strip()) in flat, f"{claim.identifier}: {part!r}"
+                checked += 1
+    assert checked > 100
+
+
+def test_citations_are_the_papers(published, paper_text):
+    context = load_context(published)
+    body, references = paper_text.split("\nReferences\n")
+    listed = {int(number): rest for number, rest in re.findall(r"^- \[(\d+)\] (.*)$", references, re.MULTILINE)}
+    assert sorted(listed) == sorted(context.subjects) == list(range(1, 23))
+    for number, names in context.names.items():
+        assert names in listed[number]
+    for section, subject, number in context.citations:
+        assert f"[{number}]" in body, (section, subject)
+    for number in context.subjects:
+        assert re.search(rf"\[(\d+[,-] ?)*{number}([,-] ?\d+)*\]", body), f"[{number}] is never cited"
+
+
+def test_each_check_on_tables_can_fail(published):
+    """One number printed otherwise, and the claims that rest on it turn."""
+    for (table, row, column, printed), identifier in {
+        (1, "Hazelnut", "Pix AUROC", "0.9806"): "hazelnut-highest-pixel-auroc",
+        (2, "ResNet-18 (2.8 M params)", "Img F1", "0.9765"): "numbers-5-1",
+        (3, "Candle", "Pix AUROC", "0.9695"): "visa-pixel-above-097",
+        (4, "02", "Pix AUROC", "0.9500"): "btad-pixel-above-095",
+        (5, "VisA", "Img F1", "0.9000"): "image-level-order",
+        (2, "Wide-ResNet-50-2, n = 256 (24.9 M)", "Pix F1", "0.6970"): "wrn-pixel-level-down",
+        (5, "VisA", "Img AUROC", "0.3386"): "radar-widest-at-pixel-f1",
+        (5, "BTAD", "Pix F1", "0.3600"): "radar-mvtec-btad-near",
+        (6, "AE-SSIM", "Pix AUROC", "0.974"): "above-anogan-ae-ssim",
+        (6, "PatchCore", "Img AUROC", "0.990"): "original-patchcore",
+        (2, "ResNet-18 (2.8 M params)", "Params (M)", "2.7"): "parameters-resnet18",
+    }.items():
+        before = {finding.identifier: finding.verdict for finding in audit_claims(published)}
+        after = {
+            finding.identifier: finding.verdict
+            for finding in audit_claims(_changed(published, table, row, column, printed))
+        }
+        assert before[identifier] is not after[identifier], identifier
+
+
+def test_anomalib_that_changed_or_is_missing_is_no_pass(published, monkeypatch):
+    for text in (None, "something else"):
+        monkeypatch.setattr(checks, "_anomalib_source", lambda file, text=text: text)
+        found = {finding.identifier: finding for finding in audit_claims(published)}
+        for name in (
+            "features-upsampled-bilinearly",
+            "maximum-of-upsampled-map",
+            "epsilon-001",
+            "map-at-original-resolution",
+        ):
+            assert found[name].verdict is ClaimVerdict.NOT_CHECKED
+
+
+def test_defect_types_add_up_to_the_catalog(published):
+    types = load_context(published).facts["mvtec_defects"]["types"]
+    assert set(types) == set(CATALOG["mvtec"].categories)
+    for name, counts in CATALOG["mvtec"].categories.items():
+        assert sum(types[name].values()) == counts.test_anomalous
+    assert sum(len(each) for each in types.values()) == 73
+
+
+def _conv(kernel: int, channels_in: int, channels_out: int) -> int:
+    """Weights of a convolution without bias, and of the batch normalisation after it."""
+    return kernel**2 * channels_in * channels_out + 2 * channels_out
+
+
+def test_parameters_by_the_architectures_own_arithmetic(published):
+    counted = load_context(published).parameters
+    stem = _conv(7, 3, 64)
+
+    basic, channels = stem, 64
+    for width in (64, 128, 256):
+        shortcut = _conv(1, channels, width) if channels != width else 0
+        basic += _conv(3, channels, width) + 3 * _conv(3, width, width) + shortcut
+        channels = width
+    assert counted["resnet18"] == basic
+
+    bottleneck, channels = stem, 64
+    for blocks, width in ((3, 128), (4, 256), (6, 512)):
+        out = 2 * width  # bottlenecks twice as wide as ResNet-50's, of the same outputs
+        for block in range(blocks):
+            shortcut = _conv(1, channels, out) if block == 0 else 0
+            bottleneck += _conv(1, channels, width) + _conv(3, width, width) + _conv(1, width, out) + shortcut
+            channels = out
+    assert counted["wide_resnet50_2"] == bottleneck
+
+
+@pytest.fixture(scope="module")
+def findings(published):
+    return run_audit(published)
+
+
+@pytest.fixture(scope="module")
+def document(project):
+    return (project / "docs" / "findings.md").read_text(encoding="utf-8")
+
+
+def test_the_audit_in_the_document_is_up_to_date(document, findings):
+    assert replace_audit(document, findings) == document, "run python -m harness.paper --write docs/findings.md"
+
+
+def test_numbers_in_the_words_are_the_audits(document, findings):
+    words = " ".join(document.partition(BEGIN)[0].split())
+    by_name = {finding.identifier: finding for finding in findings}
+
+    def number(identifier: str, expression: str) -> str:
+        return re.search(expression, by_name[identifier].evidence)[1]
+
+    means = [finding.verdict for finding in findings if finding.kind == "mean"]
+    assert f"digit by digit: {means.count(ClaimVerdict.TRUE)} of {len(means)}" in words
+    possible, chance = number("attainable-all", r"^(\d+ of \d+)"), number("attainable-all", r"probability (1e-\d+)")
+    assert f"{possible} published image values" in words
+    assert f"a probability of {chance}" in words
+    impossible, explained = (
+        number("f1-maximises", r"impossible in (\d+ of \d+) rows"),
+        number("f1-maximises", r"explains (\d+ of \d+)"),
+    )
+    with_ties = number("f1-maximises", r"and in (\d+) ")
+    assert f"cannot be so in {impossible} rows, and in {with_ties} of them not even" in words
+    assert f"this explains {explained} rows" in words
+    lost = number("map-at-original-resolution", r"leaves (\S+ %)")
+    assert f"drops {lost} of the area" in words
+    named = number("prose-citations", r"(\d+ of \d+) lead")
+    assert f"in the prose {named} named ones are right" in words
+    wrong = [by_name[name].verdict for name in by_name if name.startswith("table6-cites-")]
+    assert (wrong.count(ClaimVerdict.FALSE), len(wrong)) == (5, 6)
+    assert "Five of six citation numbers" in words
+    share = r"(\d+ %) of the values"
+    assert f"F1 only {number('attainable-table4-01-img-f1', share)} can occur at all" in words
+    assert f"bottle's AUROC {number('attainable-table1-bottle-img-auroc', share)};" in words
+    void = {finding.identifier for finding in findings if "no power" in finding.evidence}
+    assert void == {f"attainable-{row}-img-auroc" for row in ("table3-candle", "table3-pcb1", "table4-03")}
+
+
+def test_a_document_without_a_place_for_the_audit_is_refused(findings):
+    for text in ("", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"):
+        with pytest.raises(ValueError):
+            replace_audit(text, findings)
+
+
+def test_text_cannot_break_the_table():
+    finding = Finding("x", "claim", "1", "a | b_c* <d>", ClaimVerdict.TRUE, "e\\f")
+    assert "| 1 | a \\| b\\_c\\* &lt;d> | e\\\\f |" in audit_markdown([finding])
+
+
+def test_command_line(tmp_path, capsys, findings):
+    assert main([]) == 0
+    assert capsys.readouterr().out == audit_markdown(findings) + "\n"
+    path = tmp_path / "doc.md"
+    path.write_text(f"before\n{BEGIN}\nOUTDATED\n{END}\nafter\n")
+    assert main(["--write", str(path)]) == 0
+    text = path.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "OUTDATED" not in text
+    assert audit_markdown(findings) in text
+    assert main(["--write", str(tmp_path / "absent.md")]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
