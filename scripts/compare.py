@@ -24,13 +24,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--tolerance", type=_tolerance, default=0.0, metavar="X",
         help="metrics within X of one another count as the same (default: 0, every bit)",
     )  # fmt: skip
-    parser.add_argument("--runs", action="store_true", help="also list each run that differs, metric by metric")
     arguments = parser.parse_args(argv)
     from harness.report.compare import blocks, compare_stores
     from harness.store.overview_text import write
 
     comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
-    write(blocks(comparison, str(arguments.store_a), str(arguments.store_b), every_run=arguments.runs))
+    write(blocks(comparison, str(arguments.store_a), str(arguments.store_b)))
     return 0 if comparison.is_same else 1
 
 

@@ -81,12 +81,12 @@ def _print_lines(fitted: Sequence[Line], found: Sequence[Residual]) -> None:
 
 
 def _draw(fitted: Sequence[Line], found: Sequence[Residual], path: Path) -> None:
-    from harness.report.figures_settings import draw_settings
+    from harness.report.drawings import settings_figure
     from harness.report.style import drawing, encode
 
     title = "Pixel F1 over pixel AUROC, bottle"
     with drawing():
-        write_output(path, encode(draw_settings(fitted, found), path.suffix[1:], title=title))
+        write_output(path, encode(settings_figure(fitted, found), path.suffix[1:], title=title))
 
 
 if __name__ == "__main__":

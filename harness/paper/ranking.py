@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -190,12 +191,9 @@ def preprocessing_of(record: RunRecord) -> str:
 
 
 def _fit(name: str, points: Sequence[tuple[float, float]]) -> Line:
-    n = len(points)
-    mean_x, mean_y = (math.fsum(point[axis] for point in points) / n for axis in (0, 1))
-    slope = math.fsum((x - mean_x) * (y - mean_y) for x, y in points) / math.fsum((x - mean_x) ** 2 for x, _ in points)
-    intercept = mean_y - slope * mean_x
-    deviation = math.sqrt(math.fsum((y - intercept - slope * x) ** 2 for x, y in points) / (n - 2))
-    return Line(name, tuple(points), slope, intercept, deviation)
+    slope, intercept = statistics.linear_regression(*zip(*points, strict=True))
+    squares = math.fsum((y - intercept - slope * x) ** 2 for x, y in points)
+    return Line(name, tuple(points), slope, intercept, math.sqrt(squares / (len(points) - 2)))
 
 
 @dataclass(frozen=True)

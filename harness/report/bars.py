@@ -123,26 +123,14 @@ def _draw_bar(axes: Axes, slot: _Slot, bar: Bar, colour: str) -> None:
 
 
 def _write_value(axes: Axes, slot: _Slot, bar: Bar, colour: str) -> None:
-    """At the bar's foot, clear of whisker and marker; above the bar where that is too short to hold it."""
+    """At the bar's foot, clear of whisker and marker; above all three where the bar is too short to hold it."""
     text = f"{bar.value:.4f}"
     style: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 6.3}
     if min(_numbers(bar)) - slot.floor > 0.12 * slot.height:
         axes.text(slot.x, slot.floor + 0.02 * slot.height, text, color=ink_on(colour), **style)
     else:
-        axes.text(slot.x, _room_above(slot, bar), text, color=INK, **style)
-
-
-def _room_above(slot: _Slot, bar: Bar) -> float:
-    """The lowest place above a short bar where its value touches neither whisker nor marker, as far as there is one."""
-    assert bar.value is not None
-    gap, line = 0.035 * slot.height, 0.07 * slot.height
-    obstacles = [(bar.value, bar.value), *([bar.whisker] if bar.whisker else [])]
-    obstacles += [(bar.published, bar.published)] if bar.published is not None else []
-    y = slot.floor
-    for low, high in sorted(obstacles):
-        if low - gap < y + line:
-            y = max(y, high + gap)
-    return min(y, slot.floor + 0.92 * slot.height)
+        above = max(_numbers(bar)) + 0.035 * slot.height
+        axes.text(slot.x, min(above, slot.floor + 0.92 * slot.height), text, color=INK, **style)
 
 
 def _draw_whisker(axes: Axes, at: float, span: tuple[float, float], *, horizontal: bool = False) -> None:

@@ -32,6 +32,10 @@ RESULTS = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha2
 LONGEST_VALUE = 60
 """Characters of a setting's value that a row shows."""
 
+_CHANGES = (
+    "dataset", "category", "backbone", "variant", "metric", "runs", "mean A", "mean B", "largest B-A", "seed"
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -257,16 +261,11 @@ def _differ(a: Any, b: Any, tolerance: float) -> bool:
     return abs(a - b) > tolerance if isinstance(a, float) and isinstance(b, float) else bool(a != b)
 
 
-def blocks(comparison: Comparison, name_a: str, name_b: str, *, every_run: bool = False) -> Iterator[Block]:
-    """What there is to say about two stores to a person, in the order to say it.
-
-    Args:
-        every_run: also list each run that differs, metric by metric.
-    """
+def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[Block]:
+    """What there is to say about two stores to a person, in the order to say it."""
     beyond = f" by more than {comparison.tolerance:g}" if comparison.tolerance else ""
-    differing = comparison.differing
     yield from (f"A: {name_a}", f"B: {name_b}")
-    yield f"{_plural(len(comparison.pairs), 'run')} in both, {len(differing)} of them different"
+    yield f"{_plural(len(comparison.pairs), 'run')} in both, {len(comparison.differing)} of them different"
     fields = ("field", "A", "B", "runs")
     for title, differences in (
         ("settings that differ:", [pair.settings for pair in comparison.pairs]),
@@ -274,12 +273,10 @@ def blocks(comparison: Comparison, name_a: str, name_b: str, *, every_run: bool 
     ):
         rows = [(name, _cut(a), _cut(b), str(count)) for (name, a, b), count in tally(differences).items()]
         yield from _titled(title, fields, rows)
-    yield from _titled(f"metrics that differ{beyond}, by cell:", *_change_table(changes(comparison)))
+    yield from _titled(f"metrics that differ{beyond}, by cell:", _CHANGES, list(map(_change_row, changes(comparison))))
     others = Counter(name for pair in comparison.pairs for name in pair.results(comparison.tolerance))
     counted = [(name, str(count)) for name, count in sorted(others.items())]
     yield from _titled(f"other results that differ{beyond}:", ("field", "runs"), counted)
-    if every_run:
-        yield from _titled("runs that differ:", *_run_table(differing, comparison.tolerance))
     yield from _score_lines(comparison)
     header = ("dataset", "category", "backbone", "seed", "protocol", "status", "key")
     for side, records in (("A", comparison.only_a), ("B", comparison.only_b)):
@@ -298,36 +295,18 @@ def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
         yield from ("", title, Table(tuple(header[i] for i in kept), cells))
 
 
-def _change_table(found: Sequence[Change]) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    header = ("dataset", "category", "backbone", "variant", "metric", "runs", "mean A", "mean B", "largest B-A", "seed")
-    rows: list[tuple[str, ...]] = [
-        (
-            *change.place,
-            _cut(change.variant),
-            change.metric,
-            f"{change.n_differing} of {change.n_pairs}",
-            _number(change.mean_a),
-            _number(change.mean_b),
-            _gap(change.largest) + (f" ({change.one_sided} in one only)" if change.one_sided else ""),
-            "" if change.seed is None else str(change.seed),
-        )
-        for change in found
-    ]
-    return header, rows
-
-
-def _run_table(differing: Sequence[Pair], tolerance: float) -> tuple[Sequence[str], list[tuple[str, ...]]]:
-    rows: list[tuple[str, ...]] = []
-    for pair in differing:
-        told: list[tuple[str, ...]] = []
-        if pair.a.status != pair.b.status:
-            told.append(("status", pair.a.status, pair.b.status, ""))
-        for metric in pair.metrics(tolerance):
-            a, b = pair.a.values[metric], pair.b.values[metric]
-            told.append((metric, _number(a), _number(b), _gap(b - a) if a is not None and b is not None else ""))
-        name = (*map(str, pair.identity), pair.a.key, pair.b.key)
-        rows += [(*name, *each) for each in told or [("settings, scores or other results only", "", "", "")]]
-    return ("dataset", "category", "backbone", "seed", "key A", "key B", "what", "A", "B", "B-A"), rows
+def _change_row(change: Change) -> tuple[str, ...]:
+    beside = f" ({change.one_sided} in one only)" if change.one_sided else ""
+    return (
+        *change.place,
+        _cut(change.variant),
+        change.metric,
+        f"{change.n_differing} of {change.n_pairs}",
+        _number(change.mean_a),
+        _number(change.mean_b),
+        _gap(change.largest) + beside,
+        "" if change.seed is None else str(change.seed),
+    )
 
 
 def _score_lines(comparison: Comparison) -> Iterator[str]:

@@ -1,15 +1,15 @@
-"""Figures 1 and 9: the pipeline, drawn with the numbers of configs/, and the radar over the four metrics."""
+"""Figure 1, the pipeline with the numbers of configs/; Figure 9, the radar; and the settings of docs/findings.md."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.paper.model import PAPER_METRICS
+from harness.paper.model import PAPER_METRICS, Judgement
+from harness.paper.ranking import Line, Residual
 from harness.report.bars import MARKER, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval
 from harness.report.style import (
@@ -17,12 +17,16 @@ from harness.report.style import (
     BLUE,
     DATASET_COLOURS,
     GREEN,
+    INK,
     MUTED,
     ORANGE,
+    OURS,
+    PURPLE,
     RULE,
     SKY,
     WIDTH,
     Sheet,
+    new_figure,
     new_sheet,
 )
 from harness.report.words import Judged, ProtocolFacts, absence, protocol_facts
@@ -30,6 +34,7 @@ from harness.report.words import Judged, ProtocolFacts, absence, protocol_facts
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _HEIGHT = 3.55
 _LINE = 0.118
@@ -213,32 +218,20 @@ def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
             axes.text(x, 0.38 - 0.1 * number, line, fontsize=6, ha="center", va="top")
 
 
-@dataclass(frozen=True)
-class _Profile:
-    name: str
-    colour: str
-    measured: tuple[float | None, ...]
-    published: tuple[float, ...]
-    absent: str
-
-
 def radar_figure(judged: Judged) -> Sheet:
     """Figure 9: each dataset's means on four axes from 0 at the centre to 1 at the rim; published profiles dashed."""
     layout = judged.published.table(5)
-    profiles = []
-    for row in layout.rows:
-        dataset = layout.places[row][0].dataset
-        row_cells = [judged.cells[5, row, column] for column in PAPER_METRICS]
-        measured = tuple(one.measured.declared for one in row_cells)
-        absent = next(filter(None, map(absence, row_cells)), "")
-        printed = tuple(float(one.cell.printed) for one in row_cells)
-        profiles.append(_Profile(judged.dataset(dataset), DATASET_COLOURS[dataset], measured, printed, absent))
     sheet = new_sheet(judged.edition, f"PaDiM ({judged.backbone()}), three datasets", height=3.75, width=4.9)
     axes = sheet.axes(0.2, 0.72, 4.5, 2.7)
     _draw_web(axes)
-    for profile in profiles:
-        _draw_profile(axes, profile)
-    sheet.legend(_radar_legend(profiles, judged), 0.6, 2)
+    labels = []
+    for row in layout.rows:
+        dataset = layout.places[row][0].dataset
+        cells = [judged.cells[5, row, column] for column in PAPER_METRICS]
+        _draw_profile(axes, cells, DATASET_COLOURS[dataset])
+        absent = next(filter(None, map(absence, cells)), "")
+        labels.append((judged.dataset(dataset), DATASET_COLOURS[dataset], absent))
+    sheet.legend(_radar_legend(labels, published_label(judged)), 0.6, 2)
     return sheet
 
 
@@ -268,29 +261,62 @@ def _draw_web(axes: Axes) -> None:
         axes.text(*_point(axis, 1.05), name, ha=across, va=up, fontsize=7.5, weight="bold")
 
 
-def _draw_profile(axes: Axes, profile: _Profile) -> None:
-    printed = [_point(axis, value) for axis, value in enumerate(profile.published)]
-    outline = list(zip(*[*printed, printed[0]], strict=True))
-    axes.plot(*outline, color=profile.colour, linewidth=1.0, linestyle=(0, (3, 2)))
-    axes.plot(*zip(*printed, strict=True), **(MARKER | {"markersize": 3, "markeredgecolor": profile.colour}))
-    found = [_point(axis, value) for axis, value in enumerate(profile.measured) if value is not None]
-    if len(found) == len(profile.measured):
-        closed = list(zip(*[*found, found[0]], strict=True))
-        axes.fill(*closed, color=profile.colour, alpha=0.07, linewidth=0)
-        axes.plot(*closed, color=profile.colour, linewidth=1.6)
+def _draw_profile(axes: Axes, cells: Sequence[Judgement], colour: str) -> None:
+    printed = [_point(axis, float(one.cell.printed)) for axis, one in enumerate(cells)]
+    axes.plot(*zip(*printed, printed[0], strict=True), color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
+    axes.plot(*zip(*printed, strict=True), **(MARKER | {"markersize": 3, "markeredgecolor": colour}))
+    values = [(axis, one.measured.declared) for axis, one in enumerate(cells)]
+    found = [_point(axis, value) for axis, value in values if value is not None]
+    if len(found) == len(cells):
+        closed = list(zip(*found, found[0], strict=True))
+        axes.fill(*closed, color=colour, alpha=0.07, linewidth=0)
+        axes.plot(*closed, color=colour, linewidth=1.6)
     if found:
-        axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=profile.colour)
+        axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=colour)
 
 
-def _radar_legend(profiles: Sequence[_Profile], judged: Judged) -> list[Artist]:
+def _radar_legend(labels: Sequence[tuple[str, str, str]], published: str) -> list[Artist]:
+    """A handle for each (name, colour, why there is no profile), and the one of the published profiles."""
     from matplotlib.lines import Line2D
 
     handles: list[Artist] = []
-    for profile in profiles:
-        label = f"{profile.name}: {profile.absent}" if profile.absent else profile.name
-        width = 0 if profile.absent else 1.6
-        handles.append(Line2D([], [], color=profile.colour, marker="o", markersize=4, label=label, linewidth=width))
+    for name, colour, absent in labels:
+        style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 0 if absent else 1.6}
+        handles.append(Line2D([], [], color=colour, label=f"{name}: {absent}" if absent else name, **style))
     dashed: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
     dashed |= {"marker": "D", "markersize": 3, "markerfacecolor": "white"}
-    handles.append(Line2D([], [], color=BLACK, label=published_label(judged), **dashed))
+    handles.append(Line2D([], [], color=BLACK, label=published, **dashed))
     return handles
+
+
+def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
+    """Pixel F1 over pixel AUROC of the bottle: a colour and a line for each preprocessing, marks for the paper.
+
+    Every run is a point; lines are dotted where they are extrapolated to reach a published row.
+    """
+    colours = (GREEN, PURPLE, ORANGE, SKY, OURS, BLUE)
+    published = {(each.table, each.row): (each.auroc, each.f1) for each in rows}
+    targets = [auroc for auroc, _ in published.values()]
+    figure = new_figure(4.2)
+    axes = figure.add_axes((0.08, 0.11, 0.55, 0.86))
+    for index, line in enumerate(fitted):
+        colour = colours[index % len(colours)]
+        x, y = zip(*line.points, strict=True)
+        label = f"{line.preprocessing} ({len(x)} runs)"
+        axes.scatter(x, y, s=7, color=colour, alpha=0.45, linewidths=0)
+        inside = (min(x), max(x))
+        axes.plot(inside, [line.predict(each)[0] for each in inside], color=colour, linewidth=1.3, label=label)
+        for end, beyond in ((min(x), min(targets)), (max(x), max(targets))):
+            if not line.reaches(beyond):
+                axes.plot((end, beyond), [line.predict(each)[0] for each in (end, beyond)], ":", color=colour)
+    for mark, ((table, row), (auroc, f1)) in zip("*sD", published.items(), strict=True):
+        name = row.split(" (")[0].split(",")[0]
+        axes.plot(auroc, f1, mark, color=BLACK, markersize=8 if mark == "*" else 5, zorder=5)
+        axes.annotate(
+            f"Table {table}, {name}", (auroc, f1), xytext=(7, -3), textcoords="offset points", ha="left", color=INK
+        )
+    axes.set_xlabel("pixel AUROC")
+    axes.set_ylabel("pixel F1 (anomalib's)")
+    axes.grid(True, axis="both")
+    figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.645, 0.97))
+    return figure

@@ -23,7 +23,6 @@ from harness.paper.arithmetic import (
     exact,
     f1_counts,
     f1_share,
-    places,
     prints_as,
     readings,
     rounded,
@@ -178,12 +177,6 @@ def test_zeros_at_the_end_are_digits():
     assert prints_as(0.97304, "0.9730")
     assert prints_as(0.9733, "0.973")
     assert not prints_as(0.9733, "0.9730")
-
-
-@pytest.mark.parametrize("text", ["n/a", "", "0,97"])
-def test_what_is_no_number_is_refused(text):
-    with pytest.raises(ValueError):
-        places(text)
 
 
 @patient

@@ -9,8 +9,8 @@ import pytest
 
 from harness.config import run_key
 from harness.paper.model import PAPER, SMOKE, Measured, Place
-from harness.paper.selection import LONGEST_MESSAGE, measure, read_protocol, required_settings
-from harness.store import Failure, Interval
+from harness.paper.selection import measure, read_protocol, required_settings
+from harness.store import Interval
 from tests.paper.making import BOTTLE, failed, run
 
 CABLE, HAZELNUT = Place("mvtec", "cable", "resnet18"), Place("mvtec", "hazelnut", "resnet18")
@@ -141,14 +141,6 @@ def test_reasons_are_told_once_with_their_seeds_failures_first(published):
     records = [run(seed=seed, blur_sigma=0) for seed in (0, 1)] + [failed(seed=2)]
     (text,) = _bottle(published, records).missing
     assert text.index("seed 2 failed") < text.index("seed 0, 1 does not count")
-
-
-def test_a_long_error_is_cut(published):
-    record = failed()
-    error = Failure(type="DataError", message="x" * 1000, stage=None)
-    (text,) = _bottle(published, [record.model_copy(update={"error": error})]).missing
-    assert "x" * LONGEST_MESSAGE + "…)" in text
-    assert "x" * (LONGEST_MESSAGE + 1) not in text
 
 
 @pytest.mark.parametrize(

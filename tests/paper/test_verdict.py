@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from harness.paper.model import PAPER, SMOKE, Judgement, Measured, Verdict
-from harness.paper.published import N_CATEGORIES, PARAMS
 from harness.paper.selection import measure
 from harness.paper.verdict import judge, judge_all, judge_rows
 from tests.paper.making import BOTTLE, cell, measured, run
@@ -126,18 +125,6 @@ def test_drawn_images_are_never_compared(by_seed):
     assert judgement.verdict is Verdict.NOT_COMPARABLE
     assert judgement.reason == "SYNTHETIC: the images are drawn, the paper's are photographs"
     assert judgement.difference is None
-
-
-def test_what_no_run_gives_is_not_comparable():
-    reasons = {
-        PARAMS: "a count of parameters, which no run gives: see the audit",
-        N_CATEGORIES: "a count of categories, not a result",
-        "Img AUROC": "a literature value: its method is not run here",
-    }
-    for column, reason in reasons.items():
-        judgement = judge(cell("0.9952", None, column=column), measured({}), PAPER)
-        assert judgement.verdict is Verdict.NOT_COMPARABLE
-        assert judgement.reason == reason
 
 
 def test_all_cells_are_judged_and_what_was_not_measured_is_not_run(published):

@@ -29,8 +29,8 @@ def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes_):
     return Store(path).write(record, table)
 
 
-def text_of(comparison, **options):
-    return plain(blocks(comparison, "one", "two", **options))
+def text_of(comparison):
+    return plain(blocks(comparison, "one", "two"))
 
 
 def run_script(*arguments):
@@ -150,8 +150,7 @@ def test_failed_against_ok_is_a_difference_and_has_no_number(stores):
     comparison = compare_stores(*stores)
     assert not comparison.is_same
     assert {change.one_sided for change in changes(comparison)} == {1}
-    text = text_of(comparison, every_run=True)
-    assert "status" in text
+    text = text_of(comparison)
     assert "1 in one only" in text
     assert "nan" not in text.lower()
 
@@ -167,15 +166,6 @@ def test_damaged_records_and_missing_scores_are_named_and_deny_sameness(stores):
     assert f"not counted in B: {broken}" in text_of(comparison)
     next(stores[1].glob("runs/*/*/*/seed1-*/scores.csv")).unlink()
     assert len(compare_stores(*stores).problems_b) == 2
-
-
-def test_every_run_lists_metric_by_metric(stores):
-    put(stores[0], seed=7)
-    put(stores[1], seed=7, values={"image_auroc": 0.5, "pixel_aupro": 0.25})
-    lines = [line.split() for line in text_of(compare_stores(*stores), every_run=True).splitlines()]
-    rows = [line for line in lines if line[:4] == ["mvtec", "bottle", "resnet18", "7"]]
-    assert [row[6] for row in rows] == ["image_auroc", "pixel_aupro"]
-    assert rows[1][7:] == ["0.900000", "0.250000", "-0.650000"]
 
 
 def test_no_store_is_refused_by_name(tmp_path):
@@ -214,10 +204,9 @@ def test_what_else_a_run_found_counts_too(stores, change, name):
     comparison = compare_stores(*stores)
     assert not comparison.is_same
     assert name in comparison.pairs[0].results(0.0)
-    shown = text_of(comparison, every_run=True)
+    shown = text_of(comparison)
     assert "other results that differ:" in shown
     assert name in shown
-    assert "settings, scores or other results only" in shown
 
 
 def test_a_tolerance_excuses_small_gaps_of_intervals_and_any_of_thresholds(stores):
