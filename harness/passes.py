@@ -45,7 +45,7 @@ _RECORD_BYTES = 64 * 1024
 _LOWER = "or lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
 _REMEDIES = {"streaming": _LOWER, "reference": f"take engine=streaming, {_LOWER}"}
 """What a run that takes too much memory can do, by engine."""
-_PLAIN_PNG_BYTES, _IMAGE_BYTES = 5, 15
+_PLAIN_PNG_BYTES, _IMAGE_BYTES = 8, 15
 """By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
 """Four images with their masks and maps."""

@@ -35,4 +35,4 @@ def test_what_images_take_follows_from_their_headers(tmp_path):
         for names in (("plain.png", "photograph.jpg"), ("palette.png", "damaged.png"))
     )
     split = Split("folder", "part", tmp_path, train, test, has_masks=False)
-    assert image_bytes(split) == (15 * 800, 5 * 1200, 15 * 100)
+    assert image_bytes(split) == (15 * 800, 8 * 1200, 15 * 100)

@@ -12,9 +12,9 @@ from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50
 PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)
 WHOLE = replace(PAPER, resize=(512, 512), center_crop=None)
 BATCHES_OF_64 = replace(PAPER, batch_size=64)
-TASK = Task(RESNET18, PAPER, 209, 83, 11_000_000, "cpu", 2, 2, (5 * 900 * 900,) * 292)
+TASK = Task(RESNET18, PAPER, 209, 83, 11_000_000, "cpu", 2, 2, (8 * 900 * 900,) * 292)
 WIDE = replace(TASK, backbone=WIDE_RESNET50, weights_bytes=None)
-SMALL, LARGE = 5 * 10**6, 150 * 10**6
+SMALL, LARGE = 8 * 10**6, 240 * 10**6
 """Bytes of images of one and of 30 megapixels, while they are read."""
 
 
