@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from functools import cache
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from harness.data.catalog import CATALOG
-from harness.keys import CONFIGS
 from harness.paper.arithmetic import exact, prints_as, rounded
 from harness.paper.audit_numbers import audit_consistency, image_rows
 from harness.paper.claims import Context, Outcome, check, verdict_of
 from harness.paper.model import ClaimVerdict
 from harness.paper.published import PARAMS
+from harness.paper.selection import read_config
 
 
 @check
@@ -279,17 +276,22 @@ def _anomalib_source(file: str) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
+def _finest(backbone: str) -> tuple[int, int]:
+    """Pixels along a side of the network's input, and along a side of one cell of the finest layer's grid."""
+    return read_config("protocol/paper")["center_crop"][0], read_config(f"backbone/{backbone}")["reductions"][0]
+
+
 @check
 def grid(context: Context, *, backbone: str, side: int) -> Outcome:
     """The finest layer's grid has so many cells along a side."""
-    size, reduction = _protocol("paper")["center_crop"][0], _backbone(backbone)["reductions"][0]
+    size, reduction = _finest(backbone)
     return Outcome(verdict_of(size // reduction == side), f"{size} / {reduction} = {size // reduction} along a side")
 
 
 @check
 def original_resolution(context: Context) -> Outcome:
     """Maps have the original images' resolution and extent; anomalib gives them the network input's."""
-    resized, cropped = (_protocol("paper")[field][0] for field in ("resize", "center_crop"))
+    resized, cropped = (read_config("protocol/paper")[field][0] for field in ("resize", "center_crop"))
     lost = 100 * (1 - Fraction(cropped, resized) ** 2)
     return source(
         context,
@@ -330,15 +332,15 @@ def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) 
 
 def _gaussian_numbers(backbone: str) -> int:
     """Count the numbers of all means and covariances at the kept features of the paper's protocol."""
-    protocol = _protocol("paper")
-    side, kept = protocol["center_crop"][0] // _backbone(backbone)["reductions"][0], protocol["n_features"][backbone]
+    size, reduction = _finest(backbone)
+    side, kept = size // reduction, read_config("protocol/paper")["n_features"][backbone]
     return int(side**2 * (kept**2 + kept))
 
 
 @check
 def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
     """Keeping so many features makes each covariance matrix smaller."""
-    total = sum(_backbone(backbone)["channels"])
+    total = sum(read_config(f"backbone/{backbone}")["channels"])
     factor = Fraction(total, kept) ** 2
     return Outcome(
         verdict_of(kept < total), f"{total}² to {kept}² entries a location: {rounded(factor, 0)} times fewer"
@@ -348,26 +350,12 @@ def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
 @check
 def identical_conditions(context: Context, *, backbones: Sequence[str]) -> Outcome:
     """Both backbones ran under the same conditions; the paper states n for one of them only."""
-    kept = _protocol("anomalib_v2")["n_features"], _protocol("paper")["n_features"]
-    defaults = ", ".join(f"{name} {kept[0][name]} of {sum(_backbone(name)['channels'])}" for name in backbones)
+    kept = read_config("protocol/anomalib_v2")["n_features"], read_config("protocol/paper")["n_features"]
+    defaults = ", ".join(
+        f"{name} {kept[0][name]} of {sum(read_config(f'backbone/{name}')['channels'])}" for name in backbones
+    )
     evidence = (
         f"n is stated for {backbones[1]} only ({kept[1][backbones[1]]}); anomalib's defaults are {defaults}, so that "
         "the two rows differ in kept features too unless ResNet-18 ran with 256"
     )
     return Outcome(ClaimVerdict.NOT_CHECKED, evidence)
-
-
-@cache
-def _protocol(name: str) -> Mapping[str, Any]:
-    return _yaml(CONFIGS / "protocol" / f"{name}.yaml")
-
-
-@cache
-def _backbone(name: str) -> Mapping[str, Any]:
-    return _yaml(CONFIGS / "backbone" / f"{name}.yaml")
-
-
-def _yaml(path: Path) -> Mapping[str, Any]:
-    import yaml
-
-    return MappingProxyType(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -43,7 +43,7 @@ def measure(
     Returns:
         A `Measured` for every cell of `published`; one without values for what no run gives.
     """
-    protocol = read_protocol(edition.protocol)
+    protocol = read_config(f"protocol/{edition.protocol}")
     by_place = _sort_by_place(records, edition)
     places = sorted({place for cell in published.cells for place in cell.places}, key=_name)
     chosen = {place: _choose(place, by_place.get(place, ()), edition, protocol) for place in places}
@@ -77,12 +77,15 @@ def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[Pl
 
 
 @cache
-def read_protocol(name: str) -> Mapping[str, Any]:
-    """A file of configs/protocol, as read."""
+def read_config(name: str) -> Mapping[str, Any]:
+    """A file of configs/, for example `protocol/paper`.
+
+    Raises:
+        OSError, yaml.YAMLError: it is not there or no such file: a defect of the checkout.
+    """
     import yaml
 
-    text = (CONFIGS / "protocol" / f"{name}.yaml").read_text(encoding="utf-8")
-    return MappingProxyType(yaml.safe_load(text))
+    return MappingProxyType(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:

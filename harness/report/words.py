@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache, cached_property
-from types import MappingProxyType
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.keys import CONFIGS
 from harness.paper.model import DECLARED_SEED, Edition, Judgement
 from harness.paper.published import Published, load_parameters
+from harness.paper.selection import read_config
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
@@ -138,23 +137,16 @@ class ProtocolFacts:
 
 def protocol_facts(edition: Edition) -> ProtocolFacts:
     """Read configs/protocol and configs/backbone for an edition."""
-    protocol = _load(f"protocol/{edition.protocol}.yaml")
+    protocol = read_config(f"protocol/{edition.protocol}")
     side = protocol["center_crop"] or protocol["resize"]
     backbones = []
     for name in edition.backbones.values():
-        backbone = _load(f"backbone/{name}.yaml")
+        backbone = read_config(f"backbone/{name}")
         grids = tuple(side[0] // reduction for reduction in backbone["reductions"])
         kept = protocol["n_features"][name]
         backbones.append(BackboneFacts(BACKBONE_NAMES.get(name, name), sum(backbone["channels"]), kept, grids))
     resize, input_size = (f"{height}×{width}" for height, width in (protocol["resize"], side))
     return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones))
-
-
-@cache
-def _load(path: str) -> Mapping[str, Any]:
-    import yaml
-
-    return MappingProxyType(yaml.safe_load((CONFIGS / path).read_text(encoding="utf-8")))
 
 
 class Spread(StrEnum):

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -8,7 +7,6 @@ import pytest
 
 from harness.paper.model import PAPER, SMOKE
 from harness.report.render import EDITIONS, render
-from harness.store.fields import RECORD
 from scripts.render import main
 from tests.report.stores import make_examples, whole, write_store
 
@@ -95,22 +93,6 @@ def test_a_store_of_the_other_edition_is_named(tmp_path):
         "none of its 10 runs (on mini_btad, mini_mvtec, mini_visa) fills a place of the edition paper"
         in rendered.warnings[0]
     )
-
-
-def test_records_that_cannot_be_trusted_are_warnings_and_fill_nothing(tmp_path):
-    write_store(tmp_path / "store", whole(PAPER))
-    path = next((tmp_path / "store").rglob(f"cable/**/{RECORD}"))
-    data = json.loads(path.read_text())
-    data["metrics"]["image_auroc"] = 0.123
-    data["spec"]["seed"] = 41
-    path.write_text(json.dumps(data))
-    rendered = render(tmp_path / "store", EDITIONS["paper"], tables=tmp_path / "t")
-    assert len(rendered.warnings) == 1
-    assert str(path) in rendered.warnings[0]
-    text = (tmp_path / "t" / "table1.md").read_text()
-    assert "| Cable | not run |" in text
-    assert "0.1230" not in text
-    assert "not run (2 of 3)" in text
 
 
 def test_the_page_comes_with_the_rest(tmp_path, monkeypatch):

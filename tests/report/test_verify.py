@@ -94,14 +94,6 @@ def test_the_store_itself_is_verified_too(store):
     assert "runs.csv: cannot be read" in faults_of(store)[-1]
 
 
-def test_a_record_that_says_otherwise_moves_tables_and_figures(store):
-    path = next(store.glob("runs/mini_visa/candle/*/*/record.json"))
-    shutil.rmtree(path.parent)
-    names = {Path(fault.split(": ")[0]).name for fault in faults_of(store)}
-    assert {"runs.csv", "table3.csv", "table5_verdicts.tex", "fig5_visa.svg", "fig7_datasets.png"} <= names
-    assert not {"table1.csv", "fig2_mvtec.svg", "fig1_pipeline.pdf"} & names
-
-
 @pytest.mark.usefixtures("quick")
 def test_the_script_names_the_files_and_has_its_exit_statuses(store, tmp_path, capsys):
     request = ["--store", str(store), "--edition", "smoke"]
