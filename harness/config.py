@@ -42,6 +42,8 @@ class DatasetConfig:
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
     normal_test_share: float = 0.2
     """`folder` only: the share of training images that becomes test where there are no good test images."""
+    white_level: float | None = None
+    """`folder` only: the value that becomes 255 in images of more than 8 bits; None for the type's own range."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ def settings_of(run: RunConfig) -> dict[str, Any]:
         "backbone.weights": run.backbone.weights,
         "dataset.limit": run.dataset.limit,
         "dataset.normal_test_share": run.dataset.normal_test_share,
+        "dataset.white_level": run.dataset.white_level,
         **{f"metrics.{item.name}": getattr(run.metrics, item.name) for item in fields(run.metrics)},
     }
 

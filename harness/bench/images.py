@@ -14,7 +14,7 @@ from itertools import count, cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.data.subset import spread
+from harness.data.split import spread
 from harness.errors import RequestError
 
 if TYPE_CHECKING:

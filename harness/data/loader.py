@@ -1,7 +1,7 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
 Nothing here imports anomalib or torchvision, which takes seconds: a run can decode while they are being imported.
-`harness.data.decode` says what becomes of each kind of file, `harness.data.preprocess` what comes after.
+`harness.data.pixels` says what becomes of each kind of file, `harness.data.preprocess` what comes after.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from harness.config import ProtocolConfig
-from harness.data.decode import read_mask, read_pixels
+from harness.data.pixels import read_mask, read_pixels, shrink_mask
 from harness.data.prefetch import ordered_map
-from harness.data.preprocess import check_interpolation, normalise, shrink, shrink_mask
+from harness.data.preprocess import check_interpolation, normalise, shrink
 from harness.data.split import Sample, Split
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class SplitSource:
 
     def _shrunk(self, sample: Sample) -> torch.Tensor:
         """(3, H, W) float32 in [0, 1], resized and cropped."""
-        return shrink(read_pixels(self.split.root, sample.path), self.protocol).expand(3, -1, -1)
+        return shrink(read_pixels(self.split.root, sample.path, self.split.reading), self.protocol).expand(3, -1, -1)
 
 
 def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
@@ -117,7 +117,7 @@ def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
     named = [(index, sample.mask) for index, sample in enumerate(split.test) if sample.mask is not None]
     with _one_thread_each():
         read = ordered_map(
-            lambda name: shrink_mask(read_mask(split.root, name), protocol),
+            lambda name: shrink_mask(read_mask(split.root, name, split.reading), protocol),
             [name for _, name in named],
             workers=_MASK_WORKERS,
             ahead=2 * _MASK_WORKERS,

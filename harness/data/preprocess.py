@@ -54,21 +54,6 @@ def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
     return center_crop(image[0], protocol.center_crop)
 
 
-def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig) -> np.ndarray:
-    """Resize a mask by nearest neighbour, whatever the protocol's interpolation, and crop it.
-
-    Args:
-        mask: (h, w) bool.
-
-    Returns:
-        (H, W) uint8 in {0, 1}, H and W being `protocol.input_size`.
-    """
-    image = torch.from_numpy(mask).to(torch.uint8)[None, None]
-    return center_crop(interpolate(image, size=list(protocol.resize), mode="nearest"), protocol.center_crop)[
-        0, 0
-    ].numpy()
-
-
 def normalise(image: torch.Tensor, protocol: ProtocolConfig, out: torch.Tensor) -> None:
     """Subtract the protocol's means, divide by its deviations.
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from harness.data.split import ANOMALOUS, NORMAL, Sample
-from harness.data.subset import limit_test, spread
+from harness.data.split import limit_test, spread
 
 
 def samples(normal, **defects):

@@ -1,0 +1,344 @@
+"""What a category's files hold: refused where it cannot be meant, noted where it is doubtful.
+
+Of official datasets nothing is refused but masks of another size than their images: they are read as anomalib reads them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from harness.config import ProtocolConfig
+from harness.data import pixels
+from harness.data.files import Header, read_header, some_names
+from harness.data.fingerprint import digest_files
+from harness.data.split import ANOMALOUS, Reading, Sample
+from harness.errors import DataError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CLIPPED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+"""Pillow's modes for more than 8 bits a channel; its conversion to RGB, which anomalib uses, clips them at 255."""
+_WORKERS = 2
+_INVERTED = 0.5
+"""Masks that cover more of an image than this, on average, may be inverted."""
+_DIM = 0.5
+"""Images of more than 8 bits whose largest value is below this share of white are darker than they need be."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is checked: a category's samples, as its layout found them."""
+
+    root: Path
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    good_masks: tuple[str, ...] = ()
+    """Masks of good images, which must be empty."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All of them."""
+        return (*self.train, *self.test)
+
+
+def preprocessing_words(protocol: ProtocolConfig) -> str:
+    """Resize and crop in words: `whole image, resized to 256x256`."""
+    resized = f"resized to {_size(protocol.resize)}"
+    crop = protocol.center_crop
+    return f"{resized}, of which the middle {_size(crop)}" if crop else f"whole image, {resized}"
+
+
+def check_official(contents: Contents, protocol: ProtocolConfig | None) -> list[str]:
+    """Notes on an official dataset, which is read as it is.
+
+    Raises:
+        DataError: a mask of another size than its image, or a first image that is none.
+    """
+    header = cache(partial(read_header, contents.root))
+    _check_sizes(contents, lambda name: (header(name).width, header(name).height))
+    notes = _clipped_notes(contents, header)
+    _, copies = _copies(contents)
+    notes += copies
+    if protocol is not None:
+        masks = [(sample.mask, sample.path) for sample in contents.test if sample.mask is not None]
+        with suppress(DataError):  # what cannot be read is told where it is read
+            read = _each(lambda name: _losses(pixels.read_mask(contents.root, name), protocol), [m for m, _ in masks])
+            notes += _lost_notes(read, protocol)
+    return notes
+
+
+def check_own(
+    contents: Contents, white_level: float | None, protocol: ProtocolConfig | None
+) -> tuple[Reading, list[str]]:
+    """How a folder of one's own is read, and notes on it.
+
+    Raises:
+        DataError: a file that is no image, a mask of another size than its image or that is a photograph, a mask of a good
+            image that is not empty, the same content with two labels, or values of which nobody can know what is white.
+    """
+    copies_error, copies = _copies(contents)
+    if copies_error:
+        raise DataError(copies_error)
+    root = contents.root
+    names = [name for sample in contents.samples for name in (sample.path, sample.mask) if name is not None]
+    headers = dict(zip(names, _each(lambda name: read_header(root, name), names), strict=True))
+    _check_sizes(contents, lambda name: headers[name].turned)
+    unusual: list[tuple[str, str]] = []
+    images = {sample.path: headers[sample.path] for sample in contents.samples}
+    notes = [*_turned_notes(headers, unusual), *_deep_notes(root, images, white_level, unusual), *copies]
+    notes += _image_notes(images)
+    background, mask_notes = _check_masks(contents, protocol, unusual)
+    return Reading(white_level, background, tuple(sorted(unusual))), [*notes, *mask_notes]
+
+
+def same_scores_note(scores: np.ndarray) -> list[str]:
+    """A note where all test images have one score, (n,) float, so that nothing tells good from defective."""
+    if len(scores) < 2 or (scores != scores[0]).any():
+        return []
+    return [f"all {len(scores)} test images have the same score, {scores[0]:g}: nothing tells them apart; look at them"]
+
+
+def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        return list(pool.map(function, items))
+
+
+def _size(size: Sequence[int]) -> str:
+    return "x".join(str(side) for side in size)
+
+
+def _count(n: int, of: int, what: str) -> str:
+    return f"all {of} {what}" if n == of > 1 else f"{n} of {of} {what}"
+
+
+def _check_sizes(contents: Contents, size: Callable[[str], tuple[int, int]]) -> None:
+    for sample in contents.test:
+        if sample.mask is None:
+            continue
+        image, mask = size(sample.path), size(sample.mask)
+        if image != mask:
+            raise DataError(
+                f"{sample.mask}: a mask of {_size(mask)} pixels for an image of {_size(image)}, {sample.path}; "
+                "replace the mask"
+            )
+
+
+def _clipped_notes(contents: Contents, header: Callable[[str], Header]) -> list[str]:
+    """Of all images, since a camera's good and bad ones may have been saved in two ways."""
+    samples = contents.samples
+    header(samples[0].path)  # a folder of something else altogether
+    clipped: list[str] = []
+    for sample in samples:
+        with suppress(DataError):  # what cannot be read is told where it is read
+            mode = header(sample.path).mode
+            clipped += [mode] if mode in _CLIPPED_MODES else []
+    if not clipped:
+        return []
+    how_many = "" if len(clipped) == len(samples) else f"{len(clipped)} of {len(samples)} "
+    modes = " and ".join(sorted(set(clipped)))
+    return [f"{how_many}images of mode {modes} (more than 8 bits): grey values above 255 are clipped, as anomalib does"]
+
+
+def _copies(contents: Contents) -> tuple[str | None, list[str]]:
+    """What is wrong with images that are there twice, by content: a line to refuse, where there is one, and notes."""
+    digests = digest_files(contents.root, [sample.path for sample in contents.samples])
+    first: dict[str, tuple[str, Sample]] = {}
+    refusal = None
+    repeated: dict[str, list[str]] = {"test": [], "train": [], "both": []}
+    n_train = len(contents.train)
+    for number, (digest, sample) in enumerate(zip(digests, contents.samples, strict=True)):
+        part = "train" if number < n_train else "test"
+        before = first.setdefault(digest.sha256, (part, sample))
+        if before[1] is sample:
+            continue
+        if before[1].label != sample.label and refusal is None:
+            among = "a training image" if before[0] == "train" else "a good test image"
+            refusal = f"{sample.path}: is defective, and the same file as {among}, {before[1].path}; remove one of them"
+        repeated["both" if before[0] != part else part].append(sample.path)
+    notes = [refusal] if refusal else []
+    if len(contents.train) > 1 and len({digest.sha256 for digest in digests[:n_train]}) == 1:
+        notes.append(f"all {n_train} training images are the same file: nothing can be learned from them")
+        repeated["train"] = []
+    for part, names in repeated.items():
+        if names and not (part == "both" and refusal):
+            notes.append(f"{len(names)} {_REPEATED[part]}: {some_names(names)}")
+    return refusal, notes
+
+
+_REPEATED = {
+    "test": "test images are copies of other test images",
+    "train": "training images are copies of other training images",
+    "both": "test images are copies of training images, which makes the result better than it is",
+}
+
+
+def _turned_notes(headers: Mapping[str, Header], unusual: list[tuple[str, str]]) -> list[str]:
+    turned = [name for name, header in headers.items() if header.orientation > 1]
+    unusual += [(name, f"turned {headers[name].orientation}") for name in turned if headers[name].to_turn]
+    if not turned:
+        return []
+    return [
+        f"{len(turned)} images have an EXIF orientation and are turned as viewers show them, so masks must be drawn that "
+        f"way: {some_names(turned)}"
+    ]
+
+
+def _deep_notes(
+    root: Path, images: Mapping[str, Header], white_level: float | None, unusual: list[tuple[str, str]]
+) -> list[str]:
+    deep = [name for name, header in images.items() if header.deep]
+    if not deep:
+        unused = "dataset.white_level is not used: no image has more than 8 bits"
+        return [unused] if white_level is not None else []
+
+    def look(name: str) -> tuple[float, float]:
+        values = pixels.deep_values(root, name)
+        return pixels.white_of(values, name, white_level), float(values.max())
+
+    looked = _each(look, deep)
+    unusual += [(name, f"white {white:g}") for name, (white, _) in zip(deep, looked, strict=True)]
+    whites, largest = {white for white, _ in looked}, max(high for _, high in looked)
+    white = " or ".join(f"{white:g}" for white in sorted(whites))
+    note = (
+        f"{_count(len(deep), len(images), 'images')} have more than 8 bits: scaled so that {white} becomes 255; the largest "
+        f"value is {largest:.6g}"
+    )
+    clipped = sum(high > white for white, high in looked)
+    if clipped:
+        note += f", and {clipped} images hold values above that, which are clipped"
+    elif largest < _DIM * min(whites):
+        note += f", so they are dark: dataset.white_level={largest:.6g} uses the whole range"
+    return [note]
+
+
+def _image_notes(images: Mapping[str, Header]) -> list[str]:
+    notes = []
+    if paged := [name for name, header in images.items() if header.frames > 1]:
+        notes.append(f"{len(paged)} images have several pages or frames, of which the first is read: {some_names(paged)}")
+    sizes = Counter(header.turned for header in images.values())
+    if len(sizes) > 1:
+        listed = ", ".join(f"{count} of {_size(size)}" for size, count in sizes.most_common(3))
+        notes.append(f"images have {len(sizes)} sizes: {listed}{', ...' if len(sizes) > 3 else ''}")
+    return notes
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """What is known of one mask before it is known which of its values means defective."""
+
+    low: float
+    high: float
+    two: bool
+    """It holds no more than two values."""
+    source: str
+    """alpha, colour or grey."""
+    soft: bool
+    """More than two values, and all of them near the darkest or the brightest, or few."""
+
+
+def _look_at(root: Path, name: str) -> _Mask:
+    values, source = pixels.mask_values(root, name)
+    two = pixels.has_two_values(values)
+    return _Mask(float(values.min()), float(values.max()), two, source, two or pixels.is_nearly_two(values))
+
+
+def _check_masks(
+    contents: Contents, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
+) -> tuple[float, list[str]]:
+    root = contents.root
+    masks = [sample.mask for sample in contents.test if sample.mask is not None]
+    looked = dict(zip(masks, _each(lambda name: _look_at(root, name), masks), strict=True))
+    if photo := next((name for name, mask in looked.items() if not mask.soft), None):
+        raise DataError(f"{photo}: looks like a photograph, not like a mask; masks have two grey values")
+    low = min((mask.low for mask in looked.values()), default=0.0)
+    background = low if low < max((mask.high for mask in looked.values()), default=0.0) else 0.0
+    _check_good_masks(contents, background)
+    if not masks:
+        return background, []
+    found = _each(lambda name: _losses(pixels.read_mask(root, name, Reading(background=background)), protocol), masks)
+    notes = []
+    for source, what in (("alpha", "in their alpha channel"), ("colour", "in colours: whatever is not the background")):
+        there = [name for name, mask in looked.items() if mask.source == source]
+        unusual += [(name, source) for name in there]
+        if there:
+            notes.append(f"{_count(len(there), len(masks), 'masks')} are read {what}: {some_names(there)}")
+    many = [name for name, mask in looked.items() if not mask.two]
+    if many:
+        limits = {name: pixels.threshold(pixels.mask_values(root, name)[0], background) for name in many}
+        unusual += [(name, f"above {limit:g}") for name, limit in limits.items()]
+        shown = " or ".join(f"{limit:g}" for limit in sorted(set(limits.values())))
+        notes.append(
+            f"{_count(len(many), len(masks), 'masks')} have more than two grey values: what is above {shown} is defective: "
+            f"{some_names(many)}"
+        )
+    if background:
+        unusual += [(name, f"background {background:g}") for name in masks]
+        notes.append(f"the background of masks is {background:g}, their smallest value")
+    empty = sum(not loss.share for loss in found)
+    if empty:
+        notes.append(f"{empty} of {len(masks)} defective images have no defective pixel in their mask")
+    share = float(np.mean([loss.share for loss in found]))
+    if share > _INVERTED:
+        notes.append(
+            f"masks cover {share:.0%} of an image on average: they may be inverted (defective is what is not "
+            f"{background:g})"
+        )
+    return background, [*notes, *(_lost_notes(found, protocol) if protocol else [])]
+
+
+def _check_good_masks(contents: Contents, background: float) -> None:
+    def is_empty(name: str) -> bool:
+        values = pixels.mask_values(contents.root, name)[0]
+        return values.min() == values.max() or not pixels.defective(values, background).any()
+
+    for name, empty in zip(contents.good_masks, _each(is_empty, contents.good_masks), strict=True):
+        if not empty:
+            raise DataError(f"{name}: is the mask of a good image and has defective pixels; is that image defective?")
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """What is defective in a mask, and what of it is left for the network."""
+
+    share: float
+    """Of the image's pixels."""
+    after: bool
+    """Whether any is left after resize and crop."""
+    resized: bool
+    """Whether any is left after the resize alone."""
+
+
+def _losses(mask: np.ndarray, protocol: ProtocolConfig | None) -> _Loss:
+    share = float(mask.mean())
+    if protocol is None:
+        return _Loss(share, after=True, resized=True)
+    after = bool(pixels.shrink_mask(mask, protocol).any())
+    return _Loss(share, after, after or bool(pixels.shrink_mask(mask, protocol, crop=False).any()))
+
+
+def _lost_notes(found: Collection[_Loss], protocol: ProtocolConfig) -> list[str]:
+    lost = [loss for loss in found if loss.share and not loss.after]
+    if not lost:
+        return []
+    cropped = sum(loss.resized for loss in lost)
+    ways = []
+    if cropped:
+        ways.append(f"{cropped} by the crop (protocol.center_crop=null uses the whole image)")
+    if len(lost) > cropped:
+        ways.append(f"{len(lost) - cropped} by the resize (a larger protocol.resize keeps more)")
+    return [f"{len(lost)} of {len(found)} defective images lose all of their defective pixels: {', '.join(ways)}"]
+
+
+def count_defective(samples: Iterable[Sample]) -> int:
+    """Defective ones among the samples."""
+    return sum(sample.label == ANOMALOUS for sample in samples)
