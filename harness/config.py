@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,14 @@ class ProtocolConfig:
     def input_size(self) -> tuple[int, int]:
         """(height, width) that the network sees, and of every anomaly map."""
         return self.center_crop or self.resize
+
+
+def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
+    """Resize and crop in words, from (height, width) each: `whole image, resized to 256x256`."""
+    resized = f"resized to {'x'.join(map(str, resize))}"
+    if center_crop is None:
+        return f"whole image, {resized}"
+    return f"{resized}, of which the middle {'x'.join(map(str, center_crop))}"
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,17 @@
 """What a category's files hold: refused where it cannot be meant, noted where it is doubtful.
 
-Of official datasets nothing is refused but masks of another size than their images: they are read as anomalib reads them.
+Official datasets are read as anomalib reads them; nothing of them is refused but masks of another size than their
+images.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -20,15 +19,12 @@ from harness.config import ProtocolConfig
 from harness.data import pixels
 from harness.data.files import Header, read_header, some_names
 from harness.data.fingerprint import digest_files
+from harness.data.pixels import in_threads
 from harness.data.split import ANOMALOUS, Reading, Sample
 from harness.errors import DataError
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 _CLIPPED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 """Pillow's modes for more than 8 bits a channel; its conversion to RGB, which anomalib uses, clips them at 255."""
-_WORKERS = 2
 _INVERTED = 0.5
 """Masks that cover more of an image than this, on average, may be inverted."""
 _DIM = 0.5
@@ -51,13 +47,6 @@ class Contents:
         return (*self.train, *self.test)
 
 
-def preprocessing_words(protocol: ProtocolConfig) -> str:
-    """Resize and crop in words: `whole image, resized to 256x256`."""
-    resized = f"resized to {_size(protocol.resize)}"
-    crop = protocol.center_crop
-    return f"{resized}, of which the middle {_size(crop)}" if crop else f"whole image, {resized}"
-
-
 def check_official(contents: Contents, protocol: ProtocolConfig | None) -> list[str]:
     """Notes on an official dataset, which is read as it is.
 
@@ -72,7 +61,9 @@ def check_official(contents: Contents, protocol: ProtocolConfig | None) -> list[
     if protocol is not None:
         masks = [(sample.mask, sample.path) for sample in contents.test if sample.mask is not None]
         with suppress(DataError):  # what cannot be read is told where it is read
-            read = _each(lambda name: _losses(pixels.read_mask(contents.root, name), protocol), [m for m, _ in masks])
+            read = in_threads(
+                lambda name: _losses(pixels.read_mask(contents.root, name), protocol), [m for m, _ in masks]
+            )
             notes += _lost_notes(read, protocol)
     return notes
 
@@ -83,15 +74,16 @@ def check_own(
     """How a folder of one's own is read, and notes on it.
 
     Raises:
-        DataError: a file that is no image, a mask of another size than its image or that is a photograph, a mask of a good
-            image that is not empty, the same content with two labels, or values of which nobody can know what is white.
+        DataError: a file that is no image, a mask of another size than its image or that is a photograph, a mask of a
+            good image that is not empty, the same content with two labels, or values of which nobody can know what is
+            white.
     """
     copies_error, copies = _copies(contents)
     if copies_error:
         raise DataError(copies_error)
     root = contents.root
     names = [name for sample in contents.samples for name in (sample.path, sample.mask) if name is not None]
-    headers = dict(zip(names, _each(lambda name: read_header(root, name), names), strict=True))
+    headers = dict(zip(names, in_threads(lambda name: read_header(root, name), names), strict=True))
     _check_sizes(contents, lambda name: headers[name].turned)
     unusual: list[tuple[str, str]] = []
     images = {sample.path: headers[sample.path] for sample in contents.samples}
@@ -108,13 +100,17 @@ def same_scores_note(scores: np.ndarray) -> list[str]:
     return [f"all {len(scores)} test images have the same score, {scores[0]:g}: nothing tells them apart; look at them"]
 
 
-def _each(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        return list(pool.map(function, items))
-
-
 def _size(size: Sequence[int]) -> str:
     return "x".join(str(side) for side in size)
+
+
+def _exact(value: float) -> str:
+    """The shortest text that means this very number."""
+    return str(int(value)) if value.is_integer() else repr(value)
+
+
+def _shown(value: float) -> str:
+    return _exact(value) if value.is_integer() else f"{value:.6g}"
 
 
 def _count(n: int, of: int, what: str) -> str:
@@ -188,8 +184,8 @@ def _turned_notes(headers: Mapping[str, Header], unusual: list[tuple[str, str]])
     if not turned:
         return []
     return [
-        f"{len(turned)} images have an EXIF orientation and are turned as viewers show them, so masks must be drawn that "
-        f"way: {some_names(turned)}"
+        f"{len(turned)} images have an EXIF orientation and are turned as viewers show them, so masks must be drawn "
+        f"that way: {some_names(turned)}"
     ]
 
 
@@ -205,105 +201,33 @@ def _deep_notes(
         values = pixels.deep_values(root, name)
         return pixels.white_of(values, name, white_level), float(values.max())
 
-    looked = _each(look, deep)
-    unusual += [(name, f"white {white:g}") for name, (white, _) in zip(deep, looked, strict=True)]
+    looked = in_threads(look, deep)
+    unusual += [(name, f"white {_exact(white)}") for name, (white, _) in zip(deep, looked, strict=True)]
     whites, largest = {white for white, _ in looked}, max(high for _, high in looked)
-    white = " or ".join(f"{white:g}" for white in sorted(whites))
+    white = " or ".join(_exact(white) for white in sorted(whites))
     note = (
-        f"{_count(len(deep), len(images), 'images')} have more than 8 bits: scaled so that {white} becomes 255; the largest "
-        f"value is {largest:.6g}"
+        f"{_count(len(deep), len(images), 'images')} have more than 8 bits: scaled so that {white} becomes 255; the "
+        f"largest value is {_shown(largest)}"
     )
     clipped = sum(high > white for white, high in looked)
     if clipped:
         note += f", and {clipped} images hold values above that, which are clipped"
     elif largest < _DIM * min(whites):
-        note += f", so they are dark: dataset.white_level={largest:.6g} uses the whole range"
+        note += f", so they are dark: dataset.white_level={_shown(largest)} uses the whole range"
     return [note]
 
 
 def _image_notes(images: Mapping[str, Header]) -> list[str]:
     notes = []
     if paged := [name for name, header in images.items() if header.frames > 1]:
-        notes.append(f"{len(paged)} images have several pages or frames, of which the first is read: {some_names(paged)}")
+        notes.append(
+            f"{len(paged)} images have several pages or frames, of which the first is read: {some_names(paged)}"
+        )
     sizes = Counter(header.turned for header in images.values())
     if len(sizes) > 1:
         listed = ", ".join(f"{count} of {_size(size)}" for size, count in sizes.most_common(3))
         notes.append(f"images have {len(sizes)} sizes: {listed}{', ...' if len(sizes) > 3 else ''}")
     return notes
-
-
-@dataclass(frozen=True)
-class _Mask:
-    """What is known of one mask before it is known which of its values means defective."""
-
-    low: float
-    high: float
-    two: bool
-    """It holds no more than two values."""
-    source: str
-    """alpha, colour or grey."""
-    soft: bool
-    """More than two values, and all of them near the darkest or the brightest, or few."""
-
-
-def _look_at(root: Path, name: str) -> _Mask:
-    values, source = pixels.mask_values(root, name)
-    two = pixels.has_two_values(values)
-    return _Mask(float(values.min()), float(values.max()), two, source, two or pixels.is_nearly_two(values))
-
-
-def _check_masks(
-    contents: Contents, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
-) -> tuple[float, list[str]]:
-    root = contents.root
-    masks = [sample.mask for sample in contents.test if sample.mask is not None]
-    looked = dict(zip(masks, _each(lambda name: _look_at(root, name), masks), strict=True))
-    if photo := next((name for name, mask in looked.items() if not mask.soft), None):
-        raise DataError(f"{photo}: looks like a photograph, not like a mask; masks have two grey values")
-    low = min((mask.low for mask in looked.values()), default=0.0)
-    background = low if low < max((mask.high for mask in looked.values()), default=0.0) else 0.0
-    _check_good_masks(contents, background)
-    if not masks:
-        return background, []
-    found = _each(lambda name: _losses(pixels.read_mask(root, name, Reading(background=background)), protocol), masks)
-    notes = []
-    for source, what in (("alpha", "in their alpha channel"), ("colour", "in colours: whatever is not the background")):
-        there = [name for name, mask in looked.items() if mask.source == source]
-        unusual += [(name, source) for name in there]
-        if there:
-            notes.append(f"{_count(len(there), len(masks), 'masks')} are read {what}: {some_names(there)}")
-    many = [name for name, mask in looked.items() if not mask.two]
-    if many:
-        limits = {name: pixels.threshold(pixels.mask_values(root, name)[0], background) for name in many}
-        unusual += [(name, f"above {limit:g}") for name, limit in limits.items()]
-        shown = " or ".join(f"{limit:g}" for limit in sorted(set(limits.values())))
-        notes.append(
-            f"{_count(len(many), len(masks), 'masks')} have more than two grey values: what is above {shown} is defective: "
-            f"{some_names(many)}"
-        )
-    if background:
-        unusual += [(name, f"background {background:g}") for name in masks]
-        notes.append(f"the background of masks is {background:g}, their smallest value")
-    empty = sum(not loss.share for loss in found)
-    if empty:
-        notes.append(f"{empty} of {len(masks)} defective images have no defective pixel in their mask")
-    share = float(np.mean([loss.share for loss in found]))
-    if share > _INVERTED:
-        notes.append(
-            f"masks cover {share:.0%} of an image on average: they may be inverted (defective is what is not "
-            f"{background:g})"
-        )
-    return background, [*notes, *(_lost_notes(found, protocol) if protocol else [])]
-
-
-def _check_good_masks(contents: Contents, background: float) -> None:
-    def is_empty(name: str) -> bool:
-        values = pixels.mask_values(contents.root, name)[0]
-        return values.min() == values.max() or not pixels.defective(values, background).any()
-
-    for name, empty in zip(contents.good_masks, _each(is_empty, contents.good_masks), strict=True):
-        if not empty:
-            raise DataError(f"{name}: is the mask of a good image and has defective pixels; is that image defective?")
 
 
 @dataclass(frozen=True)
@@ -318,15 +242,108 @@ class _Loss:
     """Whether any is left after the resize alone."""
 
 
+@dataclass(frozen=True)
+class _Mask:
+    """One mask of a folder of one's own."""
+
+    low: float
+    high: float
+    source: str
+    """alpha, colour or grey."""
+    is_mask: bool
+    """Few values, or all of them near the darkest or the brightest: no photograph."""
+    threshold: float | None
+    """The value above which it is defective; None where it holds no more than two values."""
+    loss: _Loss
+
+
 def _losses(mask: np.ndarray, protocol: ProtocolConfig | None) -> _Loss:
-    share = float(mask.mean())
-    if protocol is None:
+    share = np.count_nonzero(mask) / mask.size
+    if protocol is None or not share:
         return _Loss(share, after=True, resized=True)
     after = bool(pixels.shrink_mask(mask, protocol).any())
     return _Loss(share, after, after or bool(pixels.shrink_mask(mask, protocol, crop=False).any()))
 
 
-def _lost_notes(found: Collection[_Loss], protocol: ProtocolConfig) -> list[str]:
+def _look_at(root: Path, name: str, background: float, protocol: ProtocolConfig | None) -> _Mask:
+    values, source = pixels.mask_values(root, name)
+    two = pixels.has_two_values(values)
+    return _Mask(
+        float(values.min()),
+        float(values.max()),
+        source,
+        is_mask=two or pixels.is_nearly_two(values),
+        threshold=None if two else pixels.threshold(values, background),
+        loss=_losses(pixels.defective(values, background), protocol),
+    )
+
+
+def _check_masks(
+    contents: Contents, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
+) -> tuple[float, list[str]]:
+    """The value of masks that means not defective, and notes."""
+
+    def look(background: float) -> dict[str, _Mask]:
+        read = in_threads(lambda name: _look_at(contents.root, name, background, protocol), names)
+        return dict(zip(names, read, strict=True))
+
+    names = [sample.mask for sample in contents.test if sample.mask is not None]
+    masks = look(0.0)
+    if photo := next((name for name, mask in masks.items() if not mask.is_mask), None):
+        raise DataError(f"{photo}: looks like a photograph, not like a mask; masks have two grey values")
+    low = min((mask.low for mask in masks.values()), default=0.0)
+    background = low if low < max((mask.high for mask in masks.values()), default=0.0) else 0.0
+    if background:
+        masks = look(background)
+        unusual += [(name, f"background {background:g}") for name in names]
+    _check_good_masks(contents, background)
+    return background, [
+        *_source_notes(masks, unusual),
+        *([f"the background of masks is {background:g}, their smallest value"] if background else []),
+        *_cover_notes([mask.loss for mask in masks.values()]),
+        *(_lost_notes([mask.loss for mask in masks.values()], protocol) if protocol else []),
+    ]
+
+
+def _source_notes(masks: Mapping[str, _Mask], unusual: list[tuple[str, str]]) -> list[str]:
+    notes = []
+    for source, what in (("alpha", "in their alpha channel"), ("colour", "in colours: whatever is not the background")):
+        there = [name for name, mask in masks.items() if mask.source == source]
+        unusual += [(name, source) for name in there]
+        if there:
+            notes.append(f"{_count(len(there), len(masks), 'masks')} are read {what}: {some_names(there)}")
+    limits = {name: mask.threshold for name, mask in masks.items() if mask.threshold is not None}
+    unusual += [(name, f"above {limit:g}") for name, limit in limits.items()]
+    if limits:
+        above = " or ".join(f"{limit:g}" for limit in sorted(set(limits.values())))
+        notes.append(
+            f"{_count(len(limits), len(masks), 'masks')} have more than two grey values: what is above {above} is "
+            f"defective: {some_names(limits)}"
+        )
+    return notes
+
+
+def _cover_notes(found: Sequence[_Loss]) -> list[str]:
+    notes = []
+    if empty := sum(not loss.share for loss in found):
+        notes.append(f"{empty} of {len(found)} defective images have no defective pixel in their mask")
+    share = float(np.mean([loss.share for loss in found])) if found else 0.0
+    if share > _INVERTED:
+        notes.append(f"masks cover {share:.0%} of an image on average: they may be inverted; defective must be white")
+    return notes
+
+
+def _check_good_masks(contents: Contents, background: float) -> None:
+    def is_empty(name: str) -> bool:
+        values = pixels.mask_values(contents.root, name)[0]
+        return values.min() == values.max() or not pixels.defective(values, background).any()
+
+    for name, empty in zip(contents.good_masks, in_threads(is_empty, contents.good_masks), strict=True):
+        if not empty:
+            raise DataError(f"{name}: is the mask of a good image and has defective pixels; is that image defective?")
+
+
+def _lost_notes(found: Sequence[_Loss], protocol: ProtocolConfig) -> list[str]:
     lost = [loss for loss in found if loss.share and not loss.after]
     if not lost:
         return []

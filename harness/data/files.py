@@ -26,16 +26,22 @@ IMAGE_EXTENSIONS = frozenset(
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What these extensions mean to Pillow. It goes by content and knows many more, one of which runs Ghostscript."""
 
-UNREAD_EXTENSIONS = frozenset(
-    ".heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jxr .gif .apng .mng .psd .xcf .svg .tga .exr .hdr .dcm .fits .npy "
-    ".raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .mp4 .mov .avi".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+UNREAD_EXTENSIONS = _words(
+    ".heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jxr .gif .apng .mng .psd .xcf .svg .tga .exr .hdr .dcm .fits "
+    ".npy .raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .mp4 .mov "
+    ".avi"
 )
 """Images and films that are not read; a note counts them apart from other files."""
 
-SYSTEM_NAMES = frozenset(
-    "@eadir @tmp @recycle #recycle #snapshot $recycle.bin recycler __macosx __pycache__ lost+found thumbnails thumbs "
-    "thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini icon\r".split(" ")
-) | {"system volume information", "network trash folder", "temporary items"}
+SYSTEM_NAMES = _words(
+    "@eadir @tmp @recycle #recycle #snapshot $recycle.bin recycler __macosx __pycache__ lost+found thumbnails "
+    "thumbs thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini icon"
+) | {"icon\r", "system volume information", "network trash folder", "temporary items"}
 """What network disks and systems leave behind, in lower case; never data, nor is what lies in it."""
 
 DEEPEST_FOLDER, MOST_FOLDERS = 64, 10_000
@@ -277,7 +283,9 @@ def _below(entry: os.DirEntry[str], name: PurePosixPath) -> list[str]:
     """The file itself, or all files below a folder that is not read."""
     if not _is_dir(entry) or entry.is_symlink():
         return [str(name)]
-    return [str(name / Path(at).relative_to(entry.path) / file) for at, _, files in os.walk(entry.path) for file in files]
+    return [
+        str(name / Path(at).relative_to(entry.path) / file) for at, _, files in os.walk(entry.path) for file in files
+    ]
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

@@ -52,8 +52,8 @@ _Entries = dict[str, tuple[_Stamp, str]]
 def fingerprint(split: Split) -> str:
     """sha256, in hex, over each sample's role, relative path, label, defect type, and the sizes and contents of files.
 
-    Files that are read otherwise than anomalib reads them are named with how. It does not depend on where the root lies, on times, or on the order in which the disk lists files. Contents are
-    hashed once and remembered.
+    Files that are read otherwise than anomalib reads them are named with how. It does not depend on where the root
+    lies, on times, or on the order in which the disk lists files. Contents are hashed once and remembered.
 
     Raises:
         DataError: a file is missing or cannot be read.

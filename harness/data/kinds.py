@@ -16,29 +16,34 @@ VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""
 
-_NEUTRAL = frozenset(
-    "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs photo "
-    "photos picture pictures part parts sample samples product products item items piece pieces set sets dataset data "
-    "new more extra only batch the of and split copy kopie png jpg jpeg tif tiff bmp".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NEUTRAL = _words(
+    "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
+    "photo photos picture pictures part parts sample samples product products item items piece pieces set sets "
+    "dataset data new more extra only batch the of and split copy kopie png jpg jpeg tif tiff bmp"
 )
-_GOODISH = frozenset(
+_GOODISH = _words(
     "good goods normal normals ok okay healthy clean intact pass passed fine gut golden nominal undamaged perfect "
-    "flawless faultless defectless defectfree nodefect nodefects anomalyfree".split()
+    "flawless faultless defectless defectfree nodefect nodefects anomalyfree"
 )
-_FAULT = frozenset(
-    "defect defects defective anomaly anomalies anomalous fault faults faulty flaw flaws damage damages damaged error "
-    "errors bad ng nok abnormal broken reject rejects rejected fail failed failure".split()
+_FAULT = _words(
+    "defect defects defective anomaly anomalies anomalous fault faults faulty flaw flaws damage damages damaged "
+    "error errors bad ng nok abnormal broken reject rejects rejected fail failed failure"
 )
-_NEGATION = frozenset("no not non without free un".split())
-_MASKISH = frozenset(
-    "ground truth truths groundtruth groundtruths gt mask masks label labels labelmap annotation annotations annot "
-    "anno seg segs segmentation segmentations segmap segmask".split()
+_NEGATION = _words("no not non without free un")
+_MASKISH = _words(
+    "ground truth truths groundtruth groundtruths gt mask masks label labels labelmap annotation annotations "
+    "annot anno seg segs segmentation segmentations segmap segmask"
 )
-_NO_TYPE = frozenset(
-    "raw original originals unlabeled unlabelled unsorted unknown result results output outputs prediction predictions "
-    "pred preds heatmap heatmaps overlay overlays visualization visualizations backup backups old tmp temp cache trash "
-    "doc docs documentation figure figures plot plots negative negatives neg augmented augmentation augmentations "
-    "preview previews thumbnail thumbnails thumb thumbs archive".split()
+_NO_TYPE = _words(
+    "raw original originals unlabeled unlabelled unsorted unknown result results output outputs prediction "
+    "predictions pred preds heatmap heatmaps overlay overlays visualization visualizations backup backups old tmp "
+    "temp cache trash doc docs documentation figure figures plot plots negative negatives neg augmented "
+    "augmentation augmentations preview previews thumbnail thumbnails thumb thumbs archive"
 )
 
 _MASK_ENDING = re.compile(
@@ -60,6 +65,11 @@ def is_good(name: str) -> bool:
     if len(denied) < len(said):
         return bool(denied) and all(word in _FAULT for word in denied)
     return bool(said) and all(word in _GOODISH for word in said)
+
+
+def is_training(name: str) -> bool:
+    """Whether a folder's name speaks of training."""
+    return not {"train", "training"}.isdisjoint(words(name))
 
 
 def is_faulty(name: str) -> bool:

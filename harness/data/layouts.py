@@ -10,9 +10,9 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig, ProtocolConfig
+from harness.config import DatasetConfig, ProtocolConfig, preprocessing
 from harness.data.catalog import CATALOG, Counts
-from harness.data.checks import Contents, check_official, check_own, count_defective, preprocessing_words
+from harness.data.checks import Contents, check_official, check_own, count_defective
 from harness.data.files import direct_images, list_files, one_of, some_names, subfolders
 from harness.data.fingerprint import digest_files
 from harness.data.pixels import colours_of
@@ -41,7 +41,8 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
         raise RequestError(f"dataset.limit={dataset.limit}: must be at least 1")
     if dataset.white_level is not None and dataset.layout != "folder":
         raise RequestError(
-            f"dataset.white_level={dataset.white_level:g}: is for dataset=folder; {dataset.name} is read as anomalib does"
+            f"dataset.white_level={dataset.white_level:g}: is for dataset=folder; {dataset.name} is read as anomalib "
+            "reads it"
         )
     if not 0 < dataset.normal_test_share < 1:
         raise RequestError(f"dataset.normal_test_share={dataset.normal_test_share}: must lie between 0 and 1")
@@ -59,8 +60,8 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
 def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfig | None = None) -> Split:
     """The verified train and test samples of one category.
 
-    Links are followed, also out of the root. Counts that differ from the official ones, a missing ground truth, a limit,
-    a split that was made here and whatever of the files is doubtful are named in `notes`.
+    Links are followed, also out of the root. Counts that differ from the official ones, a missing ground truth, a
+    limit, a split that was made here and whatever of the files is doubtful are named in `notes`.
 
     Args:
         protocol: for notes on defects that resize and crop lose; None for none of these.
@@ -79,7 +80,7 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
         found = _hold_out(found, dataset.normal_test_share)
     if not found.test:
         raise DataError(f"{category}: no test images in {dataset.root}")
-    notes = [preprocessing_words(protocol)] if own and protocol else []
+    notes = [preprocessing(protocol.resize, protocol.center_crop)] if own and protocol else []
     notes += [*found.notes, *_count_notes(dataset, category, found)]
     has_masks = _has_masks(found.test)
     if not has_masks:
@@ -106,7 +107,7 @@ def _find(dataset: DatasetConfig, category: str) -> Found:
 
 
 def _expected(found: Found) -> str:
-    seen = f"; not read: {some_names(found.not_read)}" if found.not_read else ""
+    seen = f"; {len(found.not_read)} files lie elsewhere: {some_names(found.not_read)}" if found.not_read else ""
     return f"they belong in {found.expected}{seen}"
 
 

@@ -9,17 +9,19 @@ The plain way, of official datasets, is exactly anomalib's, that is Pillow's `co
 - of several frames or pages the first is used;
 - in a mask every grey value above 0 is defective.
 
-With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. In a mask
-alpha counts where it varies, then any colour that is not the background, then grey values: of two, whatever they are, the
-one that is not the background; of more, those above half of the range.
+With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. In a
+mask alpha counts where it varies, then any colour that is not the background, then grey values: of two, whatever they
+are, the one that is not the background; of more, those above half of the range.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 import imagecodecs
 import numpy as np
@@ -30,6 +32,10 @@ from harness.data.files import FORMATS, decoding, read_header
 from harness.data.split import Reading
 from harness.errors import DataError
 
+T = TypeVar("T")
+R = TypeVar("R")
+
+_WORKERS = 2
 _codecs: Any = imagecodecs  # its annotations leave out the arrays that it takes and gives
 _PLAIN_PNGS = (b"\x08\x00\x00\x00\x00", b"\x08\x02\x00\x00\x00")
 """Depth, colour, compression, filter and interlace of 8-bit grey and RGB."""
@@ -100,8 +106,14 @@ def read_mask(root: Path, name: str, reading: Reading | None = None) -> np.ndarr
             return np.array(image.convert("L")) > 0
 
 
+def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`function(item)` for each item, in order, in two threads; an exception is that of the first item that has one."""
+    with ThreadPoolExecutor(_WORKERS, "decode") as pool:
+        return list(pool.map(function, items))
+
+
 def _plain_png(path: Path) -> np.ndarray | None:
-    """(h, w, 1 or 3) uint8 of an 8-bit grey or RGB PNG, faster than Pillow; None for any other and for a damaged file."""
+    """(h, w, 1 or 3) uint8 of an 8-bit grey or RGB PNG, faster than Pillow; None for any other or damaged file."""
     if path.suffix.lower() != ".png":
         return None
     data = path.read_bytes()
@@ -222,7 +234,7 @@ def _uncoloured(image: Image.Image) -> tuple[np.ndarray, str]:
 def has_two_values(values: np.ndarray) -> bool:
     """Whether a mask holds one or two values and no more."""
     low, high = values.min(), values.max()
-    return bool(((values == low) | (values == high)).all())
+    return low == high or np.count_nonzero(values == low) + np.count_nonzero(values == high) == values.size
 
 
 def threshold(values: np.ndarray, background: float) -> float:

@@ -1,17 +1,17 @@
 """The samples of a category by the places of its files: train and test, one folder a kind, and where masks lie.
 
-Official datasets keep to one layout, and what lies beside it is not looked at. In a folder of one's own every file gets a
-role, or the first that can have none is refused.
+Official datasets keep to one layout, and what lies beside it is not looked at. In a folder of one's own every file gets
+a role, or the first that can have none is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.data import kinds
-from harness.data.files import IMAGE_EXTENSIONS, Listing, direct_images, list_files, nfc, one_of, some_names, subfolders
+from harness.data.files import IMAGE_EXTENSIONS, Listing, list_files, list_images, nfc, one_of, some_names, subfolders
 from harness.data.split import ANOMALOUS, NORMAL, Sample, by_path, spread
 from harness.errors import DataError
 
@@ -20,13 +20,16 @@ GOOD = "good"
 KINDS = ", ".join(sorted(IMAGE_EXTENSIONS))
 """What counts as an image, for whoever has none."""
 LAYOUT_TEXT = (
-    "good images belong in {0}good (or {0}train/good and {0}test/good), defective ones in a folder for each type beside it"
+    "good images belong in {0}good (or {0}train/good and {0}test/good), defective ones in a folder for each type "
+    "beside it; docs/your-own-images.md shows it"
 )
 """What is expected; {0} is the category's folder, with a slash."""
 SAMPLED = 5
 """Images of a folder that are decoded at most to tell masks from photographs."""
 
 Parts = tuple[str, ...]
+_Place = tuple[Parts, Parts, str]
+"""A mask's: the folder in which the folder of masks lies, the folders inside that one, and the image's stem."""
 Colours = Callable[[str], int]
 """How many colours the image of that path has: `harness.data.pixels.colours_of`."""
 
@@ -57,8 +60,8 @@ def find_official(root: Path, category: str, good: str) -> Found:
         DataError: images where none can be meant, two folders with the same meaning, or masks that cannot be paired.
     """
     layout = _Layout(root, category, (good,), own=False)
-    folders = [layout.single(("train",)), layout.single(("test",)), layout.single(("ground_truth",))]
-    listing = Listing([image for folder in folders if folder for image in list_files(root, folder).images])
+    folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
+    listing = Listing([image for folder in folders if folder for image in list_images(root, folder)])
     return layout.found(listing, lambda _: 0)
 
 
@@ -98,21 +101,25 @@ class _Role:
 class _Layout:
     """One category's folder."""
 
-    def __init__(self, root: Path, base: str, good: Collection[str], *, own: bool) -> None:
+    def __init__(self, root: Path, base: str, good: Sequence[str], *, own: bool) -> None:
         self.root, self.base, self.good, self.own = root, base, good, own
         self.in_train = not own or _has_train(root / base, good)
         """train and test folders, rather than one folder a kind."""
+        self.train = self.single(("train",) if self.in_train else good)
+        """The folder of training images, or of folders of these."""
+        if self.in_train:
+            self.single(("test",))
 
     def found(self, listing: Listing, colours: Colours) -> Found:
         """Give every file a role."""
-        train = self.single(("train",)) or self.path("train")
-        self._check_folders()
-        expected = f"{' or '.join(self.path(*p) for p in self._good_places(train))} ({KINDS})"
+        places = [(self.train or self.path("train")) + f"/{name}" for name in self.good]
+        if not self.in_train:
+            places = [self.path(name) for name in (*self.good, "train/good")]
+        found = Found(self.root, (), (), f"{' or '.join(places)} ({KINDS})")
+        if self.train is None and self.own:
+            return replace(found, not_read=tuple(sorted(listing.names)))
         images, masks = self._parted(sorted(listing.images))
-        if self.own:
-            images, twins = _Twins(images, colours).parted(lambda image: self._role(image).part)
-        else:
-            twins = {}
+        images, twins = _part_twins(images, colours) if self.own else (images, {})
         roles = {image: self._role(image) for image in images}
         pairs, good_masks, lost = self._paired(images, masks, roles)
         pairs, good_masks = self._with_twins(pairs, good_masks, twins, roles)
@@ -120,23 +127,22 @@ class _Layout:
         for image, role in roles.items():
             label = ANOMALOUS if role.part == "defect" else NORMAL
             samples[role.part].append(Sample(image, label, role.defect, pairs.get(image)))
-        found = Found(
-            self.root,
-            by_path(samples["train"]),
-            by_path([*samples["good"], *samples["defect"]]),
-            expected,
-            good_masks=tuple(good_masks),
-        )
+        train, test = by_path(samples["train"]), by_path([*samples["good"], *samples["defect"]])
+        found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
         if not self.own:
             return found
         self._check_kinds(found, colours)
-        notes = [*_read_as_good(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(roles), *_file_notes(listing)]
+        notes = [*_read_as_good(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
-        return replace(found, notes=tuple(notes), not_read=not_read)
+        return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
 
     def path(self, *parts: str) -> str:
         """A path relative to the root, of one relative to the category."""
         return str(PurePosixPath(self.base, *parts))
+
+    def parts(self, path: str) -> Parts:
+        """The parts of a path below the category."""
+        return PurePosixPath(path).relative_to(self.base).parts
 
     def single(self, accepted: Collection[str]) -> str | None:
         """The one folder of the category whose name is, in any case, accepted; None where there is none.
@@ -150,105 +156,78 @@ class _Layout:
             raise DataError(f"{both}: two folders for the same; merge them or rename one")
         return self.path(names[0]) if names else None
 
-    def _good_places(self, train: str) -> list[Parts]:
-        if self.own and not self.in_train:
-            return [*((name,) for name in self.good), ("train", "good")]
-        return [(PurePosixPath(train).name, name) for name in self.good]
-
-    def _check_folders(self) -> None:
-        """Refuse two folders that mean the same, and images beside folders."""
-        accepted = [("train",), ("test",), ("ground_truth",)] if not self.own else [("train",), ("test",)]
-        if self.own and not self.in_train:
-            accepted = [self.good]
-        for names in accepted:
-            self.single(names)
-        for name in one_of(subfolders(self.root / self.base), ("train", "test")) if self.in_train else [""]:
-            if (stray := direct_images(self.root / self.base / name)) and (name or self._has_good()):
-                beside = f"the folders of {self.path(name)}" if name else str(self.single(self.good))
-                raise DataError(f"{self.path(name, stray[0])}: lies beside {beside}; move it into one of the folders")
-
-    def _has_good(self) -> bool:
-        return bool(one_of(subfolders(self.root / self.base), self.good))
-
-    def parts(self, path: str) -> Parts:
-        """The parts of a path below the category."""
-        return PurePosixPath(path).relative_to(self.base).parts if self.base else PurePosixPath(path).parts
-
     def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
         """Images, and masks with the parts of the folder of masks that each lies in."""
         images, masks = [], {}
         for path in paths:
             folders = self.parts(path)[:-1]
-            place = next((i for i, name in enumerate(folders) if self._is_masks(name, i)), None)
+            names = [name.lower() for name in (folders if self.own else folders[:1])]
+            place = next((i for i, name in enumerate(names) if name in self._mask_names()), None)
             if place is None:
                 images.append(path)
             else:
                 masks[path] = folders[: place + 1]
         return images, masks
 
-    def _is_masks(self, name: str, depth: int) -> bool:
-        if not self.own:
-            return depth == 0 and name.lower() == "ground_truth"
-        return name.lower() in kinds.MASK_NAMES
+    def _mask_names(self) -> Sequence[str]:
+        return kinds.MASK_NAMES if self.own else kinds.MASK_NAMES[:1]
 
     def _role(self, image: str) -> _Role:
         folders = self.parts(image)[:-1]
-        if self.own:
-            for depth, name in enumerate(folders):
-                if kinds.is_masks(name):
-                    where = self.path(*folders[: depth + 1])
-                    raise DataError(
-                        f"{where}: if it holds masks call it {' or '.join(kinds.MASK_NAMES[:2])}, if not anything else"
-                    )
+        for depth, name in enumerate(folders) if self.own else ():
+            if kinds.is_masks(name):
+                wanted = " or ".join(kinds.MASK_NAMES[:2])
+                raise DataError(
+                    f"{self.path(*folders[: depth + 1])}: if it holds masks call it {wanted}, if not anything else"
+                )
         return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
 
     def _role_in_train(self, image: str, folders: Parts) -> _Role:
         place = folders[0].lower() if folders else ""
-        if place not in {"train", "test"} and not (place in kinds.VALIDATION_NAMES and len(folders) > 1):
+        if place not in {"train", "test", *kinds.VALIDATION_NAMES}:
             where = self.path(*folders[:1]) if folders else image
             raise DataError(
-                f"{where}: lies beside {self.path('train')} and is not read; move it into {self.path('test')} (a folder "
-                f"for each defect type, and {self.good[0] if isinstance(self.good, tuple) else GOOD}) or out of the category"
+                f"{where}: lies beside {self.train} and is not read; move it into {self.path('test')} (a folder for "
+                "each defect type, and good) or out of the category"
             )
-        if len(folders) == 1:  # as `_check_folders` says it
-            raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one of the folders")
-        name, inner = folders[1], folders[2:]
-        if name.lower() in self.good:
-            self._check_inner(image, inner, good=True)
+        if len(folders) == 1:
+            raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one")
+        if folders[1].lower() in self.good:
+            self._check_inner(image, folders[2:], good=True)
             if place == "train":
                 return _Role("train")
             return _Role("good", unusual="" if place == "test" else self.path(*folders[:2]))
         if place != "test":
+            what = "training" if place == "train" else "validation"
             wanted = " or ".join(self.path(folders[0], name) for name in self.good)
-            raise DataError(f"{image}: {place} images must be normal and lie in {wanted}; move it to {self.path('test')}")
-        return self._defect_role(image, folders[:2], inner)
+            raise DataError(
+                f"{image}: {what} images must be normal and lie in {wanted}; move it to {self.path('test')}"
+            )
+        return self._role_in_test(image, folders[:2], folders[2:])
 
     def _role_in_plain(self, image: str, folders: Parts) -> _Role:
         if not folders:
-            raise DataError(f"{image}: lies in no folder of its kind; {LAYOUT_TEXT.format(self.base and f'{self.base}/')}")
+            raise DataError(f"{image}: lies beside {self.train}; move it into that folder or a defect type's")
         name, inner = folders[0], folders[1:]
         if name.lower() in self.good:
             self._check_inner(image, inner, good=True)
             return _Role("train")
-        if name.lower() in {"train", "test"} and self._has_good():
+        if name.lower() in {"train", "test"}:
             raise DataError(
-                f"{self.path(name)}: lies beside {self.single(self.good)}; use either that or {self.path('train/good')}, "
+                f"{self.path(name)}: lies beside {self.train}; use either {self.train} or {self.path('train/good')}, "
                 "not both"
             )
-        return self._defect_role(image, folders[:1], inner)
+        return self._role_in_test(image, folders[:1], inner)
 
-    def _defect_role(self, image: str, folder: Parts, inner: Parts) -> _Role:
-        name = folder[-1]
+    def _role_in_test(self, image: str, folder: Parts, inner: Parts) -> _Role:
+        where, name = self.path(*folder), folder[-1]
         if self.own and kinds.is_good(name):
-            if "train" in kinds.words(name) or "training" in kinds.words(name):
-                raise DataError(f"{self.path(*folder)}: is it for training? Then move its images into the good ones")
+            if kinds.is_training(name):
+                raise DataError(f"{where}: is called like training images; move its images to {self.train}")
             self._check_inner(image, inner, good=True)
-            return _Role("good", unusual=self.path(*folder))
+            return _Role("good", unusual=where)
         if self.own and kinds.is_no_type(name):
-            raise DataError(
-                f"{self.path(*folder)}: its name is no defect type's; move it out of the category, or give it the name "
-                "of a defect type"
-            )
+            raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
         self._check_inner(image, inner, good=False)
         return _Role("defect", defect=name)
 
@@ -260,90 +239,68 @@ class _Layout:
                 what = "defective images below good ones" if good else "good images below a defect type"
                 raise DataError(f"{image}: {what}; move them out")
 
-    def _keys(self, image: str, parent: Parts) -> Iterable[tuple[Parts, str]]:
-        """Where, below a folder of masks that lies in `parent`, the mask of an image may be: folders, and its stem."""
-        parts = self.parts(image)
-        folders = [nfc(name) for name in parts[len(parent) : -1] if not self.own or name.lower() not in kinds.PHOTO_NAMES]
-        stem = nfc(PurePosixPath(image).stem)
-        if not parent and self.in_train:
-            yield tuple(folders[1:]), stem
-            if not self.own:
-                return
-        yield tuple(folders), stem
+    def _below(self, path: str, parent: Parts) -> Parts:
+        """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
+        folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
+        return tuple(name for name in folders if not self.own or name.lower() not in kinds.PHOTO_NAMES)
+
+    def _by_mask(self, images: Sequence[str], parents: Collection[Parts]) -> dict[_Place, list[str]]:
+        """Images by the places that their masks may have: as below the parent, or without train and test."""
+        places: dict[_Place, list[str]] = {}
+        for parent in parents:
+            for image in images:
+                if self.parts(image)[: len(parent)] == parent:
+                    folders, stem = self._below(image, parent), nfc(PurePosixPath(image).stem)
+                    for below in {folders, folders[1:]} if not parent and self.in_train else {folders}:
+                        places.setdefault((parent, _folded(below), stem), []).append(image)
+        return places
 
     def _paired(
-        self, images: Sequence[str], masks: dict[str, Parts], roles: dict[str, _Role]
+        self, images: Sequence[str], masks: Mapping[str, Parts], roles: Mapping[str, _Role]
     ) -> tuple[dict[str, str], list[str], list[str]]:
         """Masks by defective image, the masks of good images, and masks that belong to no image."""
-        exact: dict[tuple[Parts, Parts, str], list[str]] = {}
-        folded: dict[tuple[Parts, Parts, str], list[str]] = {}
-        for parent in {folder[:-1] for folder in masks.values()}:
-            for image in images:
-                if self.parts(image)[: len(parent)] != parent:
-                    continue
-                for folders, stem in self._keys(image, parent):
-                    exact.setdefault((parent, folders, stem), []).append(image)
-                    lower = tuple(name.casefold() for name in folders)
-                    folded.setdefault((parent, lower, stem), []).append(image)
+        by_mask = self._by_mask(images, {folder[:-1] for folder in masks.values()})
         pairs: dict[str, str] = {}
         good_masks, lost = [], []
         for mask, folder in masks.items():
-            inner = tuple(nfc(name) for name in self.parts(mask)[len(folder) : -1])
-            inner = tuple(name for name in inner if not self.own or name.lower() not in kinds.PHOTO_NAMES)
-            lower = tuple(name.casefold() for name in inner)
-            stems = [*kinds.mask_stems(mask)]
-            owners = next(
-                (
-                    hit
-                    for stem in stems
-                    for hit in (exact.get((folder[:-1], inner, stem)), folded.get((folder[:-1], lower, stem)))
-                    if hit
-                ),
-                [],
-            )
+            below = self._below(mask, folder)
+            hits = (by_mask.get((folder[:-1], _folded(below), stem)) for stem in kinds.mask_stems(mask))
+            owners = next((hit for hit in hits if hit), [])
+            # Types that differ in the letters' case alone.
+            owners = [o for o in owners if self._below(o, folder[:-1])[-len(below) :] == below] or owners
             if not owners:
                 lost.append(mask)
             elif all(roles[owner].part != "defect" for owner in owners):
                 good_masks.append(mask)
             elif len(owners) > 1:
                 raise DataError(
-                    f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect type "
-                    "a folder of masks of its very name"
+                    f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect "
+                    "type a folder of masks of its very name"
                 )
             elif owners[0] in pairs:
                 raise DataError(f"{owners[0]}: has two masks, {pairs[owners[0]]} and {mask}; remove one")
             else:
                 pairs[owners[0]] = mask
-        self._check_used(roles, masks, pairs, lost)
+        self._check_pairs([image for image in images if roles[image].part == "defect"], pairs, lost, roles)
         return pairs, good_masks, lost
 
-    def _check_used(
-        self, roles: dict[str, _Role], masks: dict[str, Parts], pairs: dict[str, str], lost: Sequence[str]
+    def _check_pairs(
+        self, defective: Sequence[str], pairs: Mapping[str, str], lost: Sequence[str], roles: Mapping[str, _Role]
     ) -> None:
-        """Refuse masks among the images, and masks of which none belongs to a defective image."""
-        defective = [image for image, role in roles.items() if role.part == "defect"]
-        if not self.own:
-            there = {str(PurePosixPath(image).with_suffix("")) for image in defective}
-            for image in defective:
-                stem = str(PurePosixPath(image).with_suffix(""))
-                if stem.endswith("_mask") and stem.removesuffix("_mask") in there:
-                    wanted = self.path("ground_truth", roles[image].defect)
-                    raise DataError(f"{image}: a mask among the images; move it to {wanted}")
+        """Refuse masks of which none belongs to a defective image and, in an official dataset, masks among images."""
+        there = {str(PurePosixPath(image).with_suffix("")) for image in defective if not self.own}
+        for image in defective:
+            stem = str(PurePosixPath(image).with_suffix(""))
+            if stem.endswith("_mask") and stem.removesuffix("_mask") in there:
+                wanted = self.path("ground_truth", roles[image].defect)
+                raise DataError(f"{image}: a mask among the images; move it to {wanted}")
         if lost and defective and not pairs:
-            first = next(
-                (image for image in defective if roles[image].defect in PurePosixPath(lost[0]).parts), defective[0]
-            )
-            folder = masks[lost[0]]
-            wanted = self.path(*folder, *self._wanted(first, folder), f"{PurePosixPath(first).stem}_mask.png")
+            first = defective[0]
+            wanted = self.path("ground_truth", roles[first].defect, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
-                f"{lost[0]}: no defective image has this mask, nor any of the {len(lost)} masks there; that of {first} "
+                f"{lost[0]}: no defective image has this mask, nor any other of the {len(lost)}; that of {first} "
                 f"belongs in {wanted}"
             )
-
-    def _wanted(self, image: str, folder: Parts) -> Parts:
-        if self.parts(image)[: len(folder) - 1] != folder[:-1]:
-            return ()
-        return next(iter(self._keys(image, folder[:-1])))[0]
 
     def _with_twins(
         self, pairs: dict[str, str], good_masks: list[str], twins: dict[str, str], roles: dict[str, _Role]
@@ -358,11 +315,10 @@ class _Layout:
             else:
                 pairs[image] = twin
         bare = [image for image, role in roles.items() if role.part == "defect" and image not in pairs]
-        twin = next((twin for image, twin in twins.items() if roles[image].part == "defect"), None)
-        if bare and twin:
+        for image in [image for image in twins if bare and roles[image].part == "defect"][:1]:
             raise DataError(
-                f"{twin}: looks like the mask of {next(i for i in twins if twins[i] == twin)}, but {len(bare)} defective "
-                f"images have none, such as {bare[0]}; add them, or put all masks into {self.path('ground_truth')}"
+                f"{twins[image]}: looks like the mask of {image}, but {len(bare)} defective images have none, such as "
+                f"{bare[0]}; add them, or put all masks into {self.path('ground_truth')}"
             )
         return pairs, good_masks
 
@@ -376,19 +332,13 @@ class _Layout:
         train = [sample.path for sample in spread(found.train, SAMPLED)]
         if not train or not any(colours(image) == 0 for image in train):
             return
-        for images in groups.values():
+        for (_, defect, _), images in groups.items():
             for image in _smallest(found.root, images):
                 if colours(image) > 1:
-                    wanted = self.path("ground_truth", found_defect(found, image))
                     raise DataError(
-                        f"{image}: looks like a mask among the photographs of {PurePosixPath(image).parent}; masks belong "
-                        f"in {wanted}, or beside their images where each has one"
+                        f"{image}: looks like a mask among the photographs of {PurePosixPath(image).parent}; masks "
+                        f"belong in {self.path('ground_truth', defect)}, or beside their images where each has one"
                     )
-
-
-def found_defect(found: Found, image: str) -> str:
-    """The defect type under which an image was found."""
-    return next(sample.defect for sample in (*found.train, *found.test) if sample.path == image)
 
 
 def _smallest(root: Path, images: Sequence[str]) -> list[str]:
@@ -397,60 +347,44 @@ def _smallest(root: Path, images: Sequence[str]) -> list[str]:
     return sorted(images, key=lambda image: (sizes[image], image))[:SAMPLED]
 
 
-class _Twins:
-    """Masks that lie beside their images: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`."""
+def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
+    """Photographs, and the mask of each that has one beside it: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
 
-    def __init__(self, images: Sequence[str], colours: Colours) -> None:
-        self._images, self._colours = images, colours
+    Raises:
+        DataError: names that pair, but contents that do not say which is the mask.
+    """
+    stems = {(PurePosixPath(image).parent, nfc(PurePosixPath(image).stem)) for image in images}
+    folders: dict[PurePosixPath, dict[str, list[str]]] = {}
+    for image in images:
+        folder = PurePosixPath(image).parent
+        own, *shorter = kinds.mask_stems(image)
+        stem = next((stem for stem in reversed(shorter) if (folder, stem) in stems), own)
+        folders.setdefault(folder, {}).setdefault(stem, []).append(image)
+    twins: dict[str, str] = {}
+    for groups in folders.values():
+        twins |= _twins_of(sorted(group for group in groups.values() if len(group) > 1), colours)
+    masks = set(twins.values())
+    return [image for image in images if image not in masks], twins
 
-    def parted(self, part: Callable[[str], str]) -> tuple[list[str], dict[str, str]]:
-        """The photographs, and the mask of each that has one beside it.
 
-        Raises:
-            DataError: names that pair, but contents that do not say which is the mask.
-        """
-        twins: dict[str, str] = {}
-        for folder in self._by_folder().values():
-            for group in folder:
-                part(group[0])  # a wrong place is told before a wrong pair
-            twins |= self._of_folder(folder)
-        masks = set(twins.values())
-        return [image for image in self._images if image not in masks], twins
-
-    def _by_folder(self) -> dict[str, list[list[str]]]:
-        """Images of one folder whose names say that they belong together, two or more each."""
-        stems = {(str(PurePosixPath(image).parent), nfc(PurePosixPath(image).stem)) for image in self._images}
-        groups: dict[tuple[str, str], list[str]] = {}
-        for image in self._images:
-            folder = str(PurePosixPath(image).parent)
-            own, *shorter = kinds.mask_stems(image)
-            stem = next((stem for stem in reversed(shorter) if (folder, stem) in stems), own)
-            groups.setdefault((folder, stem), []).append(image)
-        folders: dict[str, list[list[str]]] = {}
-        for (folder, _), group in groups.items():
-            if len(group) > 1:
-                folders.setdefault(folder, []).append(group)
-        return folders
-
-    def _of_folder(self, groups: list[list[str]]) -> dict[str, str]:
-        patterns = set()
-        for group in spread(groups, SAMPLED):
-            few = [image for image in group if self._colours(image) > 0]
-            if few and len(few) < len(group):
-                patterns |= {_pattern(image, group) for image in few}
-        if not patterns:
-            return {}
-        twins = {}
-        for group in groups:
-            masks = [image for image in group if _pattern(image, group) in patterns]
-            photos = [image for image in group if image not in masks]
-            if len(masks) != 1 or len(photos) != 1:
-                raise DataError(
-                    f"{group[1]}: looks like the mask of {group[0]}, but which is the mask cannot be told from the names "
-                    f"of all {len(groups)} such pairs; put masks into a folder ground_truth of the category"
-                )
-            twins[photos[0]] = masks[0]
-        return twins
+def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
+    """Masks by image, of one folder's groups of files whose names say that they belong together."""
+    patterns = set()
+    for group in spread(groups, SAMPLED):
+        few = [image for image in group if colours(image) > 0]
+        if few and len(few) < len(group):
+            patterns |= {_pattern(image, group) for image in few}
+    twins = {}
+    for group in groups if patterns else ():
+        masks = [image for image in group if _pattern(image, group) in patterns]
+        photos = [image for image in group if image not in masks]
+        if len(masks) != 1 or len(photos) != 1:
+            raise DataError(
+                f"{group[1]}: looks like the mask of {group[0]}, but which is the mask cannot be told from the names "
+                f"of all {len(groups)} such pairs; put masks into a folder ground_truth of the category"
+            )
+        twins[photos[0]] = masks[0]
+    return twins
 
 
 def _pattern(image: str, group: Sequence[str]) -> tuple[str, str]:
@@ -474,24 +408,29 @@ def _mask_notes(good_masks: Sequence[str], lost: Sequence[str], pairs: dict[str,
     if beside:
         notes.append(f"{len(beside)} masks lie beside their images: {some_names(beside)}")
     if good_masks:
-        notes.append(f"{len(good_masks)} masks of good images, which must be empty, are not used: {some_names(good_masks)}")
+        notes.append(
+            f"{len(good_masks)} masks of good images, which must be empty, are not used: {some_names(good_masks)}"
+        )
     if lost:
         notes.append(f"{len(lost)} masks belong to no image and are not read: {some_names(lost)}")
     return notes
 
 
-def _same_names(roles: dict[str, _Role]) -> list[str]:
+def _same_names(images: Sequence[str]) -> list[str]:
     """Photographs that differ in the extension alone are often one, saved twice."""
-    seen: dict[str, str] = {}
+    seen: set[str] = set()
     doubled = []
-    for image in roles:
+    for image in images:
         stem = nfc(str(PurePosixPath(image).with_suffix("")))
-        if stem in seen:
-            doubled.append(image)
-        seen.setdefault(stem, image)
+        doubled += [image] if stem in seen else []
+        seen.add(stem)
     if not doubled:
         return []
     return [f"{len(doubled)} images are called as another but for the extension: {some_names(doubled)}"]
+
+
+def _folded(folders: Parts) -> Parts:
+    return tuple(name.casefold() for name in folders)
 
 
 def _file_notes(listing: Listing) -> list[str]:
