@@ -56,8 +56,7 @@ def check_official(contents: Contents, protocol: ProtocolConfig | None) -> list[
     header = cache(partial(read_header, contents.root))
     _check_sizes(contents, lambda name: (header(name).width, header(name).height))
     notes = _clipped_notes(contents, header)
-    _, copies = _copies(contents)
-    notes += copies
+    notes += _copies(contents, within=False)[1]
     if protocol is not None:
         masks = [(sample.mask, sample.path) for sample in contents.test if sample.mask is not None]
         with suppress(DataError):  # what cannot be read is told where it is read
@@ -106,11 +105,11 @@ def _size(size: Sequence[int]) -> str:
 
 def _exact(value: float) -> str:
     """The shortest text that means this very number."""
-    return str(int(value)) if value.is_integer() else repr(value)
+    return str(int(value)) if float(value).is_integer() else repr(value)
 
 
 def _shown(value: float) -> str:
-    return _exact(value) if value.is_integer() else f"{value:.6g}"
+    return _exact(value) if float(value).is_integer() else f"{value:.6g}"
 
 
 def _count(n: int, of: int, what: str) -> str:
@@ -145,8 +144,12 @@ def _clipped_notes(contents: Contents, header: Callable[[str], Header]) -> list[
     return [f"{how_many}images of mode {modes} (more than 8 bits): grey values above 255 are clipped, as anomalib does"]
 
 
-def _copies(contents: Contents) -> tuple[str | None, list[str]]:
-    """What is wrong with images that are there twice, by content: a line to refuse, where there is one, and notes."""
+def _copies(contents: Contents, *, within: bool = True) -> tuple[str | None, list[str]]:
+    """What is wrong with images that are there twice, by content: a line to refuse, where there is one, and notes.
+
+    Args:
+        within: whether to note copies in one and the same part.
+    """
     digests = digest_files(contents.root, [sample.path for sample in contents.samples])
     first: dict[str, tuple[str, Sample]] = {}
     refusal = None
@@ -158,15 +161,16 @@ def _copies(contents: Contents) -> tuple[str | None, list[str]]:
         if before[1] is sample:
             continue
         if before[1].label != sample.label and refusal is None:
+            bad, good = sorted((sample, before[1]), key=lambda one: one.label, reverse=True)
             among = "a training image" if before[0] == "train" else "a good test image"
-            refusal = f"{sample.path}: is defective, and the same file as {among}, {before[1].path}; remove one of them"
+            refusal = f"{bad.path}: is defective, and the same file as {among}, {good.path}; remove one of them"
         repeated["both" if before[0] != part else part].append(sample.path)
     notes = [refusal] if refusal else []
     if len(contents.train) > 1 and len({digest.sha256 for digest in digests[:n_train]}) == 1:
         notes.append(f"all {n_train} training images are the same file: nothing can be learned from them")
         repeated["train"] = []
     for part, names in repeated.items():
-        if names and not (part == "both" and refusal):
+        if names and (within if part != "both" else not refusal):
             notes.append(f"{len(names)} {_REPEATED[part]}: {some_names(names)}")
     return refusal, notes
 

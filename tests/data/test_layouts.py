@@ -85,7 +85,7 @@ def test_an_empty_root_and_a_crowded_one(tmp_path):
 
 
 def test_validation_opens_no_image(root, monkeypatch):
-    monkeypatch.setattr(layouts, "read_header", lambda *_: pytest.fail("opened an image"))
+    monkeypatch.setattr("PIL.Image.open", lambda *_: pytest.fail("opened an image"))
     for file in (root / "bottle").rglob("*.png"):
         file.write_bytes(b"")
     validate_request(request(root), "bottle")

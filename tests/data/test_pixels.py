@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from harness.data import decode
-from harness.data.decode import read_mask, read_pixels
+from harness.data import pixels
+from harness.data.files import decoding
+from harness.data.pixels import read_mask, read_pixels
 from harness.data.mini import write
 from harness.errors import DataError
 from tests.data.small import grey_ramp, save
@@ -19,7 +20,7 @@ def outcome(function, *arguments):
 
 def plainly(root, name):
     """Pillow's pixels, or its error, without any decoder of our own."""
-    with decode.decoding(name), Image.open(root / name) as image:
+    with decoding(name), Image.open(root / name) as image:
         return np.array(image.convert("RGB"))
 
 
