@@ -441,7 +441,7 @@ def test_a_white_level_is_suggested_taken_and_asked_for(base):
     assert read_pixels(base.parent, "c/train/good/000.png", lighter.reading).max() > 190
     assert fingerprint(lighter) != fingerprint(split)
     assert "hold values above that, which are clipped" in notes(read(base.parent, white_level=1000))
-    Image.fromarray(np.full((48, 48), 900.0, np.float32)).save(base / "train/good/000.tif")
+    Image.fromarray(np.full((48, 48), 900.0, np.float32)).save(base / "train/good/x.tif")
     assert "give dataset.white_level=N" in refusal(base.parent)
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from harness.data import pixels
 from harness.data.files import decoding
@@ -87,15 +87,6 @@ def test_plain_pngs_do_not_go_through_pillow(tmp_path, monkeypatch):
     assert (read_pixels(tmp_path, "rgb.png") == np.full((6, 8, 3), 7)).all()
     assert (read_pixels(tmp_path, "grey.png") == np.full((6, 8, 1), 9)).all()
     assert read_mask(tmp_path, "grey.png").all()
-
-
-@pytest.mark.parametrize("keyword", ["transparency", "interlace", "Comment", "gamma"])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_text_that_pillow_takes_for_its_own_note_ends_as_with_pillow(tmp_path, keyword, mode):
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text(keyword, "1")
-    written(Image.fromarray(RGB).convert(mode), tmp_path / "a.png", pnginfo=notes)
-    assert same(outcome(read_pixels, tmp_path, "a.png"), outcome(plainly, tmp_path, "a.png"))
 
 
 def test_a_damaged_file_ends_as_with_pillow(tmp_path):
