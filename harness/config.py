@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ class DatasetConfig:
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
     normal_test_share: float = 0.2
     """`folder` only: the share of training images that becomes test where there are no good test images."""
+    white_level: float | None = None
+    """`folder` only: the value that becomes 255 in images of more than 8 bits; None for the type's own range."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,14 @@ class ProtocolConfig:
         return self.center_crop or self.resize
 
 
+def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
+    """Resize and crop in words, from (height, width) each: `whole image, resized to 256x256`."""
+    resized = f"resized to {'x'.join(map(str, resize))}"
+    if center_crop is None:
+        return f"whole image, {resized}"
+    return f"{resized}, of which the middle {'x'.join(map(str, center_crop))}"
+
+
 @dataclass(frozen=True)
 class MetricsConfig:
     """How intervals are drawn and how far AUPRO integrates."""
@@ -135,6 +145,7 @@ def settings_of(run: RunConfig) -> dict[str, Any]:
         "backbone.weights": run.backbone.weights,
         "dataset.limit": run.dataset.limit,
         "dataset.normal_test_share": run.dataset.normal_test_share,
+        "dataset.white_level": run.dataset.white_level,
         **{f"metrics.{item.name}": getattr(run.metrics, item.name) for item in fields(run.metrics)},
     }
 

@@ -136,6 +136,10 @@ KEYS: dict[str, Key] = {
     "dataset.root": Key("the folder that holds the category folders", _text, raw=True),
     "dataset.limit": Key("a whole number of at least 1, or null", _or_null(_whole(1))),
     "dataset.normal_test_share": Key("a number above 0 and below 1 (dataset=folder only)", _number(0, 0.999999)),
+    "dataset.white_level": Key(
+        "a number above 0: the value that becomes 255 in images of more than 8 bits, or null (dataset=folder only)",
+        _or_null(_number(0)),
+    ),
     "data_root": Key("a folder with mvtec, visa and btad in it", _text, raw=True),
     "category": Key("a category's name (no absolute path), or several with commas", _category),
     "backbone": _group("backbone"),

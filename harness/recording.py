@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
+from harness.data.checks import same_scores_note
 from harness.device import gpu_name
 from harness.monitor import Monitor
 from harness.store import (
@@ -77,7 +78,7 @@ def ok_record(
         weights=_weights_label(weights),
         protocol_name=run.protocol_name,
         synthetic=run.dataset.synthetic,
-        dataset=_dataset(run, spec["fingerprint"], split, scored.notes),
+        dataset=_dataset(run, spec["fingerprint"], split, (*scored.notes, *same_scores_note(scored.image_scores))),
         timing=Timing(seconds=dict(costs.seconds), images_per_second=costs.images_per_second),
         environment=_environment(run, threads),
         started=started,

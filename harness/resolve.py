@@ -153,6 +153,14 @@ def make_protocol(values: Mapping[str, Any]) -> ProtocolConfig:
     return protocol
 
 
+@cache
+def read_protocol(name: str, *, dataset: str) -> ProtocolConfig:
+    """configs/protocol/NAME.yaml with what configs/dataset/DATASET.yaml changes of it, for who has no request."""
+    own = _read(CONFIGS / "dataset" / f"{dataset}.yaml").get("protocol", {})
+    values = {**_read(CONFIGS / "protocol" / f"{name}.yaml"), **own}
+    return _protocol(values, values["index_sampler"])
+
+
 def _n_features(asked: int | None, table: dict[str, int], backbone: BackboneConfig) -> int:
     n_features = asked if asked is not None else table.get(backbone.name)
     if n_features is None:

@@ -58,7 +58,7 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
     with monitor.stage("weights"):
         weights = resolve_weights(first.backbone)
     with monitor.stage("data"):
-        split = resolve_split(first.dataset, first.category)
+        split = resolve_split(first.dataset, first.category, first.protocol)
         print_of_split = fingerprint(split)
     return Prepared(split, print_of_split, weights, tuple(_spec(run, print_of_split, weights) for run in job.runs))
 

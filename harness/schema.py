@@ -19,6 +19,7 @@ class DatasetSchema:
     limit: int | None = None
     synthetic: bool = False
     normal_test_share: float = 0.2
+    white_level: float | None = None
 
 
 @dataclass

@@ -24,6 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from harness.config import preprocessing
 from harness.errors import printable
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, Outcome
@@ -117,7 +118,8 @@ def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
             for name, value in outcome.metrics.items()
             if name.endswith("_auroc") and value is not None
         )
-        detail = f"{numbers}  {outcome.seconds:.1f} s  {outcome.folder}"
+        seen = preprocessing(outcome.settings["protocol.resize"], outcome.settings["protocol.center_crop"])
+        detail = f"{numbers}  {outcome.seconds:.1f} s  {seen}  {outcome.folder}"
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""

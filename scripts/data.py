@@ -1,4 +1,4 @@
-"""List the datasets that the harness knows, download one from its published archive, or verify one on the disk."""
+"""List the datasets that the harness knows, download or verify one, or check a folder of images of your own."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0 ok, 1 a download failed or a dataset is not as it must be, 2 a wrong request, 130 interrupted."""
+    """Return 0 ok, 1 a download failed or a dataset is not official, 2 a wrong request or folder, 130 interrupted."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         arguments = _parser().parse_args(argv)
-        command = {"list": _list, "download": _download, "verify": _verify}[arguments.command]
+        command = {"list": _list, "download": _download, "verify": _verify, "check": _check}[arguments.command]
         return command(arguments)
     except UserError as error:
         from harness.terminal import printable
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the folder that holds mvtec/, visa/ and btad/ (default: the environment variable DATA_ROOT)",
     )
     parser = Parser(prog="scripts/data.py", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list|download|verify")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="list|download|verify|check")
     commands.add_parser("list", parents=[root], allow_abbrev=False, help="the catalog, and what is in DATA_ROOT")
     get = commands.add_parser(
         "download", parents=[root], allow_abbrev=False, help="fetch, check and unpack into DATA_ROOT/DATASET"
@@ -57,7 +57,38 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("dataset", metavar="DATASET")
     check.add_argument("--category", action="append", default=[], metavar="NAME", help="repeatable; default: all")
     check.add_argument("--decode", action="store_true", help="also decode every image and mask")
+    own = commands.add_parser(
+        "check", allow_abbrev=False, help="what a run with dataset=folder would read of FOLDER, before any run"
+    )
+    own.add_argument("folder", type=Path, metavar="FOLDER", help="a category, or a folder of categories")
+    own.add_argument("--white-level", type=_above_zero, metavar="N", help="dataset.white_level of the run")
     return parser
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from harness.data.preview import categories_in, preview
+    from harness.resolve import read_protocol
+    from harness.terminal import printable
+
+    folder = Path(os.path.abspath(arguments.folder))
+    if not folder.is_dir():
+        raise RequestError(f"{arguments.folder}: no such folder; give the folder that holds the images")
+    status = 0
+    for category in categories_in(folder):
+        try:
+            for line in preview(category, read_protocol("paper", dataset="folder"), arguments.white_level):
+                print(printable(line), flush=True)
+        except UserError as error:
+            print(f"error: {printable(str(error))}", file=sys.stderr)
+            status = 2
+    return status
 
 
 def _list(arguments: argparse.Namespace) -> int:

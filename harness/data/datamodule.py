@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anomalib.data import AnomalibDataModule
+import numpy as np
+import torch
+from anomalib import TaskType
+from anomalib.data import AnomalibDataModule, ImageItem
 from anomalib.data.dataclasses.torch import DatasetItem
 from anomalib.data.datasets.base import AnomalibDataset
 from anomalib.data.utils import ValSplitMode
-from pandas import DataFrame
+from pandas import DataFrame, Series
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, Transform
+from torchvision.transforms.v2.functional import to_dtype
+from torchvision.tv_tensors import Image, Mask
 
 from harness.config import ProtocolConfig
 from harness.data.files import decoding, read_header
-from harness.data.split import Sample, Split
+from harness.data.loader import check_interpolation
+from harness.data.pixels import read_mask, read_pixels
+from harness.data.split import Reading, Sample, Split
 
 
 class SplitDataset(AnomalibDataset):
@@ -20,7 +29,7 @@ class SplitDataset(AnomalibDataset):
 
     def __init__(self, split: Split, samples: Sequence[Sample], part: str) -> None:
         super().__init__()
-        self._root = split.root
+        self._root, self._reading = split.root, split.reading
         self.category = split.category
         table = DataFrame(
             {
@@ -31,21 +40,44 @@ class SplitDataset(AnomalibDataset):
                 # As in anomalib's own tables an empty text is no mask; None would become NaN.
                 "mask_path": [str(split.root / sample.mask) if sample.mask else "" for sample in samples],
                 "name": [sample.path for sample in samples],
+                "mask_name": [sample.mask or "" for sample in samples],
             }
         )
         table.attrs["task"] = "segmentation" if split.has_masks else "classification"
         self.samples = table
 
     def __getitem__(self, index: int) -> DatasetItem:
-        """anomalib's item.
+        """anomalib's item; a folder of one's own is read as our own engine reads it.
 
         Raises:
             DataError: the image or its mask cannot be decoded or is too large; names the image.
         """
         row = self.samples.iloc[index]
+        if self._reading is not None:
+            return self._own_item(row, self._reading)
         read_header(self._root, row["name"])
         with decoding(f"{row['name']} or its mask" if row["mask_path"] else row["name"]):
             return super().__getitem__(index)
+
+    def _own_item(self, row: Series, reading: Reading) -> DatasetItem:
+        pixels = read_pixels(self._root, row["name"], reading)
+        image = torch.from_numpy(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()).permute(2, 0, 1)
+        mask = None
+        if self.task == TaskType.SEGMENTATION:
+            name = row["mask_name"]
+            values = read_mask(self._root, name, reading) if name else np.zeros(pixels.shape[:2], bool)
+            mask = Mask(torch.from_numpy(values), dtype=torch.uint8)
+        shown, shown_mask = to_dtype(Image(image), torch.float32, scale=True), mask
+        if self.augmentations:
+            # A transform of an image alone, or of the pair.
+            shown, shown_mask = (self.augmentations(shown), None) if mask is None else self.augmentations(shown, mask)
+        return ImageItem(
+            image=shown,
+            gt_mask=shown_mask,
+            gt_label=torch.tensor(row["label_index"]),
+            image_path=row["image_path"],
+            mask_path=row["mask_path"],
+        )
 
 
 class SplitDataModule(AnomalibDataModule):
@@ -80,3 +112,30 @@ def datamodule(split: Split, protocol: ProtocolConfig) -> SplitDataModule:
     come in the split's order.
     """
     return SplitDataModule(split, protocol.batch_size)
+
+
+def build_resize(protocol: ProtocolConfig) -> Resize:
+    """The resize that runs on each image by itself; on a mask it is always nearest, as torchvision has it.
+
+    Raises:
+        ValueError: an interpolation that is neither bilinear nor bicubic.
+    """
+    check_interpolation(protocol)
+    return Resize(
+        list(protocol.resize), interpolation=InterpolationMode(protocol.interpolation), antialias=protocol.antialias
+    )
+
+
+def build_crop(protocol: ProtocolConfig) -> list[Transform]:
+    """The centre crop, in a list that is empty where the protocol has none."""
+    return [CenterCrop(list(protocol.center_crop))] if protocol.center_crop else []
+
+
+def build_transform(protocol: ProtocolConfig) -> Compose:
+    """Resize, centre crop and normalise float32 RGB in [0, 1]: what anomalib's PreProcessor is to be given.
+
+    anomalib takes the resize out of it for its datasets and runs the whole of it on the batch, where the resize then
+    finds nothing left to do.
+    """
+    normalize = Normalize(mean=list(protocol.mean), std=list(protocol.std))
+    return Compose([build_resize(protocol), *build_crop(protocol), normalize])

@@ -1,4 +1,4 @@
-"""What counts as an image file, how folders are listed, and what an image's header says."""
+"""What lies in a folder: which files are images, which are not read, and what an image's header says."""
 
 from __future__ import annotations
 
@@ -6,22 +6,43 @@ import itertools
 import os
 import stat
 import struct
+import unicodedata
 import warnings
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from harness.errors import DataError
 
-IMAGE_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
-"""The extensions anomalib accepts (torchvision's list), in any case."""
+IMAGE_EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
+)
+"""The extensions that are read, in any case: those of anomalib, and two more names for JPEG."""
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What these extensions mean to Pillow. It goes by content and knows many more, one of which runs Ghostscript."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+UNREAD_EXTENSIONS = _words(
+    ".heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jxr .gif .apng .mng .psd .xcf .svg .tga .exr .hdr .dcm .fits "
+    ".npy .raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .mp4 .mov "
+    ".avi"
+)
+"""Images and films that are not read; a note counts them apart from other files."""
+
+SYSTEM_NAMES = _words(
+    "@eadir @tmp @recycle #recycle #snapshot $recycle.bin recycler __macosx __pycache__ lost+found thumbnails "
+    "thumbs thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini icon"
+) | {"icon\r", "system volume information", "network trash folder", "temporary items"}
+"""What network disks and systems leave behind, in lower case; never data, nor is what lies in it."""
 
 DEEPEST_FOLDER, MOST_FOLDERS = 64, 10_000
 """Of one listing. Deeper trees and more folders are links that lead back and forth, or no dataset."""
@@ -53,13 +74,49 @@ class Header:
 
     width: int
     height: int
+    """Pixels, as stored; of a TIFF as Pillow turns it."""
     mode: str
     """Pillow's mode, for example L, RGB, RGBA, P, CMYK or I;16."""
+    orientation: int = 1
+    """EXIF's, 1 to 8; above 1 a viewer turns or mirrors the image."""
+    to_turn: bool = False
+    """Whether the orientation is still to be applied once Pillow has decoded the image: not in a TIFF."""
+    deep: bool = False
+    """More than 8 bits a channel."""
+    frames: int = 1
+    """Pages of a TIFF, frames of an animation; the first is read."""
+
+    @property
+    def turned(self) -> tuple[int, int]:
+        """(width, height) as a viewer shows it."""
+        return (self.height, self.width) if self.to_turn and self.orientation >= 5 else (self.width, self.height)
+
+
+@dataclass
+class Listing:
+    """Every file below a folder, as paths relative to the root, in no order."""
+
+    images: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+    """Images and films in formats that are not read."""
+    other: list[str] = field(default_factory=list)
+    system: list[str] = field(default_factory=list)
+    """Hidden files, system files, and whatever lies in such folders."""
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [*self.images, *self.unread, *self.other, *self.system]
+
+
+def nfc(name: str) -> str:
+    """The name with composed letters, in which names are compared: some disks hold them decomposed."""
+    return unicodedata.normalize("NFC", name)
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is never data: hidden, or left by an archiver."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Whether a file or folder of this name is never data: hidden, or left by a system or an archiver."""
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def subfolders(folder: Path) -> list[str]:
@@ -76,22 +133,31 @@ def direct_images(folder: Path) -> list[str]:
 
 
 def list_images(root: Path, folder: str) -> list[str]:
-    """Paths of all images below `root/folder`, relative to `root`, sorted; none where the folder is missing.
+    """Paths of all images below `root/folder`, relative to `root`, sorted; as `list_files`."""
+    return sorted(list_files(root, folder).images)
 
-    Sub-folders and links are followed (a link that leads back to a folder above itself is not). Hidden names,
-    `__MACOSX`, folders whose name ends like an image's, and other files (`Thumbs.db`, texts) are passed over.
+
+def list_files(root: Path, folder: str) -> Listing:
+    """Every file below `root/folder`; none where the folder is missing.
+
+    Sub-folders and links are followed (a link that leads back to a folder above itself is not).
 
     Raises:
         DataError: a folder cannot be read, there are too many or too deep ones, or a name is not valid UTF-8.
     """
-    found: list[str] = []
+    found = Listing()
     _walk(root / folder, PurePosixPath(folder), (), found, itertools.count(1))
-    return sorted(found)
+    return found
 
 
 def one_of(names: Collection[str], accepted: Collection[str]) -> list[str]:
     """Those of `names` that are, in any case, among `accepted`."""
     return [name for name in names if name.lower() in accepted]
+
+
+def some_names(names: Collection[str]) -> str:
+    """At most three of the names, for a note."""
+    return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
 
 
 def read_header(root: Path, name: str) -> Header:
@@ -103,10 +169,35 @@ def read_header(root: Path, name: str) -> Header:
     with decoding(name):
         refuse_special(root / name, name)
     with decoding(name), Image.open(root / name, formats=FORMATS) as image:
-        header = Header(image.width, image.height, image.mode)
+        orientation = _orientation(image)
+        header = Header(
+            image.width,
+            image.height,
+            image.mode,
+            orientation,
+            to_turn=orientation > 1 and image.format != "TIFF",
+            deep=image.mode in {"I", "F"} or any(";16" in str(tile[3]) for tile in image.tile),
+            frames=int(getattr(image, "n_frames", 1)) if image.format in {"TIFF", "WEBP", "PNG"} else 1,
+        )
     if header.width * header.height > MAX_PIXELS:
         raise DataError(_too_large(name))
     return header
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF's orientation, 1 where there is none that can be read; without decoding, which `getexif` of a PNG does."""
+    try:
+        if image.format != "PNG":
+            value = image.getexif().get(ExifTags.Base.Orientation, 1)
+        elif "exif" in image.info:
+            exif = Image.Exif()
+            exif.load(image.info["exif"])
+            value = exif.get(ExifTags.Base.Orientation, 1)
+        else:
+            return 1
+    except DECODE_ERRORS:  # a damaged tag turns nothing, in a viewer neither
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def refuse_special(path: Path, name: str) -> os.stat_result:
@@ -158,7 +249,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _walk(
-    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], found: list[str], number: Iterator[int]
+    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], found: Listing, number: Iterator[int]
 ) -> None:
     try:
         status = folder.stat()
@@ -175,13 +266,26 @@ def _walk(
             "that lead back and forth, and what are no images"
         )
     for entry in _scan(folder):
-        if is_junk(entry.name):
-            continue
         name = relative / entry.name
-        if _is_dir(entry):
+        if is_junk(entry.name):
+            found.system += _below(entry, name)
+        elif _is_dir(entry):
             _walk(folder / entry.name, name, (*above, here), found, number)
         elif _is_image(entry):
-            found.append(_utf8(str(name)))
+            found.images.append(_utf8(str(name)))
+        elif name.suffix.lower() in UNREAD_EXTENSIONS:
+            found.unread.append(str(name))
+        else:
+            found.other.append(str(name))
+
+
+def _below(entry: os.DirEntry[str], name: PurePosixPath) -> list[str]:
+    """The file itself, or all files below a folder that is not read."""
+    if not _is_dir(entry) or entry.is_symlink():
+        return [str(name)]
+    return [
+        str(name / Path(at).relative_to(entry.path) / file) for at, _, files in os.walk(entry.path) for file in files
+    ]
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:

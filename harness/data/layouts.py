@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import os
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig
+from harness.config import DatasetConfig, ProtocolConfig, preprocessing
 from harness.data.catalog import CATALOG, Counts
-from harness.data.files import one_of, read_header, subfolders
-from harness.data.folder import find_folder, holds_images
-from harness.data.found import Found
-from harness.data.official import VISA_SPLIT, find_btad, find_mvtec, find_visa
-from harness.data.split import ANOMALOUS, Sample, Split
-from harness.data.subset import limit_test, spread
+from harness.data.checks import Contents, check_official, check_own, count_defective
+from harness.data.files import direct_images, list_files, one_of, some_names, subfolders
+from harness.data.fingerprint import digest_files
+from harness.data.pixels import colours_of
+from harness.data.split import ANOMALOUS, NORMAL, Sample, Split, by_path, limit_test, spread
+from harness.data.tree import GOOD, LAYOUT_TEXT, Found, find_official, find_own, holds_layout
 from harness.errors import DataError, RequestError
 
-_OFFICIAL: dict[str, Callable[[Path, str], Found]] = {"mvtec": find_mvtec, "visa": find_visa, "btad": find_btad}
-LAYOUTS = (*_OFFICIAL, "folder")
-
-_CLIPPED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-"""Pillow's modes for more than 8 bits a channel; its conversion to RGB, which anomalib uses, clips them at 255."""
+LAYOUTS = ("mvtec", "visa", "btad", "folder")
+VISA_SPLIT = "split_csv/1cls.csv"
+"""The one-class split that ships inside VisA's archive."""
+_VISA_COLUMNS = ["object", "split", "label", "image", "mask"]
 _SHOWN = 20
 """Names that an error lists at most."""
 
@@ -39,6 +39,11 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
         raise RequestError(f"dataset.layout={dataset.layout}: unknown; there are {', '.join(LAYOUTS)}")
     if dataset.limit is not None and dataset.limit < 1:
         raise RequestError(f"dataset.limit={dataset.limit}: must be at least 1")
+    if dataset.white_level is not None and dataset.layout != "folder":
+        raise RequestError(
+            f"dataset.white_level={dataset.white_level:g}: is for dataset=folder; {dataset.name} is read as anomalib "
+            "reads it"
+        )
     if not 0 < dataset.normal_test_share < 1:
         raise RequestError(f"dataset.normal_test_share={dataset.normal_test_share}: must lie between 0 and 1")
     if not category or category in {".", ".."} or any(letter in "/\\\0\n\r\t" for letter in category):
@@ -52,11 +57,14 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
         raise RequestError(f"dataset.root={dataset.root}: {error}") from error
 
 
-def resolve_split(dataset: DatasetConfig, category: str) -> Split:
+def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfig | None = None) -> Split:
     """The verified train and test samples of one category.
 
-    Links are followed, also out of the root. Counts that differ from the official ones, a missing ground truth, images
-    of more than 8 bits, a limit and a split that was made here are named in `notes`.
+    Links are followed, also out of the root. Counts that differ from the official ones, a missing ground truth, a
+    limit, a split that was made here and whatever of the files is doubtful are named in `notes`.
+
+    Args:
+        protocol: for notes on defects that resize and crop lose; None for none of these.
 
     Raises:
         RequestError: as `validate_request`.
@@ -64,27 +72,68 @@ def resolve_split(dataset: DatasetConfig, category: str) -> Split:
             of another size than its image, or whatever the layout cannot make sense of.
     """
     validate_request(dataset, category)
-    root = _category_root(dataset, category)
-    if dataset.layout == "folder":
-        found = find_folder(root, category, dataset.normal_test_share)
-    else:
-        found = _OFFICIAL[dataset.layout](root, category)
+    own = dataset.layout == "folder"
+    found = _find(dataset, category)
     if not found.train:
-        raise DataError(f"{category}: no training images in {dataset.root}; they belong in {found.expected}")
+        raise DataError(f"{category}: no training images in {dataset.root}; {_expected(found)}")
+    if own and not any(sample.label == NORMAL for sample in found.test):
+        found = _hold_out(found, dataset.normal_test_share)
     if not found.test:
         raise DataError(f"{category}: no test images in {dataset.root}")
-    notes = [*found.notes, *_count_notes(dataset, category, found)]
+    notes = [preprocessing(protocol.resize, protocol.center_crop)] if own and protocol else []
+    notes += [*found.notes, *_count_notes(dataset, category, found)]
     has_masks = _has_masks(found.test)
     if not has_masks:
-        anomalous = any(sample.label == ANOMALOUS for sample in found.test)
-        lack = "no ground-truth masks" if anomalous else "no defective test images"
+        lack = "no ground-truth masks" if count_defective(found.test) else "no defective test images"
         notes.append(f"{lack}: no pixel metrics")
     if dataset.limit is not None:
         found, note = _limit(found, dataset.limit)
         notes += note
-    _check_sizes(found)
-    notes += _mode_notes(found)
-    return Split(dataset.name, category, found.root, found.train, found.test, has_masks, tuple(notes))
+    contents = Contents(found.root, found.train, found.test, found.good_masks)
+    if own:
+        reading, more = check_own(contents, dataset.white_level, protocol)
+    else:
+        reading, more = None, check_official(contents, protocol)
+    return Split(dataset.name, category, found.root, found.train, found.test, has_masks, (*notes, *more), reading)
+
+
+def _find(dataset: DatasetConfig, category: str) -> Found:
+    root = _category_root(dataset, category)
+    if dataset.layout == "folder":
+        return find_own(root, category, cache(partial(colours_of, root)))
+    if dataset.layout == "visa":
+        return find_visa(root, category)
+    return find_official(root, category, "ok" if dataset.layout == "btad" else "good")
+
+
+def _expected(found: Found) -> str:
+    seen = f"; {len(found.not_read)} files lie elsewhere: {some_names(found.not_read)}" if found.not_read else ""
+    return f"they belong in {found.expected}{seen}"
+
+
+def _hold_out(found: Found, share: float) -> Found:
+    """Move a share of the training images, at least one, to test.
+
+    Which ones is decided by their content alone, so renaming files or another seed changes nothing. Files with the same
+    content stay together: a copy of a training image is no test image.
+    """
+    if len(found.train) < 2:
+        raise DataError(f"{found.train[0].path}: the only good image, and none is left to test with; add more")
+    digests = digest_files(found.root, [sample.path for sample in found.train])
+    order = sorted(
+        zip((digest.sha256 for digest in digests), found.train, strict=True), key=lambda pair: (pair[0], pair[1].path)
+    )
+    n_test = min(max(1, round(share * len(order))), len(order) - 1)
+    last = order[n_test - 1][0]
+    held = [sample for digest, sample in order if digest <= last]
+    kept = [sample for digest, sample in order if digest > last]
+    if not kept:
+        raise DataError(f"{found.train[0].path}: too few good images differ in content to set some aside; add more")
+    note = (
+        f"no good test images: {len(held)} of {len(order)} training images became test "
+        f"(share {share}, chosen by content hash)"
+    )
+    return replace(found, train=by_path(kept), test=by_path([*found.test, *held]), notes=(*found.notes, note))
 
 
 def _check_catalog(dataset: DatasetConfig, category: str) -> None:
@@ -102,14 +151,19 @@ def _check_folders(dataset: DatasetConfig, category: str) -> None:
         raise RequestError(
             f"dataset.root={dataset.root}: has no {VISA_SPLIT}; give the folder VisA's archive unpacks to"
         )
-    if os.path.isdir(root / category) or (dataset.layout == "folder" and holds_images(root)):
+    if os.path.isdir(root / category) or (dataset.layout == "folder" and holds_layout(root)):
         return
     there = subfolders(root)
-    if one_of(there, ("train",)):
+    own = dataset.layout == "folder"
+    if own and (photos := direct_images(root)):
+        hint = f"it holds {len(photos)} images and no folder of good ones; {LAYOUT_TEXT.format(f'{category}/')}"
+    elif one_of(there, ("train",)):
         hint = f"it looks like a category itself; give its parent, dataset.root={dataset.root.parent}"
     elif there:
         more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
         hint = f"there are {', '.join(there[:_SHOWN])}{more}"
+    elif files := list_files(root, "").names:
+        hint = f"it holds no folder, but {some_names(files)}"
     else:
         hint = "the folder is empty"
     raise RequestError(f"dataset.root={dataset.root}: has no folder {category}{_suggest(category, there)}; {hint}")
@@ -134,7 +188,7 @@ def _count_notes(dataset: DatasetConfig, category: str, found: Found) -> list[st
     if info is None:
         return []
     official = info.categories[category]
-    n_anomalous = sum(sample.label == ANOMALOUS for sample in found.test)
+    n_anomalous = count_defective(found.test)
     counted = Counts(len(found.train), len(found.test) - n_anomalous, n_anomalous)
     named = (
         ("training", counted.train, official.train),
@@ -168,29 +222,57 @@ def _limit(found: Found, limit: int) -> tuple[Found, list[str]]:
     return replace(found, train=train, test=test), [note]
 
 
-def _mode_notes(found: Found) -> list[str]:
-    """Of all images, since a camera's good and bad ones may have been saved in two ways."""
-    samples = [*found.train, *found.test]
-    read_header(found.root, samples[0].path)  # a folder of something else altogether
-    clipped: list[str] = []
-    for sample in samples:
-        with suppress(DataError):  # what cannot be read is told where it is read
-            mode = read_header(found.root, sample.path).mode
-            clipped += [mode] if mode in _CLIPPED_MODES else []
-    if not clipped:
-        return []
-    how_many = "" if len(clipped) == len(samples) else f"{len(clipped)} of {len(samples)} "
-    modes = " and ".join(sorted(set(clipped)))
-    return [f"{how_many}images of mode {modes} (more than 8 bits): grey values above 255 are clipped, as anomalib does"]
+def find_visa(root: Path, category: str) -> Found:
+    """VisA: the rows of `split_csv/1cls.csv` whose object is `category`; the images stay where they are.
 
-
-def _check_sizes(found: Found) -> None:
-    for sample in found.test:
-        if sample.mask is None:
+    Raises:
+        DataError: the csv cannot be read, a row has an unknown split or label, leaves the root, trains on a
+            defective image, or names an image twice.
+    """
+    train: list[Sample] = []
+    test: list[Sample] = []
+    seen: set[str] = set()
+    for line, row in _visa_rows(root):
+        if row["object"] != category:
             continue
-        image, mask = read_header(found.root, sample.path), read_header(found.root, sample.mask)
-        if (image.width, image.height) != (mask.width, mask.height):
-            raise DataError(
-                f"{sample.mask}: a mask of {mask.width}x{mask.height} pixels for an image of "
-                f"{image.width}x{image.height}, {sample.path}; replace the mask"
-            )
+        sample = _visa_sample(row, line)
+        if sample.path in seen:
+            raise DataError(f"{VISA_SPLIT}, line {line}: {sample.path} appears twice; restore the official file")
+        seen.add(sample.path)
+        (train if row["split"] == "train" else test).append(sample)
+    return Found(root, by_path(train), by_path(test), expected=f"rows of {VISA_SPLIT} with object {category}")
+
+
+def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with (root / VISA_SPLIT).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            if reader.fieldnames != _VISA_COLUMNS:
+                raise DataError(f"{VISA_SPLIT}: its header is not {','.join(_VISA_COLUMNS)}; restore the official file")
+            return [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{VISA_SPLIT}: cannot be read ({error.strerror}); restore it from VisA's archive") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
+
+
+def _visa_sample(row: dict[str, str], line: int) -> Sample:
+    where = f"{VISA_SPLIT}, line {line}"
+    if row["split"] not in {"train", "test"} or row["label"] not in {"normal", "anomaly"}:
+        raise DataError(
+            f"{where}: split {row['split']!r} or label {row['label']!r} is unknown; restore the official file"
+        )
+    image = _inside(row["image"], where)
+    if row["label"] == "normal":
+        return Sample(path=image, label=NORMAL, defect=GOOD)
+    if row["split"] == "train":
+        raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
+    mask = _inside(row["mask"], where) if row["mask"] else None
+    return Sample(path=image, label=ANOMALOUS, defect="anomaly", mask=mask)
+
+
+def _inside(name: str, where: str) -> str:
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise DataError(f"{where}: the path {name!r} does not lie inside the dataset; restore the official file")
+    return str(path)

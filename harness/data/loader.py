@@ -1,23 +1,23 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
-Nothing here imports anomalib or torchvision, which takes seconds: a run can decode while they are being imported.
-`harness.data.decode` says what becomes of each kind of file, `harness.data.preprocess` what comes after.
+Nothing here imports anomalib or torchvision, which takes seconds: a run can decode while they are being imported. So
+resize, crop and normalisation are torch's alone, bit for bit torchvision's, which anomalib's Engine uses
+(`harness.data.datamodule`); the tests hold the two against each other. `harness.data.pixels` says what becomes of each
+kind of file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
+from torch.nn.functional import interpolate, pad
 
 from harness.config import ProtocolConfig
-from harness.data.decode import read_mask, read_pixels
-from harness.data.prefetch import ordered_map
-from harness.data.preprocess import check_interpolation, normalise, shrink, shrink_mask
+from harness.data.pixels import in_threads, read_mask, read_pixels, shrink_mask
 from harness.data.split import Sample, Split
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "test"]
 
-_MASK_WORKERS = 2
+INTERPOLATIONS = ("bilinear", "bicubic")
+LARGE_PIXELS = 8_000_000
+"""Of an image above which it is resized a part at a time."""
+_ROWS_AT_ONCE = 256
 
 
 class SplitSource:
@@ -47,7 +50,7 @@ class SplitSource:
     @cached_property
     def transform(self) -> Compose:
         """Resize, centre crop and normalise by torchvision, for anomalib's PreProcessor."""
-        from harness.data.transforms import build_transform
+        from harness.data.datamodule import build_transform
 
         return build_transform(self.protocol)
 
@@ -98,7 +101,7 @@ class SplitSource:
 
     def _shrunk(self, sample: Sample) -> torch.Tensor:
         """(3, H, W) float32 in [0, 1], resized and cropped."""
-        return shrink(read_pixels(self.split.root, sample.path), self.protocol).expand(3, -1, -1)
+        return shrink(read_pixels(self.split.root, sample.path, self.split.reading), self.protocol).expand(3, -1, -1)
 
 
 def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
@@ -115,15 +118,10 @@ def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
         raise ValueError(f"{split.category} has no masks")
     masks = np.zeros((len(split.test), *protocol.input_size), np.uint8)
     named = [(index, sample.mask) for index, sample in enumerate(split.test) if sample.mask is not None]
-    with _one_thread_each():
-        read = ordered_map(
-            lambda name: shrink_mask(read_mask(split.root, name), protocol),
-            [name for _, name in named],
-            workers=_MASK_WORKERS,
-            ahead=2 * _MASK_WORKERS,
-        )
-        for (index, _), mask in zip(named, read, strict=True):
-            masks[index] = mask
+    names = [name for _, name in named]
+    read = in_threads(lambda name: shrink_mask(read_mask(split.root, name, split.reading), protocol), names)
+    for (index, _), mask in zip(named, read, strict=True):
+        masks[index] = mask
     return masks
 
 
@@ -132,12 +130,79 @@ def labels(split: Split) -> np.ndarray:
     return np.array([sample.label for sample in split.test], np.int64)
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Threads begun inside compute alone: torch would start threads of its own in each, for far too little work."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def check_interpolation(protocol: ProtocolConfig) -> None:
+    """Refuse an interpolation that is not one of INTERPOLATIONS.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if protocol.interpolation not in INTERPOLATIONS:
+        raise ValueError(f"interpolation {protocol.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
+
+
+def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
+    """Resize and crop one image.
+
+    Args:
+        pixels: (h, w, 3) uint8 RGB, or (h, w, 1) grey.
+
+    Returns:
+        (3 or 1, H, W) float32, H and W being `protocol.input_size`; in [0, 1], but for bicubic's overshoot. A view of
+        the resized image. Without antialiasing always 3: torch's kernels for one channel differ from those for three
+        in the last bit on some processors.
+    """
+    if not protocol.antialias:
+        pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
+    size = list(protocol.resize)
+    if protocol.antialias and pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
+        # First rows, some at a time, then columns, as torch itself does it: the same bits, in far less memory.
+        rows = (pixels[top : top + _ROWS_AT_ONCE] for top in range(0, len(pixels), _ROWS_AT_ONCE))
+        bands = [_resized(_floats(some), [len(some), size[1]], protocol) for some in rows]
+        image = torch.cat(bands, dim=2).contiguous(memory_format=torch.channels_last)
+    else:
+        image = _floats(pixels)
+    if list(image.shape[2:]) != size:
+        image = _resized(image, size, protocol)
+    return center_crop(image[0], protocol.center_crop)
+
+
+def _floats(pixels: np.ndarray) -> torch.Tensor:
+    """(1, channels, h, w) float32 in [0, 1]."""
+    height, width, channels = pixels.shape
+    # The channels stay innermost, as in the file. torchvision does the same, stride of the batch included: which of
+    # torch's kernels runs depends on it.
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(torch.float32).mul_(1 / 255)
+    return image.as_strided(image.shape, (height * width * channels, 1, width * channels, channels))
+
+
+def _resized(image: torch.Tensor, size: list[int], protocol: ProtocolConfig) -> torch.Tensor:
+    return interpolate(image, size=size, mode=protocol.interpolation, align_corners=False, antialias=protocol.antialias)
+
+
+def normalise(image: torch.Tensor, protocol: ProtocolConfig, out: torch.Tensor) -> None:
+    """Subtract the protocol's means, divide by its deviations.
+
+    Args:
+        image: (3 or 1, H, W) float32.
+        out: (3, H, W) float32, is written.
+    """
+    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (protocol.mean, protocol.std))
+    torch.sub(image, mean, out=out)
+    out.div_(std)
+
+
+def center_crop(image: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
+    """The middle of an image, (..., h, w) of any type; filled up with zeros where the crop reaches beyond it.
+
+    An odd difference is split as torchvision splits it: half a pixel goes to the even side.
+
+    Args:
+        size: (height, width), or None for the image as it is.
+    """
+    if size is None:
+        return image
+    missing = [max(wanted - there, 0) for wanted, there in zip(size, image.shape[-2:], strict=True)]
+    if any(missing):
+        image = pad(image, [part for lack in reversed(missing) for part in (lack // 2, (lack + 1) // 2)])
+    top, left = (round((there - wanted) / 2) for wanted, there in zip(size, image.shape[-2:], strict=True))
+    return image[..., top : top + size[0], left : left + size[1]]

@@ -1,9 +1,13 @@
-"""The train and test samples of one category, as every layout yields them."""
+"""The train and test samples of one category, as every layout yields them, and a small part of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
 
 NORMAL, ANOMALOUS = 0, 1
 
@@ -22,6 +26,22 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How the files of a folder of one's own become pixels; official datasets are read as anomalib reads them.
+
+    Images are turned as a viewer turns them, more than 8 bits are scaled, and `harness.data.pixels` says what is
+    defective in a mask.
+    """
+
+    white_level: float | None = None
+    """The value that becomes 255 in images of more than 8 bits; None for the type's own range."""
+    background: float = 0.0
+    """The value of masks that means not defective."""
+    unusual: tuple[tuple[str, str], ...] = ()
+    """Files, sorted, that are read otherwise than anomalib would read them, each with how: part of the fingerprint."""
+
+
+@dataclass(frozen=True)
 class Split:
     """One category's samples, each tuple sorted by path."""
 
@@ -36,6 +56,8 @@ class Split:
     """Every defective test image has a mask. Without masks the run ends at image level."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know: counts that differ from the official ones, a split that was made."""
+    reading: Reading | None = None
+    """None for anomalib's own way."""
 
     @property
     def n_test_normal(self) -> int:
@@ -46,3 +68,42 @@ class Split:
     def n_test_anomalous(self) -> int:
         """Defective test images."""
         return sum(sample.label == ANOMALOUS for sample in self.test)
+
+
+def by_path(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Sorted as every split is: by path, in code-point order."""
+    return tuple(sorted(samples, key=lambda sample: sample.path))
+
+
+def spread(items: Sequence[T], n: int) -> list[T]:
+    """At most `n` of the items, evenly spread over the sequence, in order: the middles of n equal parts."""
+    if n >= len(items):
+        return list(items)
+    return [items[(2 * i + 1) * len(items) // (2 * n)] for i in range(n)]
+
+
+def limit_test(samples: Sequence[Sample], n: int) -> list[Sample]:
+    """At most `n` test samples, sorted by path: half of them normal where there are enough of both, the defective ones
+    shared out among the defect types.
+
+    With n = 1 the one sample is defective, if there is a defective one.
+    """
+    normal = [sample for sample in samples if sample.label == NORMAL]
+    anomalous = [sample for sample in samples if sample.label == ANOMALOUS]
+    n_anomalous = min(len(anomalous), n - min(len(normal), n // 2))
+    n_normal = min(len(normal), n - n_anomalous)
+    return list(by_path(spread(normal, n_normal) + _spread_defects(anomalous, n_anomalous)))
+
+
+def _spread_defects(samples: Sequence[Sample], n: int) -> list[Sample]:
+    by_defect: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_defect.setdefault(sample.defect, []).append(sample)
+    share = dict.fromkeys(by_defect, 0)
+    left = n
+    while left:
+        # Where fewer samples are left than types can still give one, the types that give are spread out too.
+        for defect in spread([d for d in by_defect if share[d] < len(by_defect[d])], left):
+            share[defect] += 1
+            left -= 1
+    return [sample for defect, group in by_defect.items() for sample in spread(group, share[defect])]

@@ -12,12 +12,9 @@ from harness.config import DatasetConfig
 from harness.data.catalog import Counts, DatasetInfo
 from harness.data.files import decoding, read_header
 from harness.data.layouts import resolve_split
-from harness.data.prefetch import ordered_map
+from harness.data.pixels import in_threads
 from harness.data.split import Split
 from harness.errors import DataError, RequestError, UserError
-
-_WORKERS = 2
-_AHEAD = 8
 
 
 @dataclass(frozen=True)
@@ -112,5 +109,5 @@ def _broken(split: Split) -> list[str]:
             return str(error)
         return None
 
-    broken = [problem for problem in ordered_map(decode, _names(split), workers=_WORKERS, ahead=_AHEAD) if problem]
+    broken = [problem for problem in in_threads(decode, _names(split)) if problem]
     return [f"{broken[0]}{_and_more(broken)}"] if broken else []

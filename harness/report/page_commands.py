@@ -71,7 +71,9 @@ def _seeds(listed: str) -> str:
 
 
 _SHARE = re.compile(r"\(share ([0-9.e-]+), chosen by content hash\)")
-"""In the note that `harness.data.folder` leaves where it parted the good images itself."""
+"""In the note that `harness.data.layouts` leaves where it parted the good images itself."""
+_WHITE = re.compile(r"have more than 8 bits: scaled so that ([0-9.e+-]+) becomes 255")
+"""In the note that `harness.data.checks` leaves on images of more than 8 bits."""
 
 
 def run_command(record: RunRecord) -> str:
@@ -87,6 +89,7 @@ def run_command(record: RunRecord) -> str:
     arguments += [
         f"dataset.normal_test_share={share}" for note in record.dataset.notes for share in _SHARE.findall(note)
     ]
+    arguments += [f"dataset.white_level={white}" for note in record.dataset.notes for white in _WHITE.findall(note)]
     if record.dataset.limit is not None:
         arguments.append(f"dataset.limit={record.dataset.limit}")
     arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]
@@ -117,6 +120,8 @@ def _protocol(record: RunRecord) -> list[str]:
     fields = record.spec.protocol.model_dump()
     path = CONFIGS / "protocol" / f"{record.protocol_name}.yaml"
     base = _yaml(path) if re.fullmatch(r"\w+", record.protocol_name) and path.is_file() else {}
+    if base and record.spec.dataset == "folder":
+        base |= _yaml(CONFIGS / "dataset" / "folder.yaml")["protocol"]
     named = [f"protocol={record.protocol_name}"] if base else []
     return named + [f"protocol.{name}={_value(value)}" for name, value in fields.items() if base.get(name) != value]
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.config import preprocessing
 from harness.report.page_commands import run_command
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.store.fields import METRICS
@@ -108,6 +109,7 @@ def _settings(record: RunRecord) -> Fields:
         ("Protocol", record.protocol_name),
         ("Resize", f"{_size(protocol.resize)}, {protocol.interpolation}{', antialias' if protocol.antialias else ''}"),
         ("Centre crop", _size(protocol.center_crop)),
+        ("In words", preprocessing(protocol.resize, protocol.center_crop)),
         ("Normalisation", f"mean {_list(protocol.mean)}, std {_list(protocol.std)}"),
         ("Layers", ", ".join(spec.backbone.layers)),
         ("Weights", record.weights),

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.data import digests
-from harness.data.digests import Digest, digest_files
+from harness.data import fingerprint as digests
+from harness.data.fingerprint import Digest, digest_files
 from harness.errors import DataError
 from harness.leftovers import temporary_name
 
@@ -141,7 +141,7 @@ def test_a_file_from_the_future_is_not_remembered(root, cache):
 def test_the_real_margin_covers_the_coarsest_file_system():
     import importlib.util
 
-    spec = importlib.util.find_spec("harness.data.digests")
+    spec = importlib.util.find_spec("harness.data.fingerprint")
     fresh = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fresh)
     assert fresh.RACY_NS >= 2_000_000_000, "FAT keeps times to 2 s"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.data import digests
+from harness.data import fingerprint as digests
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.data.split import Sample, Split

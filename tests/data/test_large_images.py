@@ -9,20 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.data import preprocess
+from harness.data import loader
 from harness.data.split import Sample, Split
 from harness.passes import image_bytes
 from tests.padim.sources import PROTOCOL
 
 
 @pytest.mark.parametrize("shape", [(900, 900, 3), (257, 1023, 1), (700, 72, 3), (72, 500, 1), (513, 60, 3)])
-@pytest.mark.parametrize("interpolation", preprocess.INTERPOLATIONS)
+@pytest.mark.parametrize("interpolation", loader.INTERPOLATIONS)
 def test_the_same_bits(monkeypatch, shape, interpolation):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     protocol = replace(PROTOCOL, interpolation=interpolation)
-    expected = preprocess.shrink(pixels, protocol)
-    monkeypatch.setattr(preprocess, "LARGE_PIXELS", 0)
-    assert torch.equal(preprocess.shrink(pixels, protocol), expected)
+    expected = loader.shrink(pixels, protocol)
+    monkeypatch.setattr(loader, "LARGE_PIXELS", 0)
+    assert torch.equal(loader.shrink(pixels, protocol), expected)
 
 
 def test_what_images_take_follows_from_their_headers(tmp_path):

@@ -30,7 +30,7 @@ def anomalibs(root, category, split, proto):
     from anomalib.data.datasets.image.mvtecad import MVTecADDataset
     from anomalib.pre_processing import PreProcessor
 
-    from harness.data.transforms import build_transform
+    from harness.data.datamodule import build_transform
 
     transform = build_transform(proto)
     dataset = MVTecADDataset(root, category, augmentations=transform.transforms[0], split=split)
@@ -74,7 +74,7 @@ def test_the_real_bottle_is_anomalibs_bit_for_bit(real_mvtec):
     from anomalib.data.datasets.image.mvtecad import MVTecADDataset
     from anomalib.pre_processing import PreProcessor
 
-    from harness.data.transforms import build_transform
+    from harness.data.datamodule import build_transform
 
     transform = build_transform(proto)
     for part, samples, images in (("train", split.train, train), ("test", split.test, test)):
@@ -345,11 +345,11 @@ def test_a_missing_image_and_one_that_became_a_folder(drawn_mvtec):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_an_absurdly_large_image_is_refused_before_it_is_decoded(drawn_mvtec, monkeypatch):
-    from harness.data import decode
+    from harness.data import pixels
 
     split = resolve_split(request(drawn_mvtec), "bottle")
     save_header(drawn_mvtec / "bottle/train/good/000.png", 12_000, 12_000)
-    monkeypatch.setattr(decode, "decode_plain", lambda _: pytest.fail("decoded"))
+    monkeypatch.setattr(pixels, "_plain_png", lambda _: pytest.fail("decoded"))
     monkeypatch.setattr(Image.Image, "convert", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"^bottle/train/good/000\.png: larger than 89 megapixels"):
         SplitSource(split, protocol()).load_batch("train", 0)
@@ -386,29 +386,6 @@ def test_any_grey_above_zero_is_defective_and_very_dark_blue_is_not(tmp_path):
         split = Split("d", "c", tmp_path, (), (Sample("t.png", 1, "x", "m.png"),), has_masks=True)
         expected = values > 0 if mask is not blue else (blue[..., 2] * 0.114).round() > 0
         assert np.array_equal(load_masks(split, as_stored(6, 8))[0], expected)
-
-
-def test_threads_that_load_masks_compute_alone_and_the_callers_number_stays(drawn_mvtec, monkeypatch):
-    from harness.data import loader
-
-    split = resolve_split(request(drawn_mvtec), "bottle")
-    seen = []
-    shrink_mask = loader.shrink_mask
-    monkeypatch.setattr(
-        loader, "shrink_mask", lambda *given: (seen.append(torch.get_num_threads()), shrink_mask(*given))[1]
-    )
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(3)
-        load_masks(split, protocol())
-        assert torch.get_num_threads() == 3
-        save(drawn_mvtec / split.test[0].mask).write_bytes(b"")
-        with pytest.raises(DataError):
-            load_masks(split, protocol())
-        assert torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
-    assert set(seen) == {1}
 
 
 def test_masks_of_a_split_without_masks(drawn_mvtec):

@@ -169,7 +169,7 @@ def test_images_where_none_can_be_meant_are_errors(tmp_path):
         resolve_split(request(tmp_path), "c")
     shutil.rmtree(tmp_path / "c/train/bad")
     save(tmp_path / "c/test/blot/good/0.png")
-    with pytest.raises(DataError, match=r"^c/test/blot/good/0\.png: good images below the defect type 'blot'"):
+    with pytest.raises(DataError, match=r"^c/test/blot/good/0\.png: good images below a defect type"):
         resolve_split(request(tmp_path), "c")
 
 

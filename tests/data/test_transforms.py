@@ -3,7 +3,7 @@ import torch
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import CenterCrop, Normalize, Resize
 
-from harness.data.transforms import build_transform
+from harness.data.datamodule import build_transform
 from tests.data.small import protocol
 
 

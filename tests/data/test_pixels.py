@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from harness.data import decode
-from harness.data.decode import read_mask, read_pixels
+from harness.data.files import decoding
 from harness.data.mini import write
 from harness.data.mini.counts import COUNTS
+from harness.data.pixels import read_mask, read_pixels
 from harness.errors import DataError
 from tests.data.small import grey_ramp, save
 
@@ -20,7 +20,7 @@ def outcome(function, *arguments):
 
 def plainly(root, name):
     """Pillow's pixels, or its error, without any decoder of our own."""
-    with decode.decoding(name), Image.open(root / name) as image:
+    with decoding(name), Image.open(root / name) as image:
         return np.array(image.convert("RGB"))
 
 
@@ -87,15 +87,6 @@ def test_plain_pngs_do_not_go_through_pillow(tmp_path, monkeypatch):
     assert (read_pixels(tmp_path, "rgb.png") == np.full((6, 8, 3), 7)).all()
     assert (read_pixels(tmp_path, "grey.png") == np.full((6, 8, 1), 9)).all()
     assert read_mask(tmp_path, "grey.png").all()
-
-
-@pytest.mark.parametrize("keyword", ["transparency", "interlace", "Comment", "gamma"])
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_a_text_that_pillow_takes_for_its_own_note_ends_as_with_pillow(tmp_path, keyword, mode):
-    notes = PngImagePlugin.PngInfo()
-    notes.add_text(keyword, "1")
-    written(Image.fromarray(RGB).convert(mode), tmp_path / "a.png", pnginfo=notes)
-    assert same(outcome(read_pixels, tmp_path, "a.png"), outcome(plainly, tmp_path, "a.png"))
 
 
 def test_a_damaged_file_ends_as_with_pillow(tmp_path):

@@ -1,0 +1,116 @@
+"""What a name says a folder or a file is: good images, masks, something that is no defect type. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from harness.data.files import IMAGE_EXTENSIONS, nfc
+
+GOOD_NAMES = ("good", "normal", "ok")
+"""What a folder of good images may be called, in lower case."""
+MASK_NAMES = ("ground_truth", "masks", "mask", "gt", "labels", "annotations")
+"""What a folder of masks may be called, in lower case."""
+VALIDATION_NAMES = ("val", "valid", "validation", "dev")
+PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
+"""Folders that may stand between a defect type and its images, and name no type of their own."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_NEUTRAL = _words(
+    "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
+    "photo photos picture pictures part parts sample samples product products item items piece pieces set sets "
+    "dataset data new more extra only batch the of and split copy kopie png jpg jpeg tif tiff bmp"
+)
+_GOODISH = _words(
+    "good goods normal normals ok okay healthy clean intact pass passed fine gut golden nominal undamaged perfect "
+    "flawless faultless defectless defectfree nodefect nodefects anomalyfree"
+)
+_FAULT = _words(
+    "defect defects defective anomaly anomalies anomalous fault faults faulty flaw flaws damage damages damaged "
+    "error errors bad ng nok abnormal broken reject rejects rejected fail failed failure"
+)
+_NEGATION = _words("no not non without free un")
+_MASKISH = _words(
+    "ground truth truths groundtruth groundtruths gt mask masks label labels labelmap annotation annotations "
+    "annot anno seg segs segmentation segmentations segmap segmask"
+)
+_NO_TYPE = _words(
+    "raw original originals unlabeled unlabelled unsorted unknown result results output outputs prediction "
+    "predictions pred preds heatmap heatmaps overlay overlays visualization visualizations backup backups old tmp "
+    "temp cache trash doc docs documentation figure figures plot plots negative negatives neg augmented "
+    "augmentation augmentations preview previews thumbnail thumbnails thumb thumbs archive"
+)
+
+_MASK_ENDING = re.compile(
+    r"(?<=.)[ _.\-]?(?:mask|masks|gt|label|labels|seg|segmentation|ground[ _\-]?truth|annotation|anno)$", re.IGNORECASE
+)
+_MASK_BEGINNING = re.compile(r"^(?:mask|gt|label|seg)[ _.\-](?=.)", re.IGNORECASE)
+
+
+def words(name: str) -> list[str]:
+    """The words of a name in lower case, without digits: `normalTest_2` is normal, test."""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", nfc(name))
+    return [word for word in re.split(r"[\W_\d]+", spaced.lower()) if word]
+
+
+def is_good(name: str) -> bool:
+    """Whether a folder's name means good images: good, normal, ok, or a phrase such as normal_test or no_defect."""
+    said = [word for word in words(name) if word not in _NEUTRAL]
+    denied = [word for word in said if word not in _NEGATION]
+    if len(denied) < len(said):
+        return bool(denied) and all(word in _FAULT for word in denied)
+    return bool(said) and all(word in _GOODISH for word in said)
+
+
+def is_training(name: str) -> bool:
+    """Whether a folder's name speaks of training."""
+    return not {"train", "training"}.isdisjoint(words(name))
+
+
+def is_faulty(name: str) -> bool:
+    """Whether a folder's name means defective images of whatever type."""
+    said = words(name)
+    denied = any(word in _NEGATION for word in said)
+    return any(word in (_GOODISH if denied else _FAULT) for word in said)
+
+
+def is_masks(name: str) -> bool:
+    """Whether a folder's name means masks, in whatever words."""
+    said = [word for word in words(name) if word not in _NEUTRAL]
+    return bool(said) and all(word in _MASKISH for word in said)
+
+
+def is_no_type(name: str) -> bool:
+    """Whether a folder's name says that it is no defect type: raw, results, validation, images."""
+    said = words(name)
+    return bool(said) and all(word in _NO_TYPE or word in _NEUTRAL for word in said)
+
+
+def mask_stems(name: str) -> Iterator[str]:
+    """The stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
+
+    `a_mask.png` may be that of `a_mask`, of `a`; `a.jpg.png` that of `a.jpg` or `a`; `mask_a.png` that of `a`.
+    """
+    stem = nfc(PurePosixPath(name).stem)
+    shortened = [stem]
+    for shorten in (_without_extension, _without_ending, _without_extension, _without_beginning):
+        shortened.append(shorten(shortened[-1]))
+    yield from dict.fromkeys(shortened)
+
+
+def _without_extension(stem: str) -> str:
+    suffix = PurePosixPath(stem).suffix
+    return stem.removesuffix(suffix) if suffix.lower() in IMAGE_EXTENSIONS else stem
+
+
+def _without_ending(stem: str) -> str:
+    return _MASK_ENDING.sub("", stem)
+
+
+def _without_beginning(stem: str) -> str:
+    return _MASK_BEGINNING.sub("", stem)

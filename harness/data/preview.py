@@ -1,0 +1,76 @@
+"""What a run would read of a folder of one's own, told before any run, by the run's own code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from harness.config import DatasetConfig, ProtocolConfig
+from harness.data.files import read_header, subfolders
+from harness.data.layouts import resolve_split
+from harness.data.pixels import in_threads, read_pixels
+from harness.data.split import ANOMALOUS, Sample, Split
+from harness.data.tree import holds_layout
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
+def categories_in(folder: Path) -> list[Path]:
+    """The folder itself or, where it is not laid out as a category, those of its folders that are."""
+    inner = [] if holds_layout(folder) else [folder / name for name in subfolders(folder)]
+    return [path for path in inner if holds_layout(path)] or [folder]
+
+
+def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = None) -> Iterator[str]:
+    """Lines on one category: a tree with counts, sizes and formats, every note, and the command that runs it.
+
+    Every image is decoded, as a run would.
+
+    Raises:
+        UserError: what would stop the run, with its line.
+    """
+    dataset = DatasetConfig(name="folder", layout="folder", root=folder.parent, white_level=white_level)
+    split = resolve_split(dataset, folder.name, protocol)
+    images = [sample.path for sample in (*split.train, *split.test)]
+    in_threads(lambda name: read_pixels(split.root, name, split.reading).shape, images)
+    yield str(folder)
+    yield from _tree(split)
+    sizes = Counter(read_header(split.root, name).turned for name in images)
+    yield f"sizes: {_listed({f'{width}x{height}': count for (width, height), count in sizes.items()})}"
+    yield f"formats: {_listed(_formats(images))}"
+    yield from (f"note: {note}" for note in split.notes)
+    yield f"run it: {command(folder, white_level)}"
+
+
+def command(folder: Path, white_level: float | None) -> str:
+    """The command that runs a category, as a reader can paste it into a shell."""
+    from harness.overrides import render
+
+    name = folder.name if _PLAIN_NAME.fullmatch(folder.name) else render(folder.name)
+    arguments = ["dataset=folder", f"dataset.root={folder.parent}", f"category={name}"]
+    arguments += [f"dataset.white_level={white_level:g}"] if white_level is not None else []
+    return f"python -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
+
+
+def _tree(split: Split) -> Iterator[str]:
+    groups: dict[str, list[Sample]] = {}
+    for sample in split.test:
+        groups.setdefault(sample.defect if sample.label == ANOMALOUS else "", []).append(sample)
+    lines = [f"training: {len(split.train)} good images", f"test: {len(groups.pop('', []))} good images"]
+    for defect, samples in sorted(groups.items()):
+        masks = sum(sample.mask is not None for sample in samples)
+        lines.append(f"test: {len(samples)} defective images, {defect!r}, {masks} masks")
+    yield from (f"├── {line}" for line in lines[:-1])
+    yield f"└── {lines[-1]}"
+
+
+def _formats(names: Sequence[str]) -> dict[str, int]:
+    return Counter(PurePosixPath(name).suffix.lower() for name in names)
+
+
+def _listed(counts: dict[str, int]) -> str:
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{count} {what}" for what, count in ordered[:5]) + (", ..." if len(ordered) > 5 else "")

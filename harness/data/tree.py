@@ -1,0 +1,449 @@
+"""The samples of a category by the places of its files: train and test, one folder a kind, and where masks lie.
+
+Official datasets keep to one layout, and what lies beside it is not looked at. In a folder of one's own every file gets
+a role, or the first that can have none is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from harness.data import kinds
+from harness.data.files import IMAGE_EXTENSIONS, Listing, list_files, list_images, nfc, one_of, some_names, subfolders
+from harness.data.split import ANOMALOUS, NORMAL, Sample, by_path, spread
+from harness.errors import DataError
+
+GOOD = "good"
+"""`Sample.defect` of a normal image, whatever its folder is called."""
+KINDS = ", ".join(sorted(IMAGE_EXTENSIONS))
+"""What counts as an image, for whoever has none."""
+LAYOUT_TEXT = (
+    "good images belong in {0}good (or {0}train/good and {0}test/good), defective ones in a folder for each type "
+    "beside it; docs/your-own-images.md shows it"
+)
+"""What is expected; {0} is the category's folder, with a slash."""
+SAMPLED = 5
+"""Images of a folder that are decoded at most to tell masks from photographs."""
+
+Parts = tuple[str, ...]
+_Place = tuple[Parts, Parts, str]
+"""A mask's: the folder in which the folder of masks lies, the folders inside that one, and the image's stem."""
+Colours = Callable[[str], int]
+"""How many colours the image of that path has: `harness.data.pixels.colours_of`."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The samples of one category as its folders hold them."""
+
+    root: Path
+    """What the samples' paths are relative to."""
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    expected: str
+    """Where training images were looked for: the text of an error."""
+    notes: tuple[str, ...] = field(default=())
+    good_masks: tuple[str, ...] = ()
+    """Masks of good images, which are not read and must be empty."""
+    not_read: tuple[str, ...] = ()
+    """All other files that are not read; a note counts each."""
+
+
+def find_official(root: Path, category: str, good: str) -> Found:
+    """MVTec AD's layout, which BTAD shares: `train/<good>`, `test/<good>`, `test/<defect>`, `ground_truth/<defect>`.
+
+    The letters' case of folders does not matter. A mask is called as its image, or `<stem>_mask`, with any extension.
+
+    Raises:
+        DataError: images where none can be meant, two folders with the same meaning, or masks that cannot be paired.
+    """
+    layout = _Layout(root, category, (good,), own=False)
+    folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
+    listing = Listing([image for folder in folders if folder for image in list_images(root, folder)])
+    return layout.found(listing, lambda _: 0)
+
+
+def holds_layout(folder: Path) -> bool:
+    """Whether a folder of one's own is laid out in one of the two ways, judged by the names of its folders alone."""
+    return bool(one_of(subfolders(folder), kinds.GOOD_NAMES)) or _has_train(folder, kinds.GOOD_NAMES)
+
+
+def find_own(root: Path, category: str, colours: Colours) -> Found:
+    """A folder of one's own, `root/category` or, where that is not laid out, `root` itself.
+
+    docs/your-own-images.md shows the layouts.
+
+    Raises:
+        DataError: a file that can have no role, or masks that cannot be told from photographs or paired.
+    """
+    base = category if holds_layout(root / category) or not holds_layout(root) else ""
+    layout = _Layout(root, base, kinds.GOOD_NAMES, own=True)
+    return layout.found(list_files(root, base), colours)
+
+
+def _has_train(folder: Path, good: Collection[str]) -> bool:
+    return any(one_of(subfolders(folder / name), good) for name in one_of(subfolders(folder), ("train",)))
+
+
+@dataclass(frozen=True)
+class _Role:
+    """What an image is by its place."""
+
+    part: str
+    """train, good (test) or defect."""
+    defect: str = GOOD
+    unusual: str = ""
+    """The folder, where it is read as good test images by more than its plain name."""
+
+
+class _Layout:
+    """One category's folder."""
+
+    def __init__(self, root: Path, base: str, good: Sequence[str], *, own: bool) -> None:
+        self.root, self.base, self.good, self.own = root, base, good, own
+        self.in_train = not own or _has_train(root / base, good)
+        """train and test folders, rather than one folder a kind."""
+        self.train = self.single(("train",) if self.in_train else good)
+        """The folder of training images, or of folders of these."""
+        if self.in_train:
+            self.single(("test",))
+
+    def found(self, listing: Listing, colours: Colours) -> Found:
+        """Give every file a role."""
+        places = [(self.train or self.path("train")) + f"/{name}" for name in self.good]
+        if not self.in_train:
+            places = [self.path(name) for name in (*self.good, "train/good")]
+        found = Found(self.root, (), (), f"{' or '.join(places)} ({KINDS})")
+        if self.train is None and self.own:
+            return replace(found, not_read=tuple(sorted(listing.names)))
+        images, masks = self._parted(sorted(listing.images))
+        images, twins = _part_twins(images, colours) if self.own else (images, {})
+        roles = {image: self._role(image) for image in images}
+        pairs, good_masks, lost = self._paired(images, masks, roles)
+        pairs, good_masks = self._with_twins(pairs, good_masks, twins, roles)
+        samples: dict[str, list[Sample]] = {"train": [], "good": [], "defect": []}
+        for image, role in roles.items():
+            label = ANOMALOUS if role.part == "defect" else NORMAL
+            samples[role.part].append(Sample(image, label, role.defect, pairs.get(image)))
+        train, test = by_path(samples["train"]), by_path([*samples["good"], *samples["defect"]])
+        found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
+        if not self.own:
+            return found
+        self._check_kinds(found, colours)
+        notes = [*_read_as_good(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
+        not_read = (*lost, *listing.unread, *listing.other, *listing.system)
+        return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
+
+    def path(self, *parts: str) -> str:
+        """A path relative to the root, of one relative to the category."""
+        return str(PurePosixPath(self.base, *parts))
+
+    def parts(self, path: str) -> Parts:
+        """The parts of a path below the category."""
+        return PurePosixPath(path).relative_to(self.base).parts
+
+    def single(self, accepted: Collection[str]) -> str | None:
+        """The one folder of the category whose name is, in any case, accepted; None where there is none.
+
+        Raises:
+            DataError: there are two.
+        """
+        names = one_of(subfolders(self.root / self.base), accepted)
+        if len(names) > 1:
+            both = " and ".join(self.path(name) for name in names[:2])
+            raise DataError(f"{both}: two folders for the same; merge them or rename one")
+        return self.path(names[0]) if names else None
+
+    def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
+        """Images, and masks with the parts of the folder of masks that each lies in."""
+        images, masks = [], {}
+        for path in paths:
+            folders = self.parts(path)[:-1]
+            names = [name.lower() for name in (folders if self.own else folders[:1])]
+            place = next((i for i, name in enumerate(names) if name in self._mask_names()), None)
+            if place is None:
+                images.append(path)
+            else:
+                masks[path] = folders[: place + 1]
+        return images, masks
+
+    def _mask_names(self) -> Sequence[str]:
+        return kinds.MASK_NAMES if self.own else kinds.MASK_NAMES[:1]
+
+    def _role(self, image: str) -> _Role:
+        folders = self.parts(image)[:-1]
+        for depth, name in enumerate(folders) if self.own else ():
+            if kinds.is_masks(name):
+                wanted = " or ".join(kinds.MASK_NAMES[:2])
+                raise DataError(
+                    f"{self.path(*folders[: depth + 1])}: if it holds masks call it {wanted}, if not anything else"
+                )
+        return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
+
+    def _role_in_train(self, image: str, folders: Parts) -> _Role:
+        place = folders[0].lower() if folders else ""
+        if place not in {"train", "test", *kinds.VALIDATION_NAMES}:
+            where = self.path(*folders[:1]) if folders else image
+            raise DataError(
+                f"{where}: lies beside {self.train} and is not read; move it into {self.path('test')} (a folder for "
+                "each defect type, and good) or out of the category"
+            )
+        if len(folders) == 1:
+            raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one")
+        if folders[1].lower() in self.good:
+            self._check_inner(image, folders[2:], good=True)
+            if place == "train":
+                return _Role("train")
+            return _Role("good", unusual="" if place == "test" else self.path(*folders[:2]))
+        if place != "test":
+            what = "training" if place == "train" else "validation"
+            wanted = " or ".join(self.path(folders[0], name) for name in self.good)
+            raise DataError(
+                f"{image}: {what} images must be normal and lie in {wanted}; move it to {self.path('test')}"
+            )
+        return self._role_in_test(image, folders[:2], folders[2:])
+
+    def _role_in_plain(self, image: str, folders: Parts) -> _Role:
+        if not folders:
+            raise DataError(f"{image}: lies beside {self.train}; move it into that folder or a defect type's")
+        name, inner = folders[0], folders[1:]
+        if name.lower() in self.good:
+            self._check_inner(image, inner, good=True)
+            return _Role("train")
+        if name.lower() in {"train", "test"}:
+            raise DataError(
+                f"{self.path(name)}: lies beside {self.train}; use either {self.train} or {self.path('train/good')}, "
+                "not both"
+            )
+        return self._role_in_test(image, folders[:1], inner)
+
+    def _role_in_test(self, image: str, folder: Parts, inner: Parts) -> _Role:
+        where, name = self.path(*folder), folder[-1]
+        if self.own and kinds.is_good(name):
+            if kinds.is_training(name):
+                raise DataError(f"{where}: is called like training images; move its images to {self.train}")
+            self._check_inner(image, inner, good=True)
+            return _Role("good", unusual=where)
+        if self.own and kinds.is_no_type(name):
+            raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
+        self._check_inner(image, inner, good=False)
+        return _Role("defect", defect=name)
+
+    def _check_inner(self, image: str, inner: Parts, *, good: bool) -> None:
+        """Refuse a folder of the other kind among good or defective images."""
+        for name in inner:
+            other = self.own and (kinds.is_faulty(name) if good else kinds.is_good(name))
+            if other or (not good and name.lower() in self.good):
+                what = "defective images below good ones" if good else "good images below a defect type"
+                raise DataError(f"{image}: {what}; move them out")
+
+    def _below(self, path: str, parent: Parts) -> Parts:
+        """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
+        folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
+        return tuple(name for name in folders if not self.own or name.lower() not in kinds.PHOTO_NAMES)
+
+    def _by_mask(self, images: Sequence[str], parents: Collection[Parts]) -> dict[_Place, list[str]]:
+        """Images by the places that their masks may have: as below the parent, or without train and test."""
+        places: dict[_Place, list[str]] = {}
+        for parent in parents:
+            for image in images:
+                if self.parts(image)[: len(parent)] == parent:
+                    folders, stem = self._below(image, parent), nfc(PurePosixPath(image).stem)
+                    for below in {folders, folders[1:]} if not parent and self.in_train else {folders}:
+                        places.setdefault((parent, _folded(below), stem), []).append(image)
+        return places
+
+    def _paired(
+        self, images: Sequence[str], masks: Mapping[str, Parts], roles: Mapping[str, _Role]
+    ) -> tuple[dict[str, str], list[str], list[str]]:
+        """Masks by defective image, the masks of good images, and masks that belong to no image."""
+        by_mask = self._by_mask(images, {folder[:-1] for folder in masks.values()})
+        pairs: dict[str, str] = {}
+        good_masks, lost = [], []
+        for mask, folder in masks.items():
+            below = self._below(mask, folder)
+            hits = (by_mask.get((folder[:-1], _folded(below), stem)) for stem in kinds.mask_stems(mask))
+            owners = next((hit for hit in hits if hit), [])
+            # Types that differ in the letters' case alone.
+            owners = [o for o in owners if self._below(o, folder[:-1])[-len(below) :] == below] or owners
+            if not owners:
+                lost.append(mask)
+            elif all(roles[owner].part != "defect" for owner in owners):
+                good_masks.append(mask)
+            elif len(owners) > 1:
+                raise DataError(
+                    f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect "
+                    "type a folder of masks of its very name"
+                )
+            elif owners[0] in pairs:
+                raise DataError(f"{owners[0]}: has two masks, {pairs[owners[0]]} and {mask}; remove one")
+            else:
+                pairs[owners[0]] = mask
+        self._check_pairs([image for image in images if roles[image].part == "defect"], pairs, lost, roles)
+        return pairs, good_masks, lost
+
+    def _check_pairs(
+        self, defective: Sequence[str], pairs: Mapping[str, str], lost: Sequence[str], roles: Mapping[str, _Role]
+    ) -> None:
+        """Refuse masks of which none belongs to a defective image and, in an official dataset, masks among images."""
+        there = {str(PurePosixPath(image).with_suffix("")) for image in defective if not self.own}
+        for image in defective:
+            stem = str(PurePosixPath(image).with_suffix(""))
+            if stem.endswith("_mask") and stem.removesuffix("_mask") in there:
+                wanted = self.path("ground_truth", roles[image].defect)
+                raise DataError(f"{image}: a mask among the images; move it to {wanted}")
+        if lost and defective and not pairs:
+            first = defective[0]
+            wanted = self.path("ground_truth", roles[first].defect, f"{PurePosixPath(first).stem}_mask.png")
+            raise DataError(
+                f"{lost[0]}: no defective image has this mask, nor any other of the {len(lost)}; that of {first} "
+                f"belongs in {wanted}"
+            )
+
+    def _with_twins(
+        self, pairs: dict[str, str], good_masks: list[str], twins: dict[str, str], roles: dict[str, _Role]
+    ) -> tuple[dict[str, str], list[str]]:
+        """Add the masks that lie beside their images."""
+        pairs, good_masks = dict(pairs), list(good_masks)
+        for image, twin in twins.items():
+            if roles[image].part != "defect":
+                good_masks.append(twin)
+            elif image in pairs:
+                raise DataError(f"{image}: has two masks, {pairs[image]} and {twin}; remove one")
+            else:
+                pairs[image] = twin
+        bare = [image for image, role in roles.items() if role.part == "defect" and image not in pairs]
+        for image in [image for image in twins if bare and roles[image].part == "defect"][:1]:
+            raise DataError(
+                f"{twins[image]}: looks like the mask of {image}, but {len(bare)} defective images have none, such as "
+                f"{bare[0]}; add them, or put all masks into {self.path('ground_truth')}"
+            )
+        return pairs, good_masks
+
+    def _check_kinds(self, found: Found, colours: Colours) -> None:
+        """Refuse masks among the photographs: images of few colours where the training images have many."""
+        groups: dict[tuple[int, str, str], list[str]] = {}
+        for number, samples in enumerate((found.train, found.test)):
+            for sample in samples:
+                folder = str(PurePosixPath(sample.path).parent)
+                groups.setdefault((number, sample.defect, folder), []).append(sample.path)
+        train = [sample.path for sample in spread(found.train, SAMPLED)]
+        if not train or not any(colours(image) == 0 for image in train):
+            return
+        for (_, defect, _), images in groups.items():
+            for image in _smallest(found.root, images):
+                if colours(image) > 1:
+                    raise DataError(
+                        f"{image}: looks like a mask among the photographs of {PurePosixPath(image).parent}; masks "
+                        f"belong in {self.path('ground_truth', defect)}, or beside their images where each has one"
+                    )
+
+
+def _smallest(root: Path, images: Sequence[str]) -> list[str]:
+    """The files that are likeliest to be masks: those of fewest bytes, and the first."""
+    sizes = {image: (root / image).stat().st_size if (root / image).exists() else 0 for image in images}
+    return sorted(images, key=lambda image: (sizes[image], image))[:SAMPLED]
+
+
+def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
+    """Photographs, and the mask of each that has one beside it: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
+
+    Raises:
+        DataError: names that pair, but contents that do not say which is the mask.
+    """
+    stems = {(PurePosixPath(image).parent, nfc(PurePosixPath(image).stem)) for image in images}
+    folders: dict[PurePosixPath, dict[str, list[str]]] = {}
+    for image in images:
+        folder = PurePosixPath(image).parent
+        own, *shorter = kinds.mask_stems(image)
+        stem = next((stem for stem in reversed(shorter) if (folder, stem) in stems), own)
+        folders.setdefault(folder, {}).setdefault(stem, []).append(image)
+    twins: dict[str, str] = {}
+    for groups in folders.values():
+        twins |= _twins_of(sorted(group for group in groups.values() if len(group) > 1), colours)
+    masks = set(twins.values())
+    return [image for image in images if image not in masks], twins
+
+
+def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
+    """Masks by image, of one folder's groups of files whose names say that they belong together."""
+    patterns = set()
+    for group in spread(groups, SAMPLED):
+        few = [image for image in group if colours(image) > 0]
+        if few and len(few) < len(group):
+            patterns |= {_pattern(image, group) for image in few}
+    twins = {}
+    for group in groups if patterns else ():
+        masks = [image for image in group if _pattern(image, group) in patterns]
+        photos = [image for image in group if image not in masks]
+        if len(masks) != 1 or len(photos) != 1:
+            raise DataError(
+                f"{group[1]}: looks like the mask of {group[0]}, but which is the mask cannot be told from the names "
+                f"of all {len(groups)} such pairs; put masks into a folder ground_truth of the category"
+            )
+        twins[photos[0]] = masks[0]
+    return twins
+
+
+def _pattern(image: str, group: Sequence[str]) -> tuple[str, str]:
+    """What its name has beyond the shortest of its group, and its extension."""
+    path = PurePosixPath(image)
+    shortest = min((PurePosixPath(other).stem for other in group), key=len)
+    return nfc(path.stem).replace(nfc(shortest), "*", 1), path.suffix.lower()
+
+
+def _read_as_good(roles: dict[str, _Role]) -> list[str]:
+    folders: dict[str, int] = {}
+    for role in roles.values():
+        if role.unusual:
+            folders[role.unusual] = folders.get(role.unusual, 0) + 1
+    return [f"{folder}: {count} images read as good test images" for folder, count in sorted(folders.items())]
+
+
+def _mask_notes(good_masks: Sequence[str], lost: Sequence[str], pairs: dict[str, str]) -> list[str]:
+    notes = []
+    beside = sorted(mask for image, mask in pairs.items() if PurePosixPath(mask).parent == PurePosixPath(image).parent)
+    if beside:
+        notes.append(f"{len(beside)} masks lie beside their images: {some_names(beside)}")
+    if good_masks:
+        notes.append(
+            f"{len(good_masks)} masks of good images, which must be empty, are not used: {some_names(good_masks)}"
+        )
+    if lost:
+        notes.append(f"{len(lost)} masks belong to no image and are not read: {some_names(lost)}")
+    return notes
+
+
+def _same_names(images: Sequence[str]) -> list[str]:
+    """Photographs that differ in the extension alone are often one, saved twice."""
+    seen: set[str] = set()
+    doubled = []
+    for image in images:
+        stem = nfc(str(PurePosixPath(image).with_suffix("")))
+        doubled += [image] if stem in seen else []
+        seen.add(stem)
+    if not doubled:
+        return []
+    return [f"{len(doubled)} images are called as another but for the extension: {some_names(doubled)}"]
+
+
+def _folded(folders: Parts) -> Parts:
+    return tuple(name.casefold() for name in folders)
+
+
+def _file_notes(listing: Listing) -> list[str]:
+    notes = []
+    if listing.unread:
+        kinds_there: dict[str, int] = {}
+        for name in listing.unread:
+            suffix = PurePosixPath(name).suffix.lower()
+            kinds_there[suffix] = kinds_there.get(suffix, 0) + 1
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds_there.items()))
+        notes.append(f"{len(listing.unread)} images in formats that are not read: {counted}; save them as PNG or JPEG")
+    if listing.other:
+        notes.append(f"{len(listing.other)} other files are not read: {some_names(listing.other)}")
+    if listing.system:
+        notes.append(f"{len(listing.system)} hidden or system files are not read: {some_names(listing.system)}")
+    return notes
