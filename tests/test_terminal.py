@@ -10,8 +10,8 @@ from harness.outcome import DONE, FAILED, OK, Outcome, exit_status
 from harness.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
 
 SETTINGS = {
-    "protocol": "paper", "protocol.resize": (256, 256), "protocol.center_crop": (224, 224), "inexact": None,
-    "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01,
+    "protocol": "paper", "protocol.resize": (256, 256), "protocol.center_crop": (224, 224),
+    "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01, "inexact": None,
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from PIL import Image
 
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
@@ -29,6 +30,29 @@ def processed(loader, pre_processor):
     for batch in batches:
         pre_processor.on_test_batch_start(None, None, batch, 0)
     return batches
+
+
+def test_both_engines_read_a_folder_of_ones_own_alike(tmp_path):
+    draw_mvtec_category(tmp_path / "c")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for number, path in enumerate(sorted((tmp_path / "c").glob("t*/*/*.png"))):
+        pixels = np.array(Image.open(path))
+        if number % 3 == 1:
+            Image.fromarray(np.rot90(pixels).copy()).save(path, exif=exif)
+        elif number % 3 == 2:
+            Image.fromarray(pixels[..., 0].astype(np.uint16) * 9).save(path)
+    for path in sorted((tmp_path / "c/ground_truth").rglob("*.png")):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    split = resolve_split(request(tmp_path, "folder", name="folder", white_level=2300), "c")
+    source = SplitSource(split, protocol(batch_size=3))
+    module, pre_processor = attached(source)
+    batches = processed(module.test_dataloader(), pre_processor)
+    assert torch.equal(torch.cat([b.image for b in batches]), torch.cat(load_all(source, "test")))
+    masks = torch.cat([b.gt_mask for b in batches]).numpy()
+    assert masks.any()
+    assert np.array_equal(masks.astype(np.uint8), load_masks(split, source.protocol))
 
 
 @pytest.mark.parametrize("layout", ["mvtec", "visa"])

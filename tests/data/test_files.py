@@ -12,7 +12,7 @@ from tests.data.small import save, save_header
 
 
 def test_the_accepted_extensions_are_anomalibs():
-    assert files.IMAGE_EXTENSIONS == {*IMG_EXTENSIONS, ".jpe", ".jfif"}
+    assert {*IMG_EXTENSIONS, ".jpe", ".jfif"} == files.IMAGE_EXTENSIONS
 
 
 def test_listing_finds_images_and_nothing_else(tmp_path):

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.data import pixels
 from harness.data.files import decoding
-from harness.data.pixels import read_mask, read_pixels
 from harness.data.mini import write
+from harness.data.pixels import read_mask, read_pixels
 from harness.errors import DataError
 from tests.data.small import grey_ramp, save
 

@@ -5,9 +5,9 @@ from torchvision.transforms.v2 import CenterCrop, Normalize
 from torchvision.transforms.v2.functional import to_dtype
 from torchvision.tv_tensors import Mask
 
+from harness.data.datamodule import build_crop, build_resize
 from harness.data.loader import center_crop, check_interpolation, normalise, shrink
 from harness.data.pixels import shrink_mask
-from harness.data.datamodule import build_crop, build_resize
 from tests.data.small import protocol
 
 

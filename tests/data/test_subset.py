@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.data.split import ANOMALOUS, NORMAL, Sample
-from harness.data.split import limit_test, spread
+from harness.data.split import ANOMALOUS, NORMAL, Sample, limit_test, spread
 
 
 def samples(normal, **defects):

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from harness.data.fingerprint import fingerprint
-from harness.data.layouts import resolve_split
-from harness.data.layouts import VISA_SPLIT
+from harness.data.layouts import VISA_SPLIT, resolve_split
 from tests.data.small import request
 from tests.drawing import draw_visa_category
 from tests.fuzz.strategies import HOSTILE, damaged, texts

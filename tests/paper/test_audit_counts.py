@@ -91,8 +91,16 @@ def test_five_f1s_are_impossible_without_ties_and_three_with_them(published):
 @pytest.mark.parametrize(
     ("row", "why", "strict"),
     [
-        ("table2-wide-resnet-50-2", "at most 1258 of 1260 pairs rightly; this AUROC needs 1260", "124/125 = 0.9920 with 62 of 63 defects found, 0 false alarms"),
-        ("table4-01", "at most 1027 of 1029 pairs rightly; this AUROC needs 1029", "96/97 = 0.9897 with 48 of 49 defects found, 0 false alarms"),
+        (
+            "table2-wide-resnet-50-2",
+            "at most 1258 of 1260 pairs rightly; this AUROC needs 1260",
+            "124/125 = 0.9920 with 62 of 63 defects found, 0 false alarms",
+        ),
+        (
+            "table4-01",
+            "at most 1027 of 1029 pairs rightly; this AUROC needs 1029",
+            "96/97 = 0.9897 with 48 of 49 defects found, 0 false alarms",
+        ),
         ("table4-02", "40/43 = 0.9302 already", "398/429 = 0.9277 with 199 of 200 defects found, 30 false alarms"),
     ],
 )
