@@ -565,6 +565,7 @@ FOLDERS = (
     "test/cut test/cut/masks test/ground_truth ground_truth/cut masks/bad good/old good_test"
 )
 FILES = "a.png b.jpg c.png a_mask.png b.png c.heic d.txt Thumbs.db .x.png e.jfif f.gif"
+ENTRY = [st.sampled_from(text.split()) for text in (FOLDERS, FILES, "photo mask")]
 
 
 def put(path: Path, kind: str, seed: int) -> None:
