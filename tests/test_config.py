@@ -129,8 +129,8 @@ def test_without_a_driver_torch_is_not_asked(monkeypatch):
         asked.append(name)
         raise OSError(name)
 
-    monkeypatch.setattr("ctypes.CDLL", no_such_library)
     monkeypatch.setattr("torch.cuda.is_available", lambda: pytest.fail("torch was asked"))
+    monkeypatch.setattr("ctypes.CDLL", no_such_library)
     assert resolve_device("auto") == "cpu"
     assert asked == ["libcuda.so.1"]
 
