@@ -62,6 +62,17 @@ def test_the_paper_protocol_is_what_the_paper_states():
     assert job("backbone=wide_resnet50_2", "protocol=anomalib_v2").runs[0].n_features == 550
 
 
+@pytest.mark.parametrize("protocol", ["paper", "anomalib_v2"])
+def test_a_folder_of_ones_own_is_not_cropped_unless_asked(protocol):
+    def crop(*overrides):
+        config = composed("dataset=folder", "category=x", "dataset.root=/data", f"protocol={protocol}", *overrides)
+        return resolve(config, protocol_name=protocol).runs[0].protocol.center_crop
+
+    assert crop() is None
+    assert crop("protocol.center_crop=[224,224]") == (224, 224)
+    assert crop("protocol.resize=[512,512]") is None
+
+
 def test_seeds_n_features_and_samplers_become_runs_of_one_job():
     runs = job("seeds=[0,1]", "n_features=[50,100]", "protocol.index_sampler=[anomalib_v1,anomalib_v2]").runs
     assert len(runs) == 8

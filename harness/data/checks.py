@@ -227,6 +227,11 @@ def _image_notes(images: Mapping[str, Header]) -> list[str]:
         notes.append(
             f"{len(paged)} images have several pages or frames, of which the first is read: {some_names(paged)}"
         )
+    if alpha := [name for name, header in images.items() if header.mode in {"RGBA", "LA", "PA"}]:
+        notes.append(f"{len(alpha)} images have an alpha channel, which is dropped: {some_names(alpha)}")
+    grey = [name for name, header in images.items() if header.mode[0] in "1LIF"]
+    if 0 < len(grey) < len(images):
+        notes.append(f"{len(grey)} of {len(images)} images are grey, and the others have colours: {some_names(grey)}")
     sizes = Counter(header.turned for header in images.values())
     if len(sizes) > 1:
         listed = ", ".join(f"{count} of {_size(size)}" for size, count in sizes.most_common(3))

@@ -39,8 +39,8 @@ UNREAD_EXTENSIONS = _words(
 """Images and films that are not read; a note counts them apart from other files."""
 
 SYSTEM_NAMES = _words(
-    "@eadir @tmp @recycle #recycle #snapshot $recycle.bin recycler __macosx __pycache__ lost+found thumbnails "
-    "thumbs thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini icon"
+    "@eadir @tmp @recycle @recently-snapshot #recycle #snapshot ~snapshot $recycle.bin recycler __macosx __pycache__ "
+    "lost+found thumbnails thumbs thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini picasa.ini"
 ) | {"icon\r", "system volume information", "network trash folder", "temporary items"}
 """What network disks and systems leave behind, in lower case; never data, nor is what lies in it."""
 

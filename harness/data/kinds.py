@@ -24,7 +24,7 @@ def _words(text: str) -> frozenset[str]:
 _NEUTRAL = _words(
     "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
     "photo photos picture pictures part parts sample samples product products item items piece pieces set sets "
-    "dataset data new more extra only batch the of and split copy kopie png jpg jpeg tif tiff bmp"
+    "dataset data new more extra only batch the of and split copy kopie jpegimages png jpg jpeg tif tiff bmp"
 )
 _GOODISH = _words(
     "good goods normal normals ok okay healthy clean intact pass passed fine gut golden nominal undamaged perfect "
@@ -89,6 +89,11 @@ def is_no_type(name: str) -> bool:
     """Whether a folder's name says that it is no defect type: raw, results, validation, images."""
     said = words(name)
     return bool(said) and all(word in _NO_TYPE or word in _NEUTRAL for word in said)
+
+
+def is_aside(name: str) -> bool:
+    """Whether a folder's name says that its images are not those that count: raw, backup, results."""
+    return not _NO_TYPE.isdisjoint(words(name))
 
 
 def mask_stems(name: str) -> Iterator[str]:

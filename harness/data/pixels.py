@@ -309,6 +309,7 @@ def colours_of(root: Path, name: str) -> int:
         if header.deep:
             values = _stored(path)
             return len(np.unique(values)) if values.size < 1e8 and has_two_values(values) else 0
+        image.draft("RGB", (1024, 1024))  # of a JPEG, a smaller one
         counted = image.convert("RGBA").getcolors(_FEW)
         if counted:
             return len(counted)

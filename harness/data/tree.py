@@ -6,6 +6,7 @@ a role, or the first that can have none is refused.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -95,7 +96,7 @@ class _Role:
     """train, good (test) or defect."""
     defect: str = GOOD
     unusual: str = ""
-    """The folder, where it is read as good test images by more than its plain name."""
+    """The folder, where its name alone does not say that its images are what they are read as."""
 
 
 class _Layout:
@@ -132,7 +133,7 @@ class _Layout:
         if not self.own:
             return found
         self._check_kinds(found, colours)
-        notes = [*_read_as_good(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
+        notes = [*_unusual_notes(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
         return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
 
@@ -193,10 +194,10 @@ class _Layout:
         if len(folders) == 1:
             raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one")
         if folders[1].lower() in self.good:
-            self._check_inner(image, folders[2:], good=True)
+            aside = self._check_inner(image, folders[2:], good=True)
             if place == "train":
-                return _Role("train")
-            return _Role("good", unusual="" if place == "test" else self.path(*folders[:2]))
+                return _Role("train", unusual=aside)
+            return _Role("good", unusual=aside if place == "test" else self.path(*folders[:2]))
         if place != "test":
             what = "training" if place == "train" else "validation"
             wanted = " or ".join(self.path(folders[0], name) for name in self.good)
@@ -210,8 +211,7 @@ class _Layout:
             raise DataError(f"{image}: lies beside {self.train}; move it into that folder or a defect type's")
         name, inner = folders[0], folders[1:]
         if name.lower() in self.good:
-            self._check_inner(image, inner, good=True)
-            return _Role("train")
+            return _Role("train", unusual=self._check_inner(image, inner, good=True))
         if name.lower() in {"train", "test"}:
             raise DataError(
                 f"{self.path(name)}: lies beside {self.train}; use either {self.train} or {self.path('train/good')}, "
@@ -228,16 +228,16 @@ class _Layout:
             return _Role("good", unusual=where)
         if self.own and kinds.is_no_type(name):
             raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
-        self._check_inner(image, inner, good=False)
-        return _Role("defect", defect=name)
+        return _Role("defect", name, self._check_inner(image, inner, good=False))
 
-    def _check_inner(self, image: str, inner: Parts, *, good: bool) -> None:
-        """Refuse a folder of the other kind among good or defective images."""
+    def _check_inner(self, image: str, inner: Parts, *, good: bool) -> str:
+        """Refuse a folder of the other kind among good or defective images; the folder, where it seems put aside."""
         for name in inner:
             other = self.own and (kinds.is_faulty(name) if good else kinds.is_good(name))
             if other or (not good and name.lower() in self.good):
                 what = "defective images below good ones" if good else "good images below a defect type"
                 raise DataError(f"{image}: {what}; move them out")
+        return str(PurePosixPath(image).parent) if self.own and any(kinds.is_aside(name) for name in inner) else ""
 
     def _below(self, path: str, parent: Parts) -> Parts:
         """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
@@ -394,12 +394,10 @@ def _pattern(image: str, group: Sequence[str]) -> tuple[str, str]:
     return nfc(path.stem).replace(nfc(shortest), "*", 1), path.suffix.lower()
 
 
-def _read_as_good(roles: dict[str, _Role]) -> list[str]:
-    folders: dict[str, int] = {}
-    for role in roles.values():
-        if role.unusual:
-            folders[role.unusual] = folders.get(role.unusual, 0) + 1
-    return [f"{folder}: {count} images read as good test images" for folder, count in sorted(folders.items())]
+def _unusual_notes(roles: Mapping[str, _Role]) -> list[str]:
+    counted = Counter((role.unusual, role.part) for role in roles.values() if role.unusual)
+    what = {"train": "good images", "good": "good test images", "defect": "defective images"}
+    return [f"{folder}: {count} images read as {what[part]}" for (folder, part), count in sorted(counted.items())]
 
 
 def _mask_notes(good_masks: Sequence[str], lost: Sequence[str], pairs: dict[str, str]) -> list[str]:
@@ -436,11 +434,8 @@ def _folded(folders: Parts) -> Parts:
 def _file_notes(listing: Listing) -> list[str]:
     notes = []
     if listing.unread:
-        kinds_there: dict[str, int] = {}
-        for name in listing.unread:
-            suffix = PurePosixPath(name).suffix.lower()
-            kinds_there[suffix] = kinds_there.get(suffix, 0) + 1
-        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds_there.items()))
+        suffixes = Counter(PurePosixPath(name).suffix.lower() for name in listing.unread)
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
         notes.append(f"{len(listing.unread)} images in formats that are not read: {counted}; save them as PNG or JPEG")
     if listing.other:
         notes.append(f"{len(listing.other)} other files are not read: {some_names(listing.other)}")

@@ -73,16 +73,6 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content):
     assert str(tmp_path) not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_an_absurdly_large_image_is_refused_by_its_header(tmp_path):
-    for side in (9_500, 20_000):  # between Pillow's warning and its error, and above both
-        save_header(tmp_path / "big.png", side, side)
-        with pytest.raises(DataError, match=r"^big\.png: larger than 89 megapixels"):
-            read_header(tmp_path, "big.png")
-    save_header(tmp_path / "big.png", 9_400, 9_500)
-    assert read_header(tmp_path, "big.png") == Header(width=9_400, height=9_500, mode="RGB")
-
-
 def test_the_refusal_is_one_line_and_not_pillows_warning_beside_it(tmp_path, project):
     save_header(tmp_path / "big.png", 9_500, 9_500)
     code = (

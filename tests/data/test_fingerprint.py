@@ -26,13 +26,6 @@ def again(split: Split, **changes) -> str:
     return fingerprint(resolve_split(request(split.root, **changes), "bottle"))
 
 
-def test_it_is_sixty_four_hex_digits_and_the_same_again(split):
-    value = fingerprint(split)
-    assert len(value) == 64
-    assert int(value, 16)
-    assert again(split) == value
-
-
 def test_its_value_is_fixed(tmp_path):
     """Stored keys rest on it: a change of this value makes every record of every store a stranger."""
     for name, content in (("t/a.png", b"one"), ("t/ü b.png", b"two"), ("m/b.png", b"three")):

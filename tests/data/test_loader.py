@@ -1,7 +1,6 @@
 import io
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.data.split import ANOMALOUS, NORMAL, Sample, Split
 from harness.errors import DataError
-from tests.data.small import HOSTILE_NAMES, as_stored, grey_ramp, load_all, protocol, request, save, save_header
+from tests.data.small import as_stored, grey_ramp, load_all, protocol, request, save, save_header
 from tests.drawing import draw_btad_category, draw_visa_category
 
 PROTOCOLS = {
@@ -162,15 +161,6 @@ def test_a_batch_that_is_not_there(drawn_mvtec):
             source.load_batch(part, number)
 
 
-def test_batches_can_be_loaded_from_several_threads_and_again(drawn_mvtec):
-    source = SplitSource(resolve_split(request(drawn_mvtec), "bottle"), protocol(batch_size=3))
-    expected = [*load_all(source, "train"), *load_all(source, "test")]
-    wanted = [(part, number) for part in ("train", "test") for number in range(source.n_batches(part))]
-    with ThreadPoolExecutor(4) as pool:
-        loaded = list(pool.map(lambda one: source.load_batch(*one), wanted))
-    assert all(torch.equal(batch, other) for batch, other in zip(loaded, expected, strict=True))
-
-
 def test_labels_are_in_the_splits_order(drawn_mvtec):
     split = resolve_split(request(drawn_mvtec), "bottle")
     assert labels(split).tolist() == [1] * 6 + [0] * 4
@@ -202,64 +192,12 @@ def same(loaded, pixels):
     return np.abs(loaded * 255 - rgb).max() < 1e-4
 
 
-def test_grey_and_bilevel_become_rgb(tmp_path):
-    grey = grey_ramp()
-    assert same(one(tmp_path, written(Image.fromarray(grey), ".png")), grey)
-    bilevel = Image.fromarray(grey > 100)
-    assert bilevel.mode == "1"
-    assert same(one(tmp_path, written(bilevel, ".png")), (grey > 100) * 255)
-
-
 def test_sixteen_bit_grey_is_clipped_not_scaled(tmp_path):
     deep = np.array([[0, 1, 254, 255], [256, 1000, 40000, 65535]] * 3, np.uint16).repeat(2, 1)
     image = Image.fromarray(deep)
     assert image.mode == "I;16"
     for suffix in (".png", ".tif"):
         assert same(one(tmp_path, written(image, suffix)), deep.clip(max=255))
-
-
-def test_sixteen_bit_rgb_keeps_its_upper_byte(tmp_path):
-    import cv2
-
-    deep = np.arange(6 * 8 * 3, dtype=np.uint16).reshape(6, 8, 3) * 400
-
-    def write(stem):
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(stem.with_suffix(".png")), deep[..., ::-1])
-        return stem.with_suffix(".png")
-
-    assert same(one(tmp_path, write), deep >> 8)
-
-
-def test_float_and_32_bit_pages_are_clipped(tmp_path):
-    wide = np.array([[0, 7, 255, 300]] * 6, np.int32).repeat(2, 1)
-    assert same(one(tmp_path, written(Image.fromarray(wide), ".tif")), wide.clip(max=255))
-    real = Image.fromarray(wide.astype(np.float32) + 0.75)
-    assert same(one(tmp_path, written(real, ".tif")), wide.clip(max=255))
-
-
-def test_transparency_is_dropped_and_the_colour_under_it_stays(tmp_path):
-    rgba = np.dstack([grey_ramp()] * 3 + [np.arange(48, dtype=np.uint8).reshape(6, 8)])
-    rgba[..., 1] //= 2
-    assert same(one(tmp_path, written(Image.fromarray(rgba), ".png")), rgba[..., :3])
-    assert same(one(tmp_path, written(Image.fromarray(rgba[..., 2:]), ".png")), rgba[..., 2])
-
-
-def test_a_palette_is_looked_up_with_and_without_transparency(tmp_path, recwarn):
-    colours = np.random.default_rng(0).integers(0, 256, (48, 3))
-    palette = Image.frombytes("P", (8, 6), bytes(range(48)))
-    palette.putpalette(colours.ravel().tolist())
-    expected = colours.reshape(6, 8, 3)
-    assert same(one(tmp_path, written(palette, ".png")), expected)
-    assert same(one(tmp_path, written(palette, ".png", transparency=bytes(range(48)))), expected)
-
-
-def test_a_cmyk_jpeg_is_converted_without_a_profile(tmp_path):
-    ink = (10, 60, 110, 25)
-    found = one(tmp_path, written(Image.new("CMYK", (8, 6), ink), ".jpg", quality=100)) * 255
-    # What each ink and the black leave over of white, multiplied.
-    expected = [(255 - colour) * (255 - ink[3]) / 255 for colour in ink[:3]]
-    assert np.abs(found - expected).max() <= 2
 
 
 def test_an_exif_rotation_is_ignored(tmp_path):
@@ -270,27 +208,6 @@ def test_an_exif_rotation_is_ignored(tmp_path):
     plain = one(tmp_path, written(Image.fromarray(pixels), ".jpg", quality=95))
     assert turned.shape == (6, 8, 3)
     assert np.array_equal(turned, plain)
-
-
-def test_of_several_pages_the_first_is_taken(tmp_path):
-    first, second = Image.fromarray(grey_ramp()), Image.new("L", (8, 6), 9)
-    found = one(tmp_path, written(first, ".tif", save_all=True, append_images=[second]))
-    assert same(found, grey_ramp())
-
-
-def test_any_legal_name_works(tmp_path):
-    proto = as_stored(6, 8)
-    for value, name in enumerate(HOSTILE_NAMES):
-        root = tmp_path / name
-        save(root / name / "train/good" / f"{name}.png", value=value)
-        save(root / name / "test/good" / f"{name}.png", value=value)
-        save(root / name / "test" / name / f"{name}.png", value=value)
-        save(root / name / "ground_truth" / name / f"{name}_mask.png", value=255, mode="L")
-        split = resolve_split(request(root), name)
-        train, test = ours(split, proto)
-        assert all(same(image.permute(1, 2, 0).numpy(), np.full((6, 8), value)) for image in test)
-        assert torch.equal(train, test[:1])
-        assert load_masks(split, proto).sum() == 48
 
 
 def bottle_with(root, name, content):
@@ -322,14 +239,6 @@ def test_a_bad_image_is_an_error_that_names_it_relative_to_the_root(drawn_mvtec,
     assert reason in str(caught.value)
     assert str(caught.value).endswith("; replace or remove it")
     assert str(drawn_mvtec) not in str(caught.value)
-
-
-def test_of_two_bad_images_the_first_is_named(drawn_mvtec):
-    split = resolve_split(request(drawn_mvtec), "bottle")
-    for i in (5, 6, 4):
-        (drawn_mvtec / f"bottle/train/good/{i:03d}.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"^bottle/train/good/004\.png"):
-        SplitSource(split, protocol()).load_batch("train", 1)
 
 
 def test_a_missing_image_and_one_that_became_a_folder(drawn_mvtec):
