@@ -4,6 +4,7 @@ from PIL import Image
 
 from harness.data.files import decoding
 from harness.data.mini import write
+from harness.data.mini.counts import COUNTS
 from harness.data.pixels import read_mask, read_pixels
 from harness.errors import DataError
 from tests.data.small import grey_ramp, save
