@@ -170,8 +170,9 @@ def _together(
     tasks: Sequence[Task], batch: list[int], under_way: list[int], at_once: int
 ) -> Iterator[tuple[int, Ended]]:
     """Do a batch's tasks; takes from the batch what begins, and from `under_way` what has ended."""
+    from multiprocessing import resource_tracker
+
     from joblib import Parallel, delayed
-    from joblib.externals.loky.backend import resource_tracker
 
     def calls() -> Iterator[Any]:
         while batch:
