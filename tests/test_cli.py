@@ -319,18 +319,3 @@ def test_an_interruption_is_one_line(tmp_path, request_for, kill, status):
         pytest.skip("the run ended before the signal came")
     assert process.returncode == status
     assert "finished runs are kept" in one_line_error(err)
-
-
-def test_drawn_runs_without_a_store_leave_nothing_beside_the_real_ones(monkeypatch):
-    from harness import __main__ as entry
-    from harness.overrides import parse
-    from harness.resolve import DEFAULT_STORE, SYNTHETIC_STORE
-
-    def store(*arguments: str) -> Path:
-        return entry._default_store(parse(arguments)[0], ["--multirun"])
-
-    assert store("dataset=mini_mvtec", "category=bottle") == SYNTHETIC_STORE
-    assert store("experiment=smoke") == SYNTHETIC_STORE
-    assert store("dataset=mini_mvtec,mvtec", "category=bottle") == DEFAULT_STORE
-    assert store("experiment=table1_mvtec") == DEFAULT_STORE
-    assert entry._default_store([], ["--cfg", "job"]) == DEFAULT_STORE

@@ -154,12 +154,13 @@ def _by_joblib(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, En
     batches = deque([list(range(len(tasks)))])
     while batches:
         batch = batches.popleft()
+        alone = batch[0] if len(batch) == 1 else None
         under_way: list[int] = []
         try:
             yield from _together(tasks, batch, under_way, spread.at_once or 1)
         except BrokenExecutor as error:
-            if len(batch) == 1:
-                yield batch[0], LostJobError(f"its process was killed: {in_one_line(error)}")
+            if alone is not None:
+                yield alone, LostJobError(f"its process was killed: {in_one_line(error)}")
             else:
                 batches.extendleft([batch] if batch else [])
                 batches.extendleft([place] for place in under_way)
@@ -169,8 +170,9 @@ def _together(
     tasks: Sequence[Task], batch: list[int], under_way: list[int], at_once: int
 ) -> Iterator[tuple[int, Ended]]:
     """Do a batch's tasks; takes from the batch what begins, and from `under_way` what has ended."""
+    from multiprocessing import resource_tracker
+
     from joblib import Parallel, delayed
-    from joblib.externals.loky.backend import resource_tracker
 
     def calls() -> Iterator[Any]:
         while batch:
