@@ -145,6 +145,9 @@ def test_photographs_in_a_folder_that_is_called_like_masks(base):
     shutil.rmtree(base / "ground_truth/blot")
     shutil.copytree(base / "test/blot", base / "ground_truth/blot")
     assert "looks like a photograph, not like a mask" in refusal(base.parent)
+    (base / "ground_truth/blot").rename(base / "test/labels")
+    shutil.rmtree(base / "test/blot")
+    assert "looks like a photograph in a folder that is called like masks" in refusal(base.parent)
 
 
 def test_the_mask_of_a_good_image_must_be_empty(base):
@@ -304,7 +307,11 @@ def test_any_legal_name_works(tmp_path):
 def test_images_that_seem_put_aside_are_counted(base):
     (base / "train/good/backup").mkdir()
     (base / "train/good/000.png").rename(base / "train/good/backup/000.png")
-    assert "c/train/good/backup: 1 images read as good images" in notes(read(base.parent))
+    (base / "test/blot").rename(base / "test/heatmap_7 blots")
+    (base / "ground_truth/blot").rename(base / "ground_truth/heatmap_7 blots")
+    found = notes(read(base.parent))
+    assert "c/train/good/backup: 1 images read as good images" in found
+    assert "c/test/heatmap_7 blots: 4 images read as defective images" in found
 
 
 # A share of the good images becomes test
