@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
 from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems
@@ -563,6 +564,11 @@ def test_black_inverted_and_lost_masks_are_counted(base):
     assert "1 by the resize (a larger protocol.resize keeps more)" in notes(split)
     again(base / "ground_truth/blot", lambda p, a: Image.fromarray(255 - a).save(p))
     assert "they may be inverted" in notes(read(base.parent))
+
+
+def test_scores_that_tell_nothing_apart_are_a_note():
+    assert "all 5 test images have the same score, 2:" in same_scores_note(np.full(5, 2.0, np.float32))[0]
+    assert same_scores_note(np.array([2.0, 2.0, 2.5])) == []
 
 
 # Every file has one end
