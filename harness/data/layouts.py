@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -20,12 +20,75 @@ from harness.data.split import ANOMALOUS, NORMAL, Sample, Split, by_path, limit_
 from harness.data.tree import GOOD, LAYOUT_TEXT, Found, find_official, find_own, holds_layout
 from harness.errors import DataError, RequestError
 
-LAYOUTS = ("mvtec", "visa", "btad", "folder")
 VISA_SPLIT = "split_csv/1cls.csv"
 """The one-class split that ships inside VisA's archive."""
 _VISA_COLUMNS = ["object", "split", "label", "image", "mask"]
 _SHOWN = 20
 """Names that an error lists at most."""
+
+
+def find_visa(root: Path, category: str) -> Found:
+    """VisA: the rows of `split_csv/1cls.csv` whose object is `category`; the images stay where they are.
+
+    Raises:
+        DataError: the csv cannot be read, a row has an unknown split or label, leaves the root, trains on a
+            defective image, or names an image twice.
+    """
+    train: list[Sample] = []
+    test: list[Sample] = []
+    seen: set[str] = set()
+    for line, row in _visa_rows(root):
+        if row["object"] != category:
+            continue
+        sample = _visa_sample(row, line)
+        if sample.path in seen:
+            raise DataError(f"{VISA_SPLIT}, line {line}: {sample.path} appears twice; restore the official file")
+        seen.add(sample.path)
+        (train if row["split"] == "train" else test).append(sample)
+    return Found(root, by_path(train), by_path(test), expected=f"rows of {VISA_SPLIT} with object {category}")
+
+
+def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with (root / VISA_SPLIT).open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            if reader.fieldnames != _VISA_COLUMNS:
+                raise DataError(f"{VISA_SPLIT}: its header is not {','.join(_VISA_COLUMNS)}; restore the official file")
+            return [(reader.line_num, row) for row in reader]
+    except OSError as error:
+        raise DataError(f"{VISA_SPLIT}: cannot be read ({error.strerror}); restore it from VisA's archive") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
+
+
+def _visa_sample(row: dict[str, str], line: int) -> Sample:
+    where = f"{VISA_SPLIT}, line {line}"
+    if row["split"] not in {"train", "test"} or row["label"] not in {"normal", "anomaly"}:
+        raise DataError(
+            f"{where}: split {row['split']!r} or label {row['label']!r} is unknown; restore the official file"
+        )
+    image = _inside(row["image"], where)
+    if row["label"] == "normal":
+        return Sample(path=image, label=NORMAL, defect=GOOD)
+    if row["split"] == "train":
+        raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
+    mask = _inside(row["mask"], where) if row["mask"] else None
+    return Sample(path=image, label=ANOMALOUS, defect="anomaly", mask=mask)
+
+
+def _inside(name: str, where: str) -> str:
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise DataError(f"{where}: the path {name!r} does not lie inside the dataset; restore the official file")
+    return str(path)
+
+
+_OFFICIAL: dict[str, Callable[[Path, str], Found]] = {
+    "mvtec": partial(find_official, good="good"),
+    "visa": find_visa,
+    "btad": partial(find_official, good="ok"),
+}
+LAYOUTS = (*_OFFICIAL, "folder")
 
 
 def validate_request(dataset: DatasetConfig, category: str) -> None:
@@ -101,9 +164,7 @@ def _find(dataset: DatasetConfig, category: str) -> Found:
     root = _category_root(dataset, category)
     if dataset.layout == "folder":
         return find_own(root, category, cache(partial(colours_of, root)))
-    if dataset.layout == "visa":
-        return find_visa(root, category)
-    return find_official(root, category, "ok" if dataset.layout == "btad" else "good")
+    return _OFFICIAL[dataset.layout](root, category)
 
 
 def _expected(found: Found) -> str:
@@ -220,59 +281,3 @@ def _limit(found: Found, limit: int) -> tuple[Found, list[str]]:
         f"and {len(test)} of {len(found.test)} test images"
     )
     return replace(found, train=train, test=test), [note]
-
-
-def find_visa(root: Path, category: str) -> Found:
-    """VisA: the rows of `split_csv/1cls.csv` whose object is `category`; the images stay where they are.
-
-    Raises:
-        DataError: the csv cannot be read, a row has an unknown split or label, leaves the root, trains on a
-            defective image, or names an image twice.
-    """
-    train: list[Sample] = []
-    test: list[Sample] = []
-    seen: set[str] = set()
-    for line, row in _visa_rows(root):
-        if row["object"] != category:
-            continue
-        sample = _visa_sample(row, line)
-        if sample.path in seen:
-            raise DataError(f"{VISA_SPLIT}, line {line}: {sample.path} appears twice; restore the official file")
-        seen.add(sample.path)
-        (train if row["split"] == "train" else test).append(sample)
-    return Found(root, by_path(train), by_path(test), expected=f"rows of {VISA_SPLIT} with object {category}")
-
-
-def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with (root / VISA_SPLIT).open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
-            if reader.fieldnames != _VISA_COLUMNS:
-                raise DataError(f"{VISA_SPLIT}: its header is not {','.join(_VISA_COLUMNS)}; restore the official file")
-            return [(reader.line_num, row) for row in reader]
-    except OSError as error:
-        raise DataError(f"{VISA_SPLIT}: cannot be read ({error.strerror}); restore it from VisA's archive") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
-
-
-def _visa_sample(row: dict[str, str], line: int) -> Sample:
-    where = f"{VISA_SPLIT}, line {line}"
-    if row["split"] not in {"train", "test"} or row["label"] not in {"normal", "anomaly"}:
-        raise DataError(
-            f"{where}: split {row['split']!r} or label {row['label']!r} is unknown; restore the official file"
-        )
-    image = _inside(row["image"], where)
-    if row["label"] == "normal":
-        return Sample(path=image, label=NORMAL, defect=GOOD)
-    if row["split"] == "train":
-        raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
-    mask = _inside(row["mask"], where) if row["mask"] else None
-    return Sample(path=image, label=ANOMALOUS, defect="anomaly", mask=mask)
-
-
-def _inside(name: str, where: str) -> str:
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name:
-        raise DataError(f"{where}: the path {name!r} does not lie inside the dataset; restore the official file")
-    return str(path)

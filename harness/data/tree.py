@@ -132,7 +132,7 @@ class _Layout:
         found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
         if not self.own:
             return found
-        self._check_kinds(found, colours)
+        self._check_kinds(found, lost, colours)
         notes = [*_unusual_notes(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
         return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
@@ -228,7 +228,8 @@ class _Layout:
             return _Role("good", unusual=where)
         if self.own and kinds.is_no_type(name):
             raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
-        return _Role("defect", name, self._check_inner(image, inner, good=False))
+        aside = self._check_inner(image, inner, good=False)
+        return _Role("defect", name, aside or (where if self.own and kinds.is_aside(name) else ""))
 
     def _check_inner(self, image: str, inner: Parts, *, good: bool) -> str:
         """Refuse a folder of the other kind among good or defective images; the folder, where it seems put aside."""
@@ -322,23 +323,29 @@ class _Layout:
             )
         return pairs, good_masks
 
-    def _check_kinds(self, found: Found, colours: Colours) -> None:
-        """Refuse masks among the photographs: images of few colours where the training images have many."""
-        groups: dict[tuple[int, str, str], list[str]] = {}
-        for number, samples in enumerate((found.train, found.test)):
-            for sample in samples:
-                folder = str(PurePosixPath(sample.path).parent)
-                groups.setdefault((number, sample.defect, folder), []).append(sample.path)
-        train = [sample.path for sample in spread(found.train, SAMPLED)]
-        if not train or not any(colours(image) == 0 for image in train):
+    def _check_kinds(self, found: Found, lost: Sequence[str], colours: Colours) -> None:
+        """Refuse masks among photographs, and photographs in folders of masks.
+
+        Masks have few colours; nothing is said where the training images have few, too.
+        """
+        if not any(colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
             return
-        for (_, defect, _), images in groups.items():
+        folders: dict[PurePosixPath, list[str]] = {}
+        for sample in (*found.train, *found.test):
+            folders.setdefault(PurePosixPath(sample.path).parent, []).append(sample.path)
+        for folder, images in folders.items():
             for image in _smallest(found.root, images):
                 if colours(image) > 1:
                     raise DataError(
-                        f"{image}: looks like a mask among the photographs of {PurePosixPath(image).parent}; masks "
-                        f"belong in {self.path('ground_truth', defect)}, or beside their images where each has one"
+                        f"{image}: looks like a mask among the photographs of {folder}; masks belong in "
+                        f"{self.path('ground_truth')}, in a folder for each defect type, or each beside its image"
                     )
+        for image in spread(lost, SAMPLED):
+            if colours(image) == 0:
+                raise DataError(
+                    f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
+                    "remove the image"
+                )
 
 
 def _smallest(root: Path, images: Sequence[str]) -> list[str]:

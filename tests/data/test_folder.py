@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
 from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems
@@ -145,6 +146,9 @@ def test_photographs_in_a_folder_that_is_called_like_masks(base):
     shutil.rmtree(base / "ground_truth/blot")
     shutil.copytree(base / "test/blot", base / "ground_truth/blot")
     assert "looks like a photograph, not like a mask" in refusal(base.parent)
+    (base / "ground_truth/blot").rename(base / "test/labels")
+    shutil.rmtree(base / "test/blot")
+    assert "looks like a photograph in a folder that is called like masks" in refusal(base.parent)
 
 
 def test_the_mask_of_a_good_image_must_be_empty(base):
@@ -304,7 +308,11 @@ def test_any_legal_name_works(tmp_path):
 def test_images_that_seem_put_aside_are_counted(base):
     (base / "train/good/backup").mkdir()
     (base / "train/good/000.png").rename(base / "train/good/backup/000.png")
-    assert "c/train/good/backup: 1 images read as good images" in notes(read(base.parent))
+    (base / "test/blot").rename(base / "test/heatmap_7 blots")
+    (base / "ground_truth/blot").rename(base / "ground_truth/heatmap_7 blots")
+    found = notes(read(base.parent))
+    assert "c/train/good/backup: 1 images read as good images" in found
+    assert "c/test/heatmap_7 blots: 4 images read as defective images" in found
 
 
 # A share of the good images becomes test
@@ -556,6 +564,11 @@ def test_black_inverted_and_lost_masks_are_counted(base):
     assert "1 by the resize (a larger protocol.resize keeps more)" in notes(split)
     again(base / "ground_truth/blot", lambda p, a: Image.fromarray(255 - a).save(p))
     assert "they may be inverted" in notes(read(base.parent))
+
+
+def test_scores_that_tell_nothing_apart_are_a_note():
+    assert "all 5 test images have the same score, 2:" in same_scores_note(np.full(5, 2.0, np.float32))[0]
+    assert same_scores_note(np.array([2.0, 2.0, 2.5])) == []
 
 
 # Every file has one end
