@@ -128,11 +128,9 @@ def test_an_image_that_the_split_file_names_and_that_is_not_there(tmp_path):
     draw_visa_category(tmp_path, "candle", n_train=4, n_good=2, n_bad=3, size=SIZE)
     info = tiny("visa", {"candle": Counts(4, 2, 3)})
     (tmp_path / "candle/Data/Images/Normal/0005.JPG").unlink()
-    assert only(info, tmp_path, "candle") == "candle/Data/Images/Normal/0005.JPG: no such file"
-    (tmp_path / "candle/Data/Images/Normal/0004.JPG").unlink()
-    assert only(info, tmp_path, "candle").endswith("0004.JPG: no such file (and 1 more like it)")
+    assert only(info, tmp_path, "candle").startswith("candle/Data/Images/Normal/0005.JPG: cannot be read (No such file")
     (tmp_path / "candle/Data/Masks/Anomaly/000.png").unlink()
-    assert "000.png: no such file" in only(info, tmp_path, "candle")
+    assert "000.png: cannot be read (No such file" in only(info, tmp_path, "candle")
 
 
 def test_wrong_requests(mvtec, tmp_path):
@@ -159,7 +157,7 @@ def test_the_table_has_a_line_for_each_dataset_and_each_category():
     assert [(line.licence, line.archive) for line in lines if line.dataset] == [
         ("CC BY-NC-SA 4.0", "5.3 GB"),
         ("CC BY 4.0", "1.9 GB"),
-        ("CC BY-NC-SA 4.0", "1.2 GB"),
+        ("CC BY-SA 4.0", "1.2 GB"),
     ]
 
 
