@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import resource
 import select
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_time_memory_and_what_a_process_says():
     started = time.perf_counter()
     found = once(script("A", code), 4)
     assert 0.3 <= found.seconds <= time.perf_counter() - started
-    assert 1000 * 2**20 <= found.peak_rss_bytes < 1100 * 2**20
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a new process begins with its parent's peak
+    assert 1000 * 2**20 <= found.peak_rss_bytes < max(1100 * 2**20, 1.1 * ours)
     assert (found.name, found.repeat, found.work_seconds, found.metrics, found.numbers) == (
         "A", 4, 0.2, {"auroc": 0.5}, {"n": 7}
     )  # fmt: skip

@@ -43,7 +43,12 @@ def outcome(seed: int, status: str) -> Outcome:
         "resnet18",
         seed,
         100,
-        {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"},
+        {
+            "protocol": "paper",
+            "protocol.resize": (256, 256),
+            "protocol.center_crop": (224, 224),
+            "protocol.index_sampler": "anomalib_v1",
+        },
         key=f"{seed:012x}",
         status=status,
         holder="somebody",

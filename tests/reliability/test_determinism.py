@@ -20,8 +20,11 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
+from harness.config import DatasetConfig
+from harness.data.layouts import resolve_split
 from harness.padim.plan import GIB, Task, plan_pass
 from harness.padim.weights import resolve_weights
+from harness.passes import image_bytes
 from harness.store import Store
 from tests.drawing import draw_visa_category
 from tests.padim.sources import LITE0, PROTOCOL
@@ -218,9 +221,9 @@ def test_a_seed_alone_changes_only_the_rounding(here, plain):
     assert spread(here("seed=1", f"protocol.batch_size={BATCH}"), plain) < ROUNDING
 
 
-def test_the_least_memory_changes_only_the_rounding(here, plain):
+def test_the_least_memory_changes_only_the_rounding(here, plain, drawn):
     """No seeds share a pass then, and the test images' features are not all held together."""
-    found = here("seeds=[0,1]", f"protocol.batch_size={BATCH}", f"memory_budget={least_memory():.6f}")
+    found = here("seeds=[0,1]", f"protocol.batch_size={BATCH}", f"memory_budget={least_memory(drawn):.6f}")
     for place, result in found.items():
         assert plain[place].plan["runs_together"] == 2
         assert plain[place].plan["test_batches_at_once"] == 7
@@ -229,9 +232,10 @@ def test_the_least_memory_changes_only_the_rounding(here, plain):
     assert spread(found, plain) < ROUNDING
 
 
-def least_memory() -> float:
+def least_memory(drawn: Path) -> float:
     """GiB below which `candle` is refused."""
     weights = resolve_weights(LITE0).path
     protocol = replace(PROTOCOL, resize=(128, 128), center_crop=(112, 112), batch_size=BATCH)
-    task = Task(LITE0, protocol, 70, 13, weights.stat().st_size, "cpu", 2, 2)
+    split = resolve_split(DatasetConfig("visa", "visa", drawn / "visa", limit=70), "candle")
+    task = Task(LITE0, protocol, 70, 13, weights.stat().st_size, "cpu", 2, 2, image_bytes(split))
     return plan_pass(task, [N_FEATURES], 0).host_bytes / GIB + 1e-6

@@ -70,7 +70,7 @@ def test_every_way_out_releases(tmp_path, ending):
 
 def test_asking_writes_nothing(tmp_path):
     claims = Claims(tmp_path / "store")
-    assert (claims.holder(KEY), claims.living(), claims.is_there(KEY)) == (None, (), False)
+    assert (claims.holder(KEY), claims.living()) == (None, ())
     claims.tidy()
     assert list(tmp_path.iterdir()) == []
 
@@ -82,7 +82,6 @@ def test_the_claim_of_a_killed_process_is_taken_over_at_once(tmp_path):
         other.wait()
         assert claims.holder(KEY) is None
         assert claims.living() == ()
-        assert claims.is_there(KEY)
         assert claims.take(KEY, "mvtec/cable") is None
         (there,) = claims.living()
         assert (there.label, there.pid) == ("mvtec/cable", os.getpid())
