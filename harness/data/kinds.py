@@ -12,6 +12,8 @@ GOOD_NAMES = ("good", "normal", "ok")
 """What a folder of good images may be called, in lower case."""
 MASK_NAMES = ("ground_truth", "masks", "mask", "gt", "labels", "annotations")
 """What a folder of masks may be called, in lower case."""
+SPLIT_NAMES = ("train", "training", "test", "testing")
+"""Folders, in lower case, that show that the folder above them is one category. Only train and test are read."""
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""

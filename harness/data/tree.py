@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.data import kinds
-from harness.data.files import IMAGE_EXTENSIONS, Listing, list_files, list_images, nfc, one_of, some_names, subfolders
+from harness.data.files import (
+    IMAGE_EXTENSIONS,
+    Listing,
+    list_files,
+    list_images,
+    nfc,
+    one_of,
+    plain,
+    some_names,
+    subfolders,
+)
 from harness.data.split import ANOMALOUS, NORMAL, Sample, by_path, spread
 from harness.errors import DataError
 
@@ -69,6 +79,11 @@ def find_official(root: Path, category: str, good: str) -> Found:
 def holds_layout(folder: Path) -> bool:
     """Whether a folder of one's own is laid out in one of the two ways, judged by the names of its folders alone."""
     return bool(one_of(subfolders(folder), kinds.GOOD_NAMES)) or _has_train(folder, kinds.GOOD_NAMES)
+
+
+def is_category(folder: Path) -> bool:
+    """Whether a folder of one's own is meant as one category, even where its layout is not complete."""
+    return bool(one_of(subfolders(folder), (*kinds.GOOD_NAMES, *kinds.SPLIT_NAMES)))
 
 
 def find_own(root: Path, category: str, colours: Colours) -> Found:
@@ -162,7 +177,7 @@ class _Layout:
         images, masks = [], {}
         for path in paths:
             folders = self.parts(path)[:-1]
-            names = [name.lower() for name in (folders if self.own else folders[:1])]
+            names = [plain(name) for name in (folders if self.own else folders[:1])]
             place = next((i for i, name in enumerate(names) if name in self._mask_names()), None)
             if place is None:
                 images.append(path)
@@ -184,7 +199,7 @@ class _Layout:
         return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
 
     def _role_in_train(self, image: str, folders: Parts) -> _Role:
-        place = folders[0].lower() if folders else ""
+        place = plain(folders[0]) if folders else ""
         if place not in {"train", "test", *kinds.VALIDATION_NAMES}:
             where = self.path(*folders[:1]) if folders else image
             raise DataError(
@@ -193,7 +208,7 @@ class _Layout:
             )
         if len(folders) == 1:
             raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one")
-        if folders[1].lower() in self.good:
+        if plain(folders[1]) in self.good:
             aside = self._check_inner(image, folders[2:], good=True)
             if place == "train":
                 return _Role("train", unusual=aside)
@@ -210,9 +225,9 @@ class _Layout:
         if not folders:
             raise DataError(f"{image}: lies beside {self.train}; move it into that folder or a defect type's")
         name, inner = folders[0], folders[1:]
-        if name.lower() in self.good:
+        if plain(name) in self.good:
             return _Role("train", unusual=self._check_inner(image, inner, good=True))
-        if name.lower() in {"train", "test"}:
+        if plain(name) in {"train", "test"}:
             raise DataError(
                 f"{self.path(name)}: lies beside {self.train}; use either {self.train} or {self.path('train/good')}, "
                 "not both"
@@ -235,7 +250,7 @@ class _Layout:
         """Refuse a folder of the other kind among good or defective images; the folder, where it seems put aside."""
         for name in inner:
             other = self.own and (kinds.is_faulty(name) if good else kinds.is_good(name))
-            if other or (not good and name.lower() in self.good):
+            if other or (not good and plain(name) in self.good):
                 what = "defective images below good ones" if good else "good images below a defect type"
                 raise DataError(f"{image}: {what}; move them out")
         return str(PurePosixPath(image).parent) if self.own and any(kinds.is_aside(name) for name in inner) else ""
@@ -243,7 +258,7 @@ class _Layout:
     def _below(self, path: str, parent: Parts) -> Parts:
         """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
         folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
-        return tuple(name for name in folders if not self.own or name.lower() not in kinds.PHOTO_NAMES)
+        return tuple(name for name in folders if not self.own or plain(name) not in kinds.PHOTO_NAMES)
 
     def _by_mask(self, images: Sequence[str], parents: Collection[Parts]) -> dict[_Place, list[str]]:
         """Images by the places that their masks may have: as below the parent, or without train and test."""
@@ -435,7 +450,7 @@ def _same_names(images: Sequence[str]) -> list[str]:
 
 
 def _folded(folders: Parts) -> Parts:
-    return tuple(name.casefold() for name in folders)
+    return tuple(name.strip().casefold() for name in folders)
 
 
 def _file_notes(listing: Listing) -> list[str]:

@@ -17,6 +17,7 @@ from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_st
 from harness.data.layouts import resolve_split, validate_request
 from harness.data.loader import load_masks
 from harness.data.pixels import colours_of, read_pixels
+from harness.data.preview import categories_in, outside
 from harness.data.split import ANOMALOUS, NORMAL
 from harness.data.tree import find_own
 from harness.errors import DataError, RequestError
@@ -263,6 +264,32 @@ def test_what_lies_beside_train_is_named(base):
 def test_images_that_can_have_no_role(plain, extra, message):
     save(plain / extra)
     assert refusal(plain.parent).startswith(message)
+
+
+def test_blanks_around_a_folders_name_do_not_matter(base):
+    for old, new in (("train/good", "train/Good "), ("train", "train "), ("ground_truth", " ground_truth")):
+        (base / old).rename(base / new)
+    split = read(base.parent)
+    assert counts(split) == (6, 3, 4, True)
+    assert notes(split) == ""
+
+
+@pytest.mark.parametrize(("train", "moved"), [("training", "train"), ("trian", "train"), ("train/god", "train/good")])
+def test_a_category_whose_training_folder_is_misnamed_is_no_folder_of_categories(base, train, moved):
+    (base / moved).rename(base / train)
+    assert categories_in(base) == [base]
+    assert "no training images" in refusal(base.parent)
+
+
+def test_what_lies_beside_categories_is_counted(plain):
+    folder = plain.parent
+    shutil.copytree(plain / "bad", folder / "loose")
+    shutil.copy(plain / "bad/000.png", folder / "extra.png")
+    assert categories_in(folder) == [plain]
+    (note,) = outside(folder, [plain])
+    assert note.startswith("5 files of no category are not read: in 1 folders (loose)")
+    assert "extra.png" in note
+    assert outside(plain, [plain]) == []
 
 
 @pytest.mark.parametrize("at", ["c", ""])
