@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
 from harness.data.files import IMAGE_EXTENSIONS, nfc
@@ -108,6 +109,45 @@ def mask_stems(name: str) -> Iterator[str]:
     for shorten in (_without_extension, _without_ending, _without_extension, _without_beginning):
         shortened.append(shorten(shortened[-1]))
     yield from dict.fromkeys(shortened)
+
+
+def of_one_part(names: Collection[str]) -> list[list[str]]:
+    """Names that seem to be several images of one part, for each part; none where most names are of other kinds.
+
+    One name is another's beginning (`000`, `000_overlay`, `000_json/img`), file names repeat in sub-folders (`rgb/000`,
+    `xyz/000`), or endings repeat (`000_color`, `000_depth`).
+
+    Args:
+        names: paths below one folder, without extensions, each once.
+    """
+    there = frozenset(names)
+    ways: tuple[Callable[[str], str], ...] = (
+        lambda name: _beginning(name, there),
+        lambda name: PurePosixPath(name).name,
+        lambda name: _split(name)[0],
+    )
+    endings = Counter(_split(name)[1] for name in there)
+    for way in ways:
+        groups: dict[str, list[str]] = {}
+        for name in sorted(there):
+            # An ending that is there once, or a number, does not say what kind of image it is.
+            if way is not ways[-1] or (endings[_split(name)[1]] > 1 and re.search(r"[^\W\d]", _split(name)[1])):
+                groups.setdefault(way(name), []).append(name)
+        several = [group for group in groups.values() if len(group) > 1]
+        if len(several) > 1 and 2 * sum(map(len, several)) > len(there):
+            return several
+    return []
+
+
+def _beginning(name: str, names: Collection[str]) -> str:
+    """The shortest of `names` that `name` continues after `_`, `-`, `.`, a blank or a slash; `name` without one."""
+    starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
+    return next((start for start in starts if start in names), name)
+
+
+def _split(name: str) -> tuple[str, str]:
+    head, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
+    return head, ending
 
 
 def _without_extension(stem: str) -> str:

@@ -148,9 +148,32 @@ class _Layout:
         if not self.own:
             return found
         self._check_kinds(found, lost, colours)
-        notes = [*_unusual_notes(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
+        notes = [
+            *_unusual_notes(roles),
+            *_mask_notes(good_masks, lost, pairs),
+            *_same_names(images),
+            *self._part_notes(images),
+        ]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
         return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
+
+    def _part_notes(self, images: Sequence[str]) -> list[str]:
+        """A note where the names of most images of a type say that several show one part."""
+        types: dict[str, dict[str, str]] = {}
+        for image in images:
+            top = self.path(*self.parts(image)[: 2 if self.in_train else 1])
+            name = PurePosixPath(image).relative_to(top)
+            types.setdefault(top, {})[nfc(str(name.with_suffix("")))] = str(name)
+        found = {top: groups for top, names in types.items() if (groups := kinds.of_one_part(names))}
+        if not found:
+            return []
+        parts = [group for groups in found.values() for group in groups]
+        top, (first, *_) = next(iter(found.items()))
+        return [
+            f"{sum(map(len, parts))} images in {some_names(found)} share the names of {len(parts)} parts "
+            f"({some_names([types[top][name] for name in first])}): if they are not photographs of their own, move "
+            "them out"
+        ]
 
     def path(self, *parts: str) -> str:
         """A path relative to the root, of one relative to the category."""

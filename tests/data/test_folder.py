@@ -13,7 +13,7 @@ from PIL import Image
 from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
-from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems
+from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems, of_one_part
 from harness.data.layouts import resolve_split, validate_request
 from harness.data.loader import load_masks
 from harness.data.pixels import colours_of, read_pixels
@@ -318,6 +318,40 @@ def test_sub_folders_are_read(plain):
     for folder in ("bad", "masks/bad"):
         (plain / folder / "000.png").rename(plain / folder / "monday/000.png")
     assert [s.mask for s in read(plain.parent).test if s.label == ANOMALOUS][-1] == "c/masks/bad/monday/000.png"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["{}.png", "{}_overlay.png"],
+        ["{}.png", "{}_json/img.png", "{}_json/label_viz.png"],
+        ["{}_color.png", "{}_depth.png"],
+        ["cam1/{}.png", "cam2/{}.png"],
+    ],
+)
+def test_several_images_of_one_part_are_counted(base, names):
+    shutil.rmtree(base / "ground_truth")
+    for path in sorted((base / "test/blot").iterdir()):
+        pixels = np.array(Image.open(path))
+        path.unlink()
+        for number, name in enumerate(names):
+            changed = pixels.copy()
+            changed[0, 0] = number
+            target = path.parent / name.format(path.stem)
+            target.parent.mkdir(exist_ok=True)
+            Image.fromarray(changed).save(target)
+    n = 4 * len(names)
+    assert f"{n} images in c/test/blot share the names of 4 parts ({names[0].format('000')}, " in notes(
+        read(base.parent)
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["IMG_1", "IMG_2"], ["a", "a (1)", "a (2)"], ["IMG_a_1", "IMG_b_1"], ["a_x7", "a_y8"], ["1", "1_2", "3", "4"]],
+)
+def test_names_that_count_photographs_are_no_parts(names):
+    assert of_one_part(names) == []
 
 
 def test_any_legal_name_works(tmp_path):
