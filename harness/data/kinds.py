@@ -48,6 +48,11 @@ _NO_TYPE = _words(
     "temp cache trash doc docs documentation figure figures plot plots negative negatives neg augmented "
     "augmentation augmentations preview previews thumbnail thumbnails thumb thumbs archive"
 )
+_UNDECIDED = _words(
+    "folder ordner dossier neuer untitled unnamed other others misc miscellaneous various review todo unsure undecided "
+    "uncertain unclear doubtful maybe reference references calibration depth xyz viz"
+)
+_MIXED = frozenset(GOOD_NAMES) | _words("mask masks segmentation annotation annotations")
 
 _MASK_ENDING = re.compile(
     r"(?<=.)[ _.\-]?(?:mask|masks|gt|label|labels|seg|segmentation|ground[ _\-]?truth|annotation|anno)$", re.IGNORECASE
@@ -97,6 +102,14 @@ def is_no_type(name: str) -> bool:
 def is_aside(name: str) -> bool:
     """Whether a folder's name says that its images are not those that count: raw, backup, results."""
     return not _NO_TYPE.isdisjoint(words(name))
+
+
+def is_undecided(name: str) -> bool:
+    """Whether a folder's name leaves open what its images are: New folder, todo, almost_good, masks_human."""
+    said = words(name)
+    known = _UNDECIDED | _NEUTRAL | _MASKISH | _NO_TYPE
+    mixed = not _MIXED.isdisjoint(said) and not is_faulty(name)
+    return mixed or (bool(said) and all(word in known for word in said))
 
 
 def mask_stems(name: str) -> Iterator[str]:

@@ -150,12 +150,33 @@ class _Layout:
         self._check_kinds(found, lost, colours)
         notes = [
             *_unusual_notes(roles),
+            *self._doubtful_notes(roles, pairs),
             *_mask_notes(good_masks, lost, pairs),
             *_same_names(images),
             *self._part_notes(images),
         ]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
         return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
+
+    def _doubtful_notes(self, roles: Mapping[str, _Role], pairs: Mapping[str, str]) -> list[str]:
+        """Notes on images that only their folder makes defective, where its name does not say so."""
+        undecided: Counter[str] = Counter()
+        below: dict[str, Counter[str]] = {}
+        depth = 2 if self.in_train else 1
+        for image, role in roles.items():
+            if role.part != "defect" or role.unusual or image in pairs:
+                continue
+            where = self.path(*self.parts(image)[:depth])
+            inner = self._below(image, self.parts(image)[:depth])
+            if kinds.is_undecided(role.defect):
+                undecided[where] += 1
+            elif inner:
+                below.setdefault(where, Counter())["/".join(inner)] += 1
+        notes = [f"{where}: {count} images read as defective images" for where, count in undecided.items()]
+        for where, counted in below.items():
+            folders = f"{len(counted)} sub-folders ({some_names(counted)})"
+            notes.append(f"{where}: {counted.total()} images of {folders} are read as defective images")
+        return notes
 
     def _part_notes(self, images: Sequence[str]) -> list[str]:
         """A note where the names of most images of a type say that several show one part."""

@@ -13,7 +13,7 @@ from PIL import Image
 from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
-from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems, of_one_part
+from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, is_undecided, mask_stems, of_one_part
 from harness.data.layouts import resolve_split, validate_request
 from harness.data.loader import load_masks
 from harness.data.pixels import colours_of, read_pixels
@@ -352,6 +352,32 @@ def test_several_images_of_one_part_are_counted(base, names):
 )
 def test_names_that_count_photographs_are_no_parts(names):
     assert of_one_part(names) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["New folder", "untitled folder", "misc", "todo", "depth", "SegmentationClass", "masks_human", "almost_good"],
+)
+def test_a_folder_whose_name_says_nothing_is_named_unless_it_has_masks(plain, name):
+    for folder in ("bad", "masks/bad"):
+        (plain / folder).rename(plain / folder.replace("bad", name))
+    assert "read as defective" not in notes(read(plain.parent))
+    shutil.rmtree(plain / "masks")
+    assert f"c/{name}: 4 images read as defective images" in notes(read(plain.parent))
+
+
+@pytest.mark.parametrize("name", ["scratch", "class 1", "not_ok", "fine_crack", "faulty label", "ko", "2024-03-01"])
+def test_the_name_of_a_defect_type_is_decided(name):
+    assert not is_undecided(name)
+
+
+def test_sub_folders_of_a_defect_type_are_named(plain):
+    shutil.rmtree(plain / "masks")
+    (plain / "bad/images").mkdir()
+    (plain / "bad/false_alarm_ok").mkdir()
+    (plain / "bad/000.png").rename(plain / "bad/images/000.png")
+    (plain / "bad/001.png").rename(plain / "bad/false_alarm_ok/001.png")
+    assert "c/bad: 1 images of 1 sub-folders (false_alarm_ok) are read as defective images" in notes(read(plain.parent))
 
 
 def test_any_legal_name_works(tmp_path):
