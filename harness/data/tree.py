@@ -70,10 +70,10 @@ def find_official(root: Path, category: str, good: str) -> Found:
     Raises:
         DataError: images where none can be meant, two folders with the same meaning, or masks that cannot be paired.
     """
-    layout = _Layout(root, category, (good,), own=False)
+    layout = _Layout(root, category, (good,), lambda _: 0, own=False)
     folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
     listing = Listing([image for folder in folders if folder for image in list_images(root, folder)])
-    return layout.found(listing, lambda _: 0)
+    return layout.found(listing)
 
 
 def holds_layout(folder: Path) -> bool:
@@ -95,8 +95,8 @@ def find_own(root: Path, category: str, colours: Colours) -> Found:
         DataError: a file that can have no role, or masks that cannot be told from photographs or paired.
     """
     base = category if holds_layout(root / category) or not holds_layout(root) else ""
-    layout = _Layout(root, base, kinds.GOOD_NAMES, own=True)
-    return layout.found(list_files(root, base), colours)
+    layout = _Layout(root, base, kinds.GOOD_NAMES, colours, own=True)
+    return layout.found(list_files(root, base))
 
 
 def _has_train(folder: Path, good: Collection[str]) -> bool:
@@ -117,8 +117,8 @@ class _Role:
 class _Layout:
     """One category's folder."""
 
-    def __init__(self, root: Path, base: str, good: Sequence[str], *, own: bool) -> None:
-        self.root, self.base, self.good, self.own = root, base, good, own
+    def __init__(self, root: Path, base: str, good: Sequence[str], colours: Colours, *, own: bool) -> None:
+        self.root, self.base, self.good, self.colours, self.own = root, base, good, colours, own
         self.in_train = not own or _has_train(root / base, good)
         """train and test folders, rather than one folder a kind."""
         self.train = self.single(("train",) if self.in_train else good)
@@ -126,7 +126,7 @@ class _Layout:
         if self.in_train:
             self.single(("test",))
 
-    def found(self, listing: Listing, colours: Colours) -> Found:
+    def found(self, listing: Listing) -> Found:
         """Give every file a role."""
         places = [(self.train or self.path("train")) + f"/{name}" for name in self.good]
         if not self.in_train:
@@ -135,7 +135,7 @@ class _Layout:
         if self.train is None and self.own:
             return replace(found, not_read=tuple(sorted(listing.names)))
         images, masks = self._parted(sorted(listing.images))
-        images, twins = _part_twins(images, colours) if self.own else (images, {})
+        images, twins = _part_twins(images, self.colours) if self.own else (images, {})
         roles = {image: self._role(image) for image in images}
         pairs, good_masks, lost = self._paired(images, masks, roles)
         pairs, good_masks = self._with_twins(pairs, good_masks, twins, roles)
@@ -147,7 +147,7 @@ class _Layout:
         found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
         if not self.own:
             return found
-        self._check_kinds(found, lost, colours)
+        self._check_kinds(found, lost)
         notes = [
             *_unusual_notes(roles),
             *self._doubtful_notes(roles, pairs),
@@ -246,6 +246,11 @@ class _Layout:
         place = plain(folders[0]) if folders else ""
         if place not in {"train", "test", *kinds.VALIDATION_NAMES}:
             where = self.path(*folders[:1]) if folders else image
+            if folders and self.colours(image) > 0:
+                raise DataError(
+                    f"{where}: lies beside {self.train} and looks like masks; these belong in "
+                    f"{self.path('ground_truth')}, in a folder for each defect type"
+                )
             raise DataError(
                 f"{where}: lies beside {self.train} and is not read; move it into {self.path('test')} (a folder for "
                 "each defect type, and good) or out of the category"
@@ -356,7 +361,8 @@ class _Layout:
                 raise DataError(f"{image}: a mask among the images; move it to {wanted}")
         if lost and defective and not pairs:
             first = defective[0]
-            wanted = self.path("ground_truth", roles[first].defect, f"{PurePosixPath(first).stem}_mask.png")
+            folders = self._below(first, self.parts(first)[: 1 if self.in_train else 0])
+            wanted = self.path("ground_truth", *folders, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
                 f"{lost[0]}: no defective image has this mask, nor any other of the {len(lost)}; that of {first} "
                 f"belongs in {wanted}"
@@ -382,25 +388,25 @@ class _Layout:
             )
         return pairs, good_masks
 
-    def _check_kinds(self, found: Found, lost: Sequence[str], colours: Colours) -> None:
+    def _check_kinds(self, found: Found, lost: Sequence[str]) -> None:
         """Refuse masks among photographs, and photographs in folders of masks.
 
         Masks have few colours; nothing is said where the training images have few, too.
         """
-        if not any(colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
+        if not any(self.colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
             return
         folders: dict[PurePosixPath, list[str]] = {}
         for sample in (*found.train, *found.test):
             folders.setdefault(PurePosixPath(sample.path).parent, []).append(sample.path)
         for folder, images in folders.items():
             for image in _smallest(found.root, images):
-                if colours(image) > 1:
+                if self.colours(image) > 1:
                     raise DataError(
                         f"{image}: looks like a mask among the photographs of {folder}; masks belong in "
                         f"{self.path('ground_truth')}, in a folder for each defect type, or each beside its image"
                     )
         for image in spread(lost, SAMPLED):
-            if colours(image) == 0:
+            if self.colours(image) == 0:
                 raise DataError(
                     f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
                     "remove the image"

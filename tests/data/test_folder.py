@@ -380,6 +380,24 @@ def test_sub_folders_of_a_defect_type_are_named(plain):
     assert "c/bad: 1 images of 1 sub-folders (false_alarm_ok) are read as defective images" in notes(read(plain.parent))
 
 
+def test_where_a_mask_belongs_is_a_place_where_it_is_read(base):
+    for old in ("test/blot", "ground_truth/blot"):
+        (base / old).rename(base / "moved")
+        (base / old).mkdir()
+        (base / "moved").rename(base / old / ("cam1" if old.startswith("test") else "cam9"))
+    line = refusal(base.parent)
+    assert line.endswith("that of c/test/blot/cam1/000.png belongs in c/ground_truth/blot/cam1/000_mask.png")
+    (base / "ground_truth/blot/cam9").rename(base / "ground_truth/blot/cam1")
+    assert counts(read(base.parent)) == (6, 3, 4, True)
+
+
+def test_masks_beside_train_belong_in_ground_truth(base):
+    (base / "ground_truth/blot").rename(base / "SegmentationClass")
+    assert refusal(base.parent).startswith(
+        "c/SegmentationClass: lies beside c/train and looks like masks; these belong"
+    )
+
+
 def test_any_legal_name_works(tmp_path):
     rng = np.random.default_rng(0)
     for name in HOSTILE_NAMES:
