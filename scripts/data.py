@@ -73,7 +73,7 @@ def _above_zero(text: str) -> float:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from harness.data.preview import categories_in, preview
+    from harness.data.preview import categories_in, outside, preview
     from harness.resolve import read_protocol
     from harness.terminal import printable
 
@@ -81,13 +81,16 @@ def _check(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise RequestError(f"{arguments.folder}: no such folder; give the folder that holds the images")
     status = 0
-    for category in categories_in(folder):
+    categories = categories_in(folder)
+    for category in categories:
         try:
             for line in preview(category, read_protocol("paper", dataset="folder"), arguments.white_level):
                 print(printable(line), flush=True)
         except UserError as error:
             print(f"error: {printable(str(error))}", file=sys.stderr)
             status = 2
+    for note in outside(folder, categories):
+        print(f"note: {printable(note)}")
     return status
 
 

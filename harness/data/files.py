@@ -150,9 +150,14 @@ def list_files(root: Path, folder: str) -> Listing:
     return found
 
 
+def plain(name: str) -> str:
+    """A folder's name as it is compared: in lower case, without blanks around it, which nobody sees."""
+    return name.strip().lower()
+
+
 def one_of(names: Collection[str], accepted: Collection[str]) -> list[str]:
-    """Those of `names` that are, in any case, among `accepted`."""
-    return [name for name in names if name.lower() in accepted]
+    """Those of `names` that are, in any case and with any blanks around them, among `accepted`."""
+    return [name for name in names if plain(name) in accepted]
 
 
 def some_names(names: Collection[str]) -> str:

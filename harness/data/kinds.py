@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from pathlib import PurePosixPath
 
 from harness.data.files import IMAGE_EXTENSIONS, nfc
@@ -12,6 +13,8 @@ GOOD_NAMES = ("good", "normal", "ok")
 """What a folder of good images may be called, in lower case."""
 MASK_NAMES = ("ground_truth", "masks", "mask", "gt", "labels", "annotations")
 """What a folder of masks may be called, in lower case."""
+SPLIT_NAMES = ("train", "training", "test", "testing")
+"""Folders, in lower case, that show that the folder above them is one category. Only train and test are read."""
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""
@@ -45,6 +48,11 @@ _NO_TYPE = _words(
     "temp cache trash doc docs documentation figure figures plot plots negative negatives neg augmented "
     "augmentation augmentations preview previews thumbnail thumbnails thumb thumbs archive"
 )
+_UNDECIDED = _words(
+    "folder ordner dossier neuer untitled unnamed other others misc miscellaneous various review todo unsure undecided "
+    "uncertain unclear doubtful maybe reference references calibration depth xyz viz"
+)
+_MIXED = frozenset(GOOD_NAMES) | _words("mask masks segmentation annotation annotations")
 
 _MASK_ENDING = re.compile(
     r"(?<=.)[ _.\-]?(?:mask|masks|gt|label|labels|seg|segmentation|ground[ _\-]?truth|annotation|anno)$", re.IGNORECASE
@@ -96,6 +104,14 @@ def is_aside(name: str) -> bool:
     return not _NO_TYPE.isdisjoint(words(name))
 
 
+def is_undecided(name: str) -> bool:
+    """Whether a folder's name leaves open what its images are: New folder, todo, almost_good, masks_human."""
+    said = words(name)
+    known = _UNDECIDED | _NEUTRAL | _MASKISH | _NO_TYPE
+    mixed = not _MIXED.isdisjoint(said) and not is_faulty(name)
+    return mixed or (bool(said) and all(word in known for word in said))
+
+
 def mask_stems(name: str) -> Iterator[str]:
     """The stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
 
@@ -106,6 +122,45 @@ def mask_stems(name: str) -> Iterator[str]:
     for shorten in (_without_extension, _without_ending, _without_extension, _without_beginning):
         shortened.append(shorten(shortened[-1]))
     yield from dict.fromkeys(shortened)
+
+
+def of_one_part(names: Collection[str]) -> list[list[str]]:
+    """Names that seem to be several images of one part, for each part; none where most names are of other kinds.
+
+    One name is another's beginning (`000`, `000_overlay`, `000_json/img`), file names repeat in sub-folders (`rgb/000`,
+    `xyz/000`), or endings repeat (`000_color`, `000_depth`).
+
+    Args:
+        names: paths below one folder, without extensions, each once.
+    """
+    there = frozenset(names)
+    ways: tuple[Callable[[str], str], ...] = (
+        lambda name: _beginning(name, there),
+        lambda name: PurePosixPath(name).name,
+        lambda name: _split(name)[0],
+    )
+    endings = Counter(_split(name)[1] for name in there)
+    for way in ways:
+        groups: dict[str, list[str]] = {}
+        for name in sorted(there):
+            # An ending that is there once, or a number, does not say what kind of image it is.
+            if way is not ways[-1] or (endings[_split(name)[1]] > 1 and re.search(r"[^\W\d]", _split(name)[1])):
+                groups.setdefault(way(name), []).append(name)
+        several = [group for group in groups.values() if len(group) > 1]
+        if len(several) > 1 and 2 * sum(map(len, several)) > len(there):
+            return several
+    return []
+
+
+def _beginning(name: str, names: Collection[str]) -> str:
+    """The shortest of `names` that `name` continues after `_`, `-`, `.`, a blank or a slash; `name` without one."""
+    starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
+    return next((start for start in starts if start in names), name)
+
+
+def _split(name: str) -> tuple[str, str]:
+    head, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
+    return head, ending
 
 
 def _without_extension(stem: str) -> str:

@@ -9,19 +9,37 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from harness.config import DatasetConfig, ProtocolConfig
-from harness.data.files import read_header, subfolders
+from harness.data.files import list_files, read_header, some_names, subfolders
 from harness.data.layouts import resolve_split
 from harness.data.pixels import in_threads, read_pixels
 from harness.data.split import ANOMALOUS, Sample, Split
-from harness.data.tree import holds_layout
+from harness.data.tree import holds_layout, is_category
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def categories_in(folder: Path) -> list[Path]:
-    """The folder itself or, where it is not laid out as a category, those of its folders that are."""
-    inner = [] if holds_layout(folder) else [folder / name for name in subfolders(folder)]
+    """The folder itself or, where nothing in it shows that it is a category, those of its folders that are."""
+    inner = [] if is_category(folder) else [folder / name for name in subfolders(folder)]
     return [path for path in inner if holds_layout(path)] or [folder]
+
+
+def outside(folder: Path, categories: Sequence[Path]) -> list[str]:
+    """A note on what a folder of categories holds beside them.
+
+    Raises:
+        DataError: as `list_files`.
+    """
+    if list(categories) == [folder]:
+        return []
+    listing, read = list_files(folder, ""), {category.name for category in categories}
+    paths = [PurePosixPath(name) for name in (*listing.images, *listing.unread, *listing.other)]
+    paths = [path for path in paths if path.parts[0] not in read]
+    folders = {path.parts[0] for path in paths if len(path.parts) > 1}
+    loose = [path.name for path in paths if len(path.parts) == 1]
+    where = [f"in {len(folders)} folders ({some_names(folders)})"] if folders else []
+    where += [f"{len(loose)} beside the categories ({some_names(loose)})"] if loose else []
+    return [f"{len(paths)} files of no category are not read: {' and '.join(where)}"] if paths else []
 
 
 def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = None) -> Iterator[str]:

@@ -12,7 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from harness.data import kinds
-from harness.data.files import IMAGE_EXTENSIONS, Listing, list_files, list_images, nfc, one_of, some_names, subfolders
+from harness.data.files import (
+    IMAGE_EXTENSIONS,
+    Listing,
+    list_files,
+    list_images,
+    nfc,
+    one_of,
+    plain,
+    some_names,
+    subfolders,
+)
 from harness.data.split import ANOMALOUS, NORMAL, Sample, by_path, spread
 from harness.errors import DataError
 
@@ -60,15 +70,20 @@ def find_official(root: Path, category: str, good: str) -> Found:
     Raises:
         DataError: images where none can be meant, two folders with the same meaning, or masks that cannot be paired.
     """
-    layout = _Layout(root, category, (good,), own=False)
+    layout = _Layout(root, category, (good,), lambda _: 0, own=False)
     folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
     listing = Listing([image for folder in folders if folder for image in list_images(root, folder)])
-    return layout.found(listing, lambda _: 0)
+    return layout.found(listing)
 
 
 def holds_layout(folder: Path) -> bool:
     """Whether a folder of one's own is laid out in one of the two ways, judged by the names of its folders alone."""
     return bool(one_of(subfolders(folder), kinds.GOOD_NAMES)) or _has_train(folder, kinds.GOOD_NAMES)
+
+
+def is_category(folder: Path) -> bool:
+    """Whether a folder of one's own is meant as one category, even where its layout is not complete."""
+    return bool(one_of(subfolders(folder), (*kinds.GOOD_NAMES, *kinds.SPLIT_NAMES)))
 
 
 def find_own(root: Path, category: str, colours: Colours) -> Found:
@@ -80,8 +95,8 @@ def find_own(root: Path, category: str, colours: Colours) -> Found:
         DataError: a file that can have no role, or masks that cannot be told from photographs or paired.
     """
     base = category if holds_layout(root / category) or not holds_layout(root) else ""
-    layout = _Layout(root, base, kinds.GOOD_NAMES, own=True)
-    return layout.found(list_files(root, base), colours)
+    layout = _Layout(root, base, kinds.GOOD_NAMES, colours, own=True)
+    return layout.found(list_files(root, base))
 
 
 def _has_train(folder: Path, good: Collection[str]) -> bool:
@@ -102,8 +117,8 @@ class _Role:
 class _Layout:
     """One category's folder."""
 
-    def __init__(self, root: Path, base: str, good: Sequence[str], *, own: bool) -> None:
-        self.root, self.base, self.good, self.own = root, base, good, own
+    def __init__(self, root: Path, base: str, good: Sequence[str], colours: Colours, *, own: bool) -> None:
+        self.root, self.base, self.good, self.colours, self.own = root, base, good, colours, own
         self.in_train = not own or _has_train(root / base, good)
         """train and test folders, rather than one folder a kind."""
         self.train = self.single(("train",) if self.in_train else good)
@@ -111,7 +126,7 @@ class _Layout:
         if self.in_train:
             self.single(("test",))
 
-    def found(self, listing: Listing, colours: Colours) -> Found:
+    def found(self, listing: Listing) -> Found:
         """Give every file a role."""
         places = [(self.train or self.path("train")) + f"/{name}" for name in self.good]
         if not self.in_train:
@@ -120,7 +135,7 @@ class _Layout:
         if self.train is None and self.own:
             return replace(found, not_read=tuple(sorted(listing.names)))
         images, masks = self._parted(sorted(listing.images))
-        images, twins = _part_twins(images, colours) if self.own else (images, {})
+        images, twins = _part_twins(images, self.colours) if self.own else (images, {})
         roles = {image: self._role(image) for image in images}
         pairs, good_masks, lost = self._paired(images, masks, roles)
         pairs, good_masks = self._with_twins(pairs, good_masks, twins, roles)
@@ -132,10 +147,54 @@ class _Layout:
         found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
         if not self.own:
             return found
-        self._check_kinds(found, lost, colours)
-        notes = [*_unusual_notes(roles), *_mask_notes(good_masks, lost, pairs), *_same_names(images)]
+        self._check_kinds(found, lost)
+        notes = [
+            *_unusual_notes(roles),
+            *self._doubtful_notes(roles, pairs),
+            *_mask_notes(good_masks, lost, pairs),
+            *_same_names(images),
+            *self._part_notes(images),
+        ]
         not_read = (*lost, *listing.unread, *listing.other, *listing.system)
         return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
+
+    def _doubtful_notes(self, roles: Mapping[str, _Role], pairs: Mapping[str, str]) -> list[str]:
+        """Notes on images that only their folder makes defective, where its name does not say so."""
+        undecided: Counter[str] = Counter()
+        below: dict[str, Counter[str]] = {}
+        depth = 2 if self.in_train else 1
+        for image, role in roles.items():
+            if role.part != "defect" or role.unusual or image in pairs:
+                continue
+            where = self.path(*self.parts(image)[:depth])
+            inner = self._below(image, self.parts(image)[:depth])
+            if kinds.is_undecided(role.defect):
+                undecided[where] += 1
+            elif inner:
+                below.setdefault(where, Counter())["/".join(inner)] += 1
+        notes = [f"{where}: {count} images read as defective images" for where, count in undecided.items()]
+        for where, counted in below.items():
+            folders = f"{len(counted)} sub-folders ({some_names(counted)})"
+            notes.append(f"{where}: {counted.total()} images of {folders} are read as defective images")
+        return notes
+
+    def _part_notes(self, images: Sequence[str]) -> list[str]:
+        """A note where the names of most images of a type say that several show one part."""
+        types: dict[str, dict[str, str]] = {}
+        for image in images:
+            top = self.path(*self.parts(image)[: 2 if self.in_train else 1])
+            name = PurePosixPath(image).relative_to(top)
+            types.setdefault(top, {})[nfc(str(name.with_suffix("")))] = str(name)
+        found = {top: groups for top, names in types.items() if (groups := kinds.of_one_part(names))}
+        if not found:
+            return []
+        parts = [group for groups in found.values() for group in groups]
+        top, (first, *_) = next(iter(found.items()))
+        return [
+            f"{sum(map(len, parts))} images in {some_names(found)} share the names of {len(parts)} parts "
+            f"({some_names([types[top][name] for name in first])}): if they are not photographs of their own, move "
+            "them out"
+        ]
 
     def path(self, *parts: str) -> str:
         """A path relative to the root, of one relative to the category."""
@@ -162,7 +221,7 @@ class _Layout:
         images, masks = [], {}
         for path in paths:
             folders = self.parts(path)[:-1]
-            names = [name.lower() for name in (folders if self.own else folders[:1])]
+            names = [plain(name) for name in (folders if self.own else folders[:1])]
             place = next((i for i, name in enumerate(names) if name in self._mask_names()), None)
             if place is None:
                 images.append(path)
@@ -184,16 +243,21 @@ class _Layout:
         return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
 
     def _role_in_train(self, image: str, folders: Parts) -> _Role:
-        place = folders[0].lower() if folders else ""
+        place = plain(folders[0]) if folders else ""
         if place not in {"train", "test", *kinds.VALIDATION_NAMES}:
             where = self.path(*folders[:1]) if folders else image
+            if folders and self.colours(image) > 0:
+                raise DataError(
+                    f"{where}: lies beside {self.train} and looks like masks; these belong in "
+                    f"{self.path('ground_truth')}, in a folder for each defect type"
+                )
             raise DataError(
                 f"{where}: lies beside {self.train} and is not read; move it into {self.path('test')} (a folder for "
                 "each defect type, and good) or out of the category"
             )
         if len(folders) == 1:
             raise DataError(f"{image}: lies beside the folders of {self.path(*folders)}; move it into one")
-        if folders[1].lower() in self.good:
+        if plain(folders[1]) in self.good:
             aside = self._check_inner(image, folders[2:], good=True)
             if place == "train":
                 return _Role("train", unusual=aside)
@@ -210,9 +274,9 @@ class _Layout:
         if not folders:
             raise DataError(f"{image}: lies beside {self.train}; move it into that folder or a defect type's")
         name, inner = folders[0], folders[1:]
-        if name.lower() in self.good:
+        if plain(name) in self.good:
             return _Role("train", unusual=self._check_inner(image, inner, good=True))
-        if name.lower() in {"train", "test"}:
+        if plain(name) in {"train", "test"}:
             raise DataError(
                 f"{self.path(name)}: lies beside {self.train}; use either {self.train} or {self.path('train/good')}, "
                 "not both"
@@ -235,7 +299,7 @@ class _Layout:
         """Refuse a folder of the other kind among good or defective images; the folder, where it seems put aside."""
         for name in inner:
             other = self.own and (kinds.is_faulty(name) if good else kinds.is_good(name))
-            if other or (not good and name.lower() in self.good):
+            if other or (not good and plain(name) in self.good):
                 what = "defective images below good ones" if good else "good images below a defect type"
                 raise DataError(f"{image}: {what}; move them out")
         return str(PurePosixPath(image).parent) if self.own and any(kinds.is_aside(name) for name in inner) else ""
@@ -243,7 +307,7 @@ class _Layout:
     def _below(self, path: str, parent: Parts) -> Parts:
         """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
         folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
-        return tuple(name for name in folders if not self.own or name.lower() not in kinds.PHOTO_NAMES)
+        return tuple(name for name in folders if not self.own or plain(name) not in kinds.PHOTO_NAMES)
 
     def _by_mask(self, images: Sequence[str], parents: Collection[Parts]) -> dict[_Place, list[str]]:
         """Images by the places that their masks may have: as below the parent, or without train and test."""
@@ -297,7 +361,8 @@ class _Layout:
                 raise DataError(f"{image}: a mask among the images; move it to {wanted}")
         if lost and defective and not pairs:
             first = defective[0]
-            wanted = self.path("ground_truth", roles[first].defect, f"{PurePosixPath(first).stem}_mask.png")
+            folders = self._below(first, self.parts(first)[: 1 if self.in_train else 0])
+            wanted = self.path("ground_truth", *folders, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
                 f"{lost[0]}: no defective image has this mask, nor any other of the {len(lost)}; that of {first} "
                 f"belongs in {wanted}"
@@ -323,25 +388,25 @@ class _Layout:
             )
         return pairs, good_masks
 
-    def _check_kinds(self, found: Found, lost: Sequence[str], colours: Colours) -> None:
+    def _check_kinds(self, found: Found, lost: Sequence[str]) -> None:
         """Refuse masks among photographs, and photographs in folders of masks.
 
         Masks have few colours; nothing is said where the training images have few, too.
         """
-        if not any(colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
+        if not any(self.colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
             return
         folders: dict[PurePosixPath, list[str]] = {}
         for sample in (*found.train, *found.test):
             folders.setdefault(PurePosixPath(sample.path).parent, []).append(sample.path)
         for folder, images in folders.items():
             for image in _smallest(found.root, images):
-                if colours(image) > 1:
+                if self.colours(image) > 1:
                     raise DataError(
                         f"{image}: looks like a mask among the photographs of {folder}; masks belong in "
                         f"{self.path('ground_truth')}, in a folder for each defect type, or each beside its image"
                     )
         for image in spread(lost, SAMPLED):
-            if colours(image) == 0:
+            if self.colours(image) == 0:
                 raise DataError(
                     f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
                     "remove the image"
@@ -435,7 +500,7 @@ def _same_names(images: Sequence[str]) -> list[str]:
 
 
 def _folded(folders: Parts) -> Parts:
-    return tuple(name.casefold() for name in folders)
+    return tuple(name.strip().casefold() for name in folders)
 
 
 def _file_notes(listing: Listing) -> list[str]:

@@ -13,10 +13,11 @@ from PIL import Image
 from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
-from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, mask_stems
+from harness.data.kinds import is_faulty, is_good, is_masks, is_no_type, is_undecided, mask_stems, of_one_part
 from harness.data.layouts import resolve_split, validate_request
 from harness.data.loader import load_masks
 from harness.data.pixels import colours_of, read_pixels
+from harness.data.preview import categories_in, outside
 from harness.data.split import ANOMALOUS, NORMAL
 from harness.data.tree import find_own
 from harness.errors import DataError, RequestError
@@ -265,6 +266,32 @@ def test_images_that_can_have_no_role(plain, extra, message):
     assert refusal(plain.parent).startswith(message)
 
 
+def test_blanks_around_a_folders_name_do_not_matter(base):
+    for old, new in (("train/good", "train/Good "), ("train", "train "), ("ground_truth", " ground_truth")):
+        (base / old).rename(base / new)
+    split = read(base.parent)
+    assert counts(split) == (6, 3, 4, True)
+    assert notes(split) == ""
+
+
+@pytest.mark.parametrize(("train", "moved"), [("training", "train"), ("trian", "train"), ("train/god", "train/good")])
+def test_a_category_whose_training_folder_is_misnamed_is_no_folder_of_categories(base, train, moved):
+    (base / moved).rename(base / train)
+    assert categories_in(base) == [base]
+    assert "no training images" in refusal(base.parent)
+
+
+def test_what_lies_beside_categories_is_counted(plain):
+    folder = plain.parent
+    shutil.copytree(plain / "bad", folder / "loose")
+    shutil.copy(plain / "bad/000.png", folder / "extra.png")
+    assert categories_in(folder) == [plain]
+    (note,) = outside(folder, [plain])
+    assert note.startswith("5 files of no category are not read: in 1 folders (loose)")
+    assert "extra.png" in note
+    assert outside(plain, [plain]) == []
+
+
 @pytest.mark.parametrize("at", ["c", ""])
 def test_a_flat_folder_is_one_line_with_the_layout(tmp_path, at):
     for i in range(20):
@@ -291,6 +318,84 @@ def test_sub_folders_are_read(plain):
     for folder in ("bad", "masks/bad"):
         (plain / folder / "000.png").rename(plain / folder / "monday/000.png")
     assert [s.mask for s in read(plain.parent).test if s.label == ANOMALOUS][-1] == "c/masks/bad/monday/000.png"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["{}.png", "{}_overlay.png"],
+        ["{}.png", "{}_json/img.png", "{}_json/label_viz.png"],
+        ["{}_color.png", "{}_depth.png"],
+        ["cam1/{}.png", "cam2/{}.png"],
+    ],
+)
+def test_several_images_of_one_part_are_counted(base, names):
+    shutil.rmtree(base / "ground_truth")
+    for path in sorted((base / "test/blot").iterdir()):
+        pixels = np.array(Image.open(path))
+        path.unlink()
+        for number, name in enumerate(names):
+            changed = pixels.copy()
+            changed[0, 0] = number
+            target = path.parent / name.format(path.stem)
+            target.parent.mkdir(exist_ok=True)
+            Image.fromarray(changed).save(target)
+    n = 4 * len(names)
+    assert f"{n} images in c/test/blot share the names of 4 parts ({names[0].format('000')}, " in notes(
+        read(base.parent)
+    )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["IMG_1", "IMG_2"], ["a", "a (1)", "a (2)"], ["IMG_a_1", "IMG_b_1"], ["a_x7", "a_y8"], ["1", "1_2", "3", "4"]],
+)
+def test_names_that_count_photographs_are_no_parts(names):
+    assert of_one_part(names) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["New folder", "untitled folder", "misc", "todo", "depth", "SegmentationClass", "masks_human", "almost_good"],
+)
+def test_a_folder_whose_name_says_nothing_is_named_unless_it_has_masks(plain, name):
+    for folder in ("bad", "masks/bad"):
+        (plain / folder).rename(plain / folder.replace("bad", name))
+    assert "read as defective" not in notes(read(plain.parent))
+    shutil.rmtree(plain / "masks")
+    assert f"c/{name}: 4 images read as defective images" in notes(read(plain.parent))
+
+
+@pytest.mark.parametrize("name", ["scratch", "class 1", "not_ok", "fine_crack", "faulty label", "ko", "2024-03-01"])
+def test_the_name_of_a_defect_type_is_decided(name):
+    assert not is_undecided(name)
+
+
+def test_sub_folders_of_a_defect_type_are_named(plain):
+    shutil.rmtree(plain / "masks")
+    (plain / "bad/images").mkdir()
+    (plain / "bad/false_alarm_ok").mkdir()
+    (plain / "bad/000.png").rename(plain / "bad/images/000.png")
+    (plain / "bad/001.png").rename(plain / "bad/false_alarm_ok/001.png")
+    assert "c/bad: 1 images of 1 sub-folders (false_alarm_ok) are read as defective images" in notes(read(plain.parent))
+
+
+def test_where_a_mask_belongs_is_a_place_where_it_is_read(base):
+    for old in ("test/blot", "ground_truth/blot"):
+        (base / old).rename(base / "moved")
+        (base / old).mkdir()
+        (base / "moved").rename(base / old / ("cam1" if old.startswith("test") else "cam9"))
+    line = refusal(base.parent)
+    assert line.endswith("that of c/test/blot/cam1/000.png belongs in c/ground_truth/blot/cam1/000_mask.png")
+    (base / "ground_truth/blot/cam9").rename(base / "ground_truth/blot/cam1")
+    assert counts(read(base.parent)) == (6, 3, 4, True)
+
+
+def test_masks_beside_train_belong_in_ground_truth(base):
+    (base / "ground_truth/blot").rename(base / "SegmentationClass")
+    assert refusal(base.parent).startswith(
+        "c/SegmentationClass: lies beside c/train and looks like masks; these belong"
+    )
 
 
 def test_any_legal_name_works(tmp_path):
