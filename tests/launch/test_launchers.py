@@ -82,7 +82,8 @@ def working(store: Path, n_claims: int) -> list[int]:
     """The processes that have claimed a run, as soon as there are so many."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        pids = [holder.pid for holder in Claims(store).living()]
+        # 0 while a claim is being written
+        pids = [holder.pid for holder in Claims(store).living() if holder.pid]
         if len(pids) >= n_claims:
             return pids
         time.sleep(0.02)
