@@ -12,7 +12,7 @@ LAUNCHER ?= basic
 STORE ?= results
 REPEATS ?= 3
 
-.PHONY: help setup smoke test tables figures report render verify reproduce bench lint status clean
+.PHONY: help setup smoke test test-fast tables figures report render verify reproduce bench lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT
 
 test: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# What computes, reads folders and parses requests; no test in these starts a process.
+FAST = tests/metrics tests/data/test_folder.py tests/store/test_record.py tests/store/test_scores.py \
+  tests/test_experiment.py tests/test_overrides.py tests/test_terminal.py
+test-fast: setup ## the quick part of it, for the inner loop: under a minute
+	$(PY) -m pytest -n 2 -m 'not slow' $(FAST)
 
 tables: render ## the paper's six tables from the store (STORE=results) into its tables/
 figures: render ## the paper's nine figures from the store into figures/ (of another store: STORE/figures)
