@@ -109,12 +109,6 @@ def read_backbone(name: str) -> BackboneConfig:
     return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
 
 
-@cache
-def default_memory_budget() -> float:
-    """GiB that a process may take where a request does not say it."""
-    return float(_read(CONFIGS / "config.yaml")["memory_budget"])
-
-
 def _read(path: Path) -> dict[str, Any]:
     values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[assignment]
     return values

@@ -9,31 +9,25 @@ import numpy as np
 import torch
 
 from harness.errors import DataError
-from harness.padim.backbone import in_extractor, load_timm, quickened
+from harness.padim.backbone import load_timm, quickened
 from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Scores
 from harness.padim.gaussian import Moments, Statistics, check_trust
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.isolation import exact_arithmetic, one_thread, preserved_random_state
+from harness.padim.isolation import exact_arithmetic, one_thread
 from harness.padim.scoring import mahalanobis, map_maker
 from harness.padim.stream import FeatureStream, Workers
 
 if TYPE_CHECKING:
-    from anomalib.models.image.padim.torch_model import PadimModel
-    from timm.models import FeatureListNet
-
     from harness.config import BackboneConfig, ProtocolConfig
     from harness.monitor import Monitor
     from harness.padim.engine import ImageSource, Variant
-    from harness.padim.gaussian import Fitted
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
 
 IMAGES_AT_ONCE = 64
 """Training images whose products are summed together (the more, the fewer passes over the sums), and test images whose
 maps are made together (only so that they are not there twice)."""
-_COPIES = 4
-"""Of each covariance in a chunk while it is put together, factored and inverted."""
 
 
 def run_streaming(
@@ -200,48 +194,3 @@ def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConf
     if bad.size:
         raise DataError(f"test image {int(bad[0]) + 1} has no finite score: check the weights and the normalisation")
     return maps
-
-
-def to_anomalib(
-    fitted: Fitted,
-    indices: np.ndarray,
-    network: FeatureListNet,
-    backbone: BackboneConfig,
-    *,
-    blur_sigma: int,
-    workers: Workers,
-) -> PadimModel:
-    """Return anomalib's model, fitted: called with normalised images it gives the same maps, to float32 rounding.
-
-    It keeps the inverse covariances of all locations, so this needs their memory, and that of one more copy.
-
-    Args:
-        indices: (D,) int64, the kept channels in the order drawn; `fitted` is of these.
-        network: as `load_timm` gives it.
-    """
-    from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
-    from anomalib.models.image.padim.torch_model import PadimModel
-
-    with preserved_random_state():
-        model = PadimModel(
-            backbone=backbone.architecture, layers=list(backbone.layers), pre_trained=False, n_features=len(indices)
-        )
-    model.feature_extractor = in_extractor(network, backbone)
-    n_locations, device = fitted.grid.n_locations, fitted.means[0].device
-    # Ours stand layer by layer and rising; anomalib's as they were drawn.
-    drawn = torch.from_numpy(np.argsort(np.argsort(indices))).to(device)
-    inverse = torch.empty(n_locations, len(indices), len(indices), device=device)
-
-    def invert(locations: slice) -> None:
-        upper, _ = fitted.factor(locations)
-        inverse[locations] = torch.cholesky_inverse(upper, upper=True)[:, drawn][:, :, drawn]
-
-    workers.for_each_chunk(invert, n_locations, _COPIES * inverse.element_size() * len(indices) ** 2)
-    model.idx = torch.from_numpy(indices).to(device)
-    model.gaussian.mean = fitted.mean(slice(0, n_locations))[:, drawn].T.contiguous()
-    model.gaussian.inv_covariance = inverse
-    if blur_sigma:
-        model.anomaly_map_generator = AnomalyMapGenerator(sigma=blur_sigma)
-    else:
-        model.anomaly_map_generator.add_module("blur", torch.nn.Identity())
-    return model.eval().to(device)

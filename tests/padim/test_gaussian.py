@@ -169,7 +169,7 @@ def test_hostile_features_are_right_or_refused(name):
         refused = False
     except DataError:
         refused = True
-    assert refused or trust > 10, "these numbers cannot be had in float32, and must be refused"
+    assert refused or trust > 10, "float32 cannot give these numbers, and must be refused"
 
 
 @pytest.mark.parametrize("batches", [(1,), (1, 2, 3), tuple(range(1, 60)), (59,), (17, 34, 51)])

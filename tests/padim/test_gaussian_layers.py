@@ -108,7 +108,7 @@ def assert_right_or_refused(case: Case, chunk_bytes: int = 8 << 20) -> str:
     except DataError:
         assert least <= 100, f"refused, with a trust of {least}"
         return "refused"
-    assert least > 10, "these numbers cannot be had in float32, and must be refused"
+    assert least > 10, "float32 cannot give these numbers, and must be refused"
     assert oracle is not None
     expected = oracle.distances(case.embeddings(case.test))
     error = np.abs(distances - expected)

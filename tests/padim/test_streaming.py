@@ -11,17 +11,13 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
-from harness.padim.backbone import quickened
-from harness.padim.embedding import Channels, FeatureReader
 from harness.padim.engine import Variant
 from harness.padim.gaussian import Statistics
 from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.isolation import one_thread
 from harness.padim.plan import Plan, Task, plan_pass
-from harness.padim.stream import FeatureStream, Workers
-from harness.padim.streaming import fit, run_streaming, to_anomalib
+from harness.padim.streaming import run_streaming
 from harness.padim.weights import resolve_weights
-from tests.padim.conftest import load_once, timm_once
+from tests.padim.conftest import load_once
 from tests.padim.sources import LITE0, PROTOCOL, RESNET18, random_source
 
 pytestmark = pytest.mark.usefixtures("networks_once")
@@ -199,37 +195,6 @@ def test_a_source_that_says_another_number():
     source.train = source.train[:1]
     with pytest.raises(RuntimeError, match="gave 5 training images, not 6"):
         run(source)
-
-
-def fitted_model(source, indices, backbone, epsilon, blur_sigma):
-    network = timm_once(backbone, resolve_weights(backbone))
-    channels = Channels.of(indices, backbone.channels)
-    stream = FeatureStream(source, batch_size=5, device="cpu", workers=2, decoded_ahead=2)
-    with one_thread(), Workers("cpu", 2) as workers, stream:
-        stream.begin(FeatureReader(quickened(network), backbone.layers, channels))
-        (statistics,) = fit(stream, channels, [channels], workers=workers, device="cpu", advance=lambda _: None)
-        fitted = statistics.fitted(channels, epsilon, workers)
-        return to_anomalib(fitted, indices, network, backbone, blur_sigma=blur_sigma, workers=workers)
-
-
-@pytest.mark.parametrize(
-    ("blur_sigma", "backbone"),
-    [(4, RESNET18), (0, RESNET18), (2, LITE0)],
-    ids=lambda value: getattr(value, "name", value),
-)
-def test_the_result_is_an_anomalib_model(source, blur_sigma, backbone):
-    protocol = replace(PROTOCOL, blur_sigma=blur_sigma)
-    variant = Variant(3, 15, "anomalib_v1")
-    (scores,) = run(source, (variant,), backbone=backbone, protocol=protocol)
-    torch.manual_seed(4)
-    before = torch.get_rng_state()
-    model = fitted_model(source, draw_indices(variant, backbone), backbone, protocol.epsilon, blur_sigma)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert model.gaussian.mean.shape == (15, 256)
-    assert model.gaussian.inv_covariance.shape == (256, 15, 15)
-    predictions = model(torch.cat(source.test))
-    assert np.abs(predictions.anomaly_map[:, 0].numpy() / scores.anomaly_maps - 1).max() < 1e-4
-    assert np.allclose(predictions.pred_score.flatten().numpy(), scores.image_scores, rtol=1e-4)
 
 
 def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch):
