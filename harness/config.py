@@ -133,7 +133,8 @@ class RunConfig:
 
 
 def settings_of(run: RunConfig) -> dict[str, Any]:
-    """What else than dataset, category, backbone, n_features and seed can tell two runs apart, by a request's keys.
+    """Return the other settings in which two runs can differ, by a request's keys: not the dataset, category, backbone,
+    n_features and seed.
 
     Not where the images lie: one request has one place for them.
     """

@@ -24,7 +24,7 @@ class Outcome:
     """None where a run ended before it had one."""
     status: str
     """OK (it ran), DONE (the store had it already), FAILED (and recorded), REFUSED (the request was wrong), CLAIMED
-    (another process is at it; no sweep ends with that); in a plan DONE, CLAIMED or TO_DO."""
+    (another process runs it; no sweep ends with that); in a plan DONE, CLAIMED or TO_DO."""
     folder: str | None = None
     """The run's folder below the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Outcome:
     """What a reader should know of the data or the engine; the record keeps them too."""
     synthetic: bool = False
     holder: str | None = None
-    """Who is at it, where it is CLAIMED."""
+    """Who runs it, if it is CLAIMED."""
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What tells runs of the same dataset, category and backbone apart besides the seed, and what it is called."""
+"""The settings in which runs of the same dataset, category and backbone differ besides the seed, and their names."""
 
 from __future__ import annotations
 

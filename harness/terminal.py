@@ -106,12 +106,12 @@ def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
     """One line for one run, as soon as it has ended.
 
     Args:
-        differing: settings that tell the sweep's runs apart, by `harness.telling.varying`.
+        differing: the settings in which the sweep's runs differ, by `harness.telling.varying`.
     """
     if outcome.status == DONE:
         detail = f"already in the store, nothing to do ({outcome.folder})"
     elif outcome.status == CLAIMED:
-        detail = f"another sweep is at it ({outcome.holder}); looked at again when the other runs have ended"
+        detail = f"another sweep runs it ({outcome.holder}); this sweep looks again when its other runs have ended"
     elif outcome.status == OK:
         numbers = "  ".join(
             f"{name.replace('_auroc', '')} AUROC {value:.4f}"
@@ -251,7 +251,7 @@ def print_plan(outcomes: Sequence[Outcome]) -> None:
         settings = [f"{short_name(key)} {setting(outcome, key)}" for key in differing]
         detail = outcome.error or ", ".join([f"n_features {outcome.n_features}", *settings])
         if outcome.holder:
-            detail += f", another sweep is at it ({outcome.holder})"
+            detail += f", another sweep runs it ({outcome.holder})"
         out.print(
             Text(printable(f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}")), soft_wrap=True
         )

@@ -93,10 +93,12 @@ def check_own(
 
 
 def same_scores_note(scores: np.ndarray) -> list[str]:
-    """A note where all test images have one score, (n,) float, so that nothing tells good from defective."""
+    """Return a note if all test images have the same score, (n,) float: they look the same to the model."""
     if len(scores) < 2 or (scores != scores[0]).any():
         return []
-    return [f"all {len(scores)} test images have the same score, {scores[0]:g}: nothing tells them apart; look at them"]
+    return [
+        f"all {len(scores)} test images have the same score, {scores[0]:g}: the model sees no difference; look at them"
+    ]
 
 
 def _size(size: Sequence[int]) -> str:

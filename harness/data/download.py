@@ -86,7 +86,7 @@ def download(request: Request) -> bool:
 
     Raises:
         RequestError: the request is wrong, or the place cannot be used.
-        DownloadError: the archive cannot be had, or is not the published one; or the disk is full.
+        DownloadError: the archive cannot be downloaded, or is not the published one; or the disk is full.
         ArchiveError: it holds what it must not.
         DataError: what is there, or what the archive holds, is not the official dataset.
     """

@@ -162,7 +162,7 @@ def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
-    """Download datasets, one after the other; one that cannot be had is said, and the others go on.
+    """Download datasets, one after the other; if one fails, say so and go on with the others.
 
     Returns:
         0 all are there, 1 one is not.

@@ -31,7 +31,7 @@ def test_a_plan_tells_what_is_claimed_and_by_whom(planned, tmp_path):
         others.take(first.split()[0])
         first, second, total = planned()
         assert first.split()[1] == "claimed"
-        assert "another sweep is at it" in first
+        assert "another sweep runs it" in first
         assert second.split()[1:3] == ["to", "do"]
         assert total.startswith("2 runs, 0 done, 1 claimed, 1 to do")
     assert planned()[2].startswith("2 runs, 0 done, 2 to do")
@@ -60,7 +60,7 @@ def test_a_claimed_run_has_a_line_that_says_what_becomes_of_it(capsys):
     )
     print_outcome(claimed)
     line = capsys.readouterr().out
-    assert line.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep is at it (host, process 1)")
+    assert line.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep runs it (host, process 1)")
     print_summary([claimed])
     assert "failed" not in capsys.readouterr().out
 
