@@ -99,7 +99,7 @@ def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> s
     resized = f"resized to {'x'.join(map(str, resize))}"
     if center_crop is None:
         return f"whole image, {resized}"
-    return f"{resized}, of which the middle {'x'.join(map(str, center_crop))}"
+    return f"{resized}, cropped to the middle {'x'.join(map(str, center_crop))}"
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,7 @@ def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
             for name, value in outcome.metrics.items()
             if name.endswith("_auroc") and value is not None
         )
-        seen = preprocessing(outcome.settings["protocol.resize"], outcome.settings["protocol.center_crop"])
-        detail = f"{numbers}  {outcome.seconds:.1f} s  {seen}  {outcome.folder}"
+        detail = f"{numbers}  {outcome.seconds:.1f} s  {_seen(outcome)}  {outcome.folder}"
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""
@@ -147,9 +146,16 @@ def print_status(text: str) -> None:
         console(stderr=True).print(Text(printable(text)))
 
 
+def _seen(outcome: Outcome) -> str:
+    """Return what the network sees of an image, in words."""
+    return preprocessing(outcome.settings["protocol.resize"], outcome.settings["protocol.center_crop"])
+
+
 def print_notes(outcome: Outcome) -> None:
-    """What the run's data or engine calls for, on standard error."""
+    """Print the notes on a run's data and engine to standard error, but for what its own line says."""
     for note in outcome.notes:
+        if note == _seen(outcome):
+            continue
         console(stderr=True).print(
             Text(printable(f"note: {outcome.dataset}/{outcome.category}: {note}")), soft_wrap=True
         )

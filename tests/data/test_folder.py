@@ -661,7 +661,7 @@ def test_black_inverted_and_lost_masks_are_counted(base):
     Image.fromarray(pixel).save(second)
     assert "lose all" not in notes(read(base.parent))
     split = read(base.parent, proto=protocol(resize=(24, 24), center_crop=(16, 16)))
-    assert split.notes[0] == "resized to 24x24, of which the middle 16x16"
+    assert split.notes[0] == "resized to 24x24, cropped to the middle 16x16"
     assert (
         "2 of 4 defective images lose all of their defective pixels: 1 by the crop (protocol.center_crop=null uses"
         in (notes(split))
