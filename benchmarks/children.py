@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ SIDE, BATCH, FPR_LIMIT = 224, 16, 0.3
 
 
 def composed(*request: str) -> Job:
-    """The job that `python -m harness REQUEST ...` would run."""
+    """Make the job that `python -m harness REQUEST ...` would run."""
     from hydra import compose, initialize_config_dir
 
     from harness.keys import CONFIGS
@@ -45,7 +44,7 @@ def composed(*request: str) -> Job:
 
 
 def floor(*request: str) -> dict[str, Any]:
-    """The least that the work can take, with the decoder, network and memory format of the harness.
+    """Do the least that the work can take, with the decoder, network and memory format of the harness.
 
     Each core takes a batch, decodes it and passes it on one thread: nothing waits for anything. Imports, finding the
     images and reading the weights are not timed.
@@ -80,7 +79,7 @@ def floor(*request: str) -> dict[str, Any]:
 
 
 def warm(*request: str) -> dict[str, Any]:
-    """Ours without imports: first another run of a few images, which imports all that a run needs.
+    """Run ours without imports: first another run of a few images, which imports all that a run needs.
 
     The harness decodes while it imports: a clock that starts where its imports end would leave that decoding out. The
     first run has another seed and a cache of its own, so the second one has nothing to find.
@@ -94,8 +93,7 @@ def warm(*request: str) -> dict[str, Any]:
         status = main([*same, "seeds=[1]", "dataset.limit=4", f"store={folder}/store"])
     os.environ["XDG_CACHE_HOME"] = cache
     started = time.perf_counter()
-    status = status or main([*request])
-    if status:
+    if status := status or main([*request]):
         sys.exit(status)
     return {"work_seconds": time.perf_counter() - started}
 
@@ -112,9 +110,9 @@ def weights(architecture: str, path: str) -> dict[str, Any]:
 
 
 def draw_maps(n_images: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth maps and masks, (N, side, side) float32 in [0, 1] and bool: three images of four have one round defect.
+    """Draw smooth maps and masks, (N, side, side) float32 in [0, 1] and bool; three of four have one round defect.
 
-    Drawn one image at a time, so that the most memory is held at the end.
+    One image at a time, so that the most memory is held at the end.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -127,13 +125,12 @@ def draw_maps(n_images: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
         if number % 4:
             row, column, radius = rng.uniform((0.2, 0.2, 0.05), (0.8, 0.8, 0.2)) * side
             masks[number] = (rows - row) ** 2 + (columns - column) ** 2 < radius**2
-            field += 1.5 * masks[number]
-        np.copyto(maps[number], 1 / (1 + np.exp(-field)))
+        np.copyto(maps[number], 1 / (1 + np.exp(-field - 1.5 * masks[number])))
     return maps, masks
 
 
 def ours(maps: np.ndarray, masks: np.ndarray, what: str) -> dict[str, float]:
-    """AUROC and F1-max, or AUPRO, from arrays of all images, as a run of the harness has them."""
+    """Compute AUROC and F1-max, or AUPRO, from arrays of all images, as a run of the harness has them."""
     from harness.metrics.ranking import auroc, f1, rank
     from harness.metrics.region import aupro, rank_pixels
 
@@ -144,7 +141,7 @@ def ours(maps: np.ndarray, masks: np.ndarray, what: str) -> dict[str, float]:
 
 
 def anomalib(maps: np.ndarray, masks: np.ndarray, what: str) -> dict[str, float]:
-    """AUROC and F1Max, or AUPRO, updated batch by batch as anomalib's Engine does."""
+    """Compute AUROC and F1Max, or AUPRO, updated batch by batch as anomalib's Engine does."""
     import torch
     from anomalib.data import ImageBatch
     from anomalib.metrics import AUPRO, AUROC, F1Max
@@ -166,26 +163,21 @@ def anomalib(maps: np.ndarray, masks: np.ndarray, what: str) -> dict[str, float]
 
 
 def pixels(who: str, what: str, n_images: str) -> dict[str, Any]:
-    """Seconds of the metrics, and the bytes that they took beyond what was held before them."""
+    """Time the metrics."""
     side = {"ours": ours, "anomalib": anomalib}[who]
     side(*draw_maps(4, 32), what)  # imports, and what every library sets up at its first call
     maps, masks = draw_maps(int(n_images))
-    held = _status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here on
     started = time.perf_counter()
     metrics = side(maps, masks, what)
-    seconds = time.perf_counter() - started
-    return {"work_seconds": seconds, "metrics": metrics, "extra_bytes": max(_status("VmHWM") - held, 0)}
-
-
-def _status(field: str) -> int:
-    match = re.search(rf"^{field}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    return int(match[1]) * 1024 if match else 0
+    return {"work_seconds": time.perf_counter() - started, "metrics": metrics}
 
 
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
-    "floor": floor, "warm": warm, "weights": weights, "pixels": pixels,
-}  # fmt: skip
+    "floor": floor,
+    "warm": warm,
+    "weights": weights,
+    "pixels": pixels,
+}
 
 if __name__ == "__main__":
     name, out, *arguments = sys.argv[1:]

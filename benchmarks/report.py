@@ -13,17 +13,29 @@ from typing import Any
 
 from benchmarks import sections as s
 from benchmarks.measure import Measurement, middle
-from benchmarks.sections import Results
 from harness.errors import RequestError
 from harness.keys import PROJECT
+from harness.report.output import write_output
+from harness.store.provenance import environment
 
 DOCUMENT = PROJECT / "docs" / "benchmarks.md"
 KEPT = PROJECT / "results" / "bench"
 """Where the committed results are, of which the document is made."""
-NOT_MEASURED = "Not measured yet."
 _MARKED = re.compile(r"(<!-- bench:(?P<name>[a-z]+) -->\n).*?(<!-- /bench -->)", re.DOTALL)
 
 Quantity = Callable[[Sequence[Measurement]], float | None]
+
+
+@dataclass(frozen=True)
+class Results:
+    """One section: its measurements, on what, and where."""
+
+    section: str
+    settings: dict[str, Any]
+    machine: dict[str, Any]
+    finished: str
+    """UTC date."""
+    measurements: tuple[Measurement, ...]
 
 
 @dataclass(frozen=True)
@@ -37,14 +49,9 @@ class Bound:
     measured: Quantity
     at_most: bool = True
 
-    def verdict(self, results: Results) -> tuple[float | None, bool]:
-        """The measured quantity, and whether the bound holds; what was not measured does not hold."""
-        value = self.measured(results.measurements)
-        return value, value is not None and (value <= self.limit if self.at_most else value >= self.limit)
-
 
 def ratio(above: str, below: str, quantity: str = "seconds") -> Quantity:
-    """Median of one contestant divided by that of another."""
+    """Divide the median of one contestant by that of another."""
 
     def measured(all_of_them: Sequence[Measurement]) -> float | None:
         top, bottom = middle(all_of_them, above, quantity), middle(all_of_them, below, quantity)
@@ -55,22 +62,13 @@ def ratio(above: str, below: str, quantity: str = "seconds") -> Quantity:
 
 def _peak(name: str) -> Quantity:
     """In GiB."""
-
-    def measured(all_of_them: Sequence[Measurement]) -> float | None:
-        peak = middle(all_of_them, name, "peak_rss_bytes")
-        return None if peak is None else peak / 2**30
-
-    return measured
+    return lambda measured: (peak := middle(measured, name, "peak_rss_bytes")) and peak / 2**30
 
 
 def _worst_prediction(measured: Sequence[Measurement]) -> float | None:
-    """The largest relative distance between a predicted peak and the measured one."""
+    """Find the largest relative distance between a predicted peak and the measured one."""
     predicted = [(one.numbers["predicted_rss_bytes"], one) for one in measured if "predicted_rss_bytes" in one.numbers]
     return max((abs(bytes_ / one.peak_rss_bytes - 1) for bytes_, one in predicted), default=None)
-
-
-def _slowest_refusal(measured: Sequence[Measurement]) -> float | None:
-    return max((seconds for name in s.REFUSALS if (seconds := middle(measured, name)) is not None), default=None)
 
 
 WORK = "work_seconds"
@@ -88,35 +86,31 @@ BOUNDS = (
           ratio(s.RANKING_ANOMALIB, s.RANKING, WORK), False),
     Bound("AUPRO of 40 million pixels, anomalib's time against ours", "metrics", 1.0, "×",
           ratio(s.AUPRO_ANOMALIB, s.AUPRO, WORK), False),
-    Bound("tables, figures and page from the store", "tools", 10.0, " s", lambda measured: middle(measured, s.RENDER)),
-    Bound("the slowest refusal of a wrong request", "tools", 2.0, " s", _slowest_refusal),
 )  # fmt: skip
 
 
 def bound_rows(results: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
-    """What, bound, measured, and `held` or `MISSED`, of each bound whose section was measured."""
+    """Give what, bound, measured, and `held` or `MISSED`, of each bound whose section was measured.
+
+    What was not measured does not hold.
+    """
     rows = []
     for bound in BOUNDS:
         if bound.section in results:
-            value, holds = bound.verdict(results[bound.section])
+            value = bound.measured(results[bound.section].measurements)
+            holds = value is not None and (value <= bound.limit if bound.at_most else value >= bound.limit)
             limit = f"at {'most' if bound.at_most else 'least'} {bound.limit:.2f}{bound.unit}"
             measured = "nothing" if value is None else f"{value:.2f}{bound.unit}"
             rows.append((bound.text, limit, measured, "held" if holds else "MISSED"))
     return rows
 
 
-def machine() -> dict[str, Any]:
-    """Where this is measured: the record's environment, and the cores and memory that this process may use."""
-    from harness.store.provenance import environment
-
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = environment(threads=None, device=None).model_dump()
-    return {**found, "cores": len(os.sched_getaffinity(0)), "memory_bytes": memory}
-
-
-def today() -> str:
-    """The date in UTC."""
-    return datetime.now(UTC).strftime("%Y-%m-%d")
+def results_now(section: str, measured: s.Section) -> Results:
+    """Add when and where it was measured: the record's environment, and the cores and memory that there are."""
+    machine = environment(threads=None, device=None).model_dump()
+    machine["cores"] = len(os.sched_getaffinity(0))
+    machine["memory_bytes"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Results(section, measured[0], machine, datetime.now(UTC).strftime("%Y-%m-%d"), measured[1])
 
 
 def write_results(results: Results, folder: Path) -> None:
@@ -125,13 +119,11 @@ def write_results(results: Results, folder: Path) -> None:
     Raises:
         RequestError: it cannot be written.
     """
-    from harness.report.output import write_output
-
     write_output(folder / f"{results.section}.json", (json.dumps(asdict(results), indent=1) + "\n").encode())
 
 
 def read_results(folder: Path) -> dict[str, Results]:
-    """Every section that lies in a folder, by name."""
+    """Read every section that lies in a folder, by name."""
     found = {}
     for path in sorted(folder.glob("*.json")):
         data = json.loads(path.read_text("utf-8"))
@@ -141,12 +133,12 @@ def read_results(folder: Path) -> dict[str, Results]:
 
 
 def page(text: str, results: Mapping[str, Results]) -> str:
-    """A document with every part between `<!-- bench:NAME -->` and `<!-- /bench -->` made anew.
+    """Make every part of a document between `<!-- bench:NAME -->` and `<!-- /bench -->` anew.
 
     Raises:
         RequestError: nothing is known of a part.
     """
-    parts = {name: _section(results[name]) if name in results else NOT_MEASURED for name in s.SECTIONS}
+    parts = {name: _section(results[name]) if name in results else "Not measured yet." for name in s.SECTIONS}
     parts["bounds"] = _table(("what", "bound", "measured", ""), bound_rows(results))
 
     def part(match: re.Match[str]) -> str:
@@ -159,8 +151,6 @@ def page(text: str, results: Mapping[str, Results]) -> str:
 
 def write_page() -> None:
     """Make the tables of docs/benchmarks.md anew, from results/bench."""
-    from harness.report.output import write_output
-
     write_output(DOCUMENT, page(DOCUMENT.read_text("utf-8"), read_results(KEPT)).encode())
 
 
@@ -170,24 +160,19 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _section(results: Results) -> str:
-    """The conditions in words, and a row for each contestant; columns that are empty are left out."""
+    """Put the conditions in words, and a row for each contestant; columns that are empty are left out."""
     measured = results.measurements
     rows = []
     for name in dict.fromkeys(one.name for one in measured):
         seconds = [one.seconds for one in measured if one.name == name]
         extent = f" ({min(seconds):.2f} to {max(seconds):.2f})" if len(seconds) > 1 else ""
         work = middle(measured, name, WORK)
-        sizes = (middle(measured, name, one) for one in ("peak_rss_bytes", "extra_bytes", "predicted_rss_bytes"))
+        sizes = (middle(measured, name, one) for one in ("peak_rss_bytes", "predicted_rss_bytes"))
         mib = ["" if size is None else f"{size / 2**20:.0f}" for size in sizes]
         rows.append([name, f"{middle(measured, name):.2f}{extent}", "" if work is None else f"{work:.2f}", *mib])
-    header = ["", "seconds", "work alone, s", "peak, MiB", "extra, MiB", "predicted peak, MiB"]
+    header = ["", "seconds", "work alone, s", "peak, MiB", "predicted peak, MiB"]
     kept = [0, *(column for column in range(1, len(header)) if any(row[column] for row in rows))]
     table = _table([header[column] for column in kept], [[row[column] for column in kept] for row in rows])
-    return f"{_conditions(results)}\n\n{table}"
-
-
-def _conditions(results: Results) -> str:
-    """On what, where and when a section was measured."""
     settings, where = results.settings, results.machine
     words = f"Repeats: {settings['repeats']}. "
     if "images" in settings:
@@ -196,5 +181,5 @@ def _conditions(results: Results) -> str:
     return (
         f"{words}{where['device']}, {where['cores']} cores, {where['memory_bytes'] / 2**30:.0f} GiB; Python "
         f"{where['python']}, torch {packages.get('torch', '?')}, anomalib {packages.get('anomalib', '?')}; "
-        f"commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}; {results.finished}."
+        f"commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}; {results.finished}.\n\n{table}"
     )

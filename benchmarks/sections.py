@@ -1,4 +1,4 @@
-"""What is measured: four sections, each a list of contestants that take turns, and the checks on what they found."""
+"""What is measured: three sections, each a list of contestants that take turns, and the checks on what they found."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from benchmarks.images import CATEGORY, Source, compose
-from benchmarks.measure import Contestant, Measurement, check_same, once, take_turns
+from benchmarks.images import CATEGORY, count, find_bottle, repeat
+from benchmarks.measure import Command, Measurement, check_same, once, take_turns
 
 TOLERANCE = 1e-6
 METRICS = ("image_auroc", "image_f1_max", "pixel_auroc", "pixel_f1_max")
@@ -35,26 +35,9 @@ TRAIN_200, TRAIN_1000 = "ours, 200 training images", "ours, 1000 training images
 WIDE_256, WIDE_550 = "ours, Wide-ResNet-50-2, 256 features", "ours, Wide-ResNet-50-2, 550 features"
 RANKING, RANKING_ANOMALIB = "AUROC and F1, ours", "AUROC and F1, anomalib"
 AUPRO, AUPRO_ANOMALIB = "AUPRO, ours", "AUPRO, anomalib"
-RENDER = "tables, figures and page from the store"
-REFUSALS = {
-    "refusing an unknown key": ("seeed=1",),
-    "refusing an unknown category": ("dataset=mvtec", "dataset.root=.", "category=botle"),
-    "refusing too many features": ("dataset=mvtec", "dataset.root=.", "category=bottle", "n_features=449"),
-}
-REFUSED = 2
-"""Exit status of a wrong request."""
 
-
-@dataclass(frozen=True)
-class Results:
-    """One section: its measurements, on what, and where."""
-
-    section: str
-    settings: dict[str, Any]
-    machine: dict[str, Any]
-    finished: str
-    """UTC date."""
-    measurements: tuple[Measurement, ...]
+Section = tuple[dict[str, Any], tuple[Measurement, ...]]
+"""How it was measured, without a path, and what was."""
 
 
 @dataclass(frozen=True)
@@ -76,149 +59,116 @@ class Setup:
         full: bool = False,
         device: str = "cpu",
     ) -> list[str]:
-        """The request to `python -m harness`; `full` is with AUPRO and intervals."""
+        """Make the request to `python -m harness`; `full` is with AUPRO and intervals."""
         return [
-            "dataset=mvtec",
-            f"dataset.root={self.root}",
-            f"category={CATEGORY}",
-            f"backbone={self.backbone}",
-            f"backbone.weights={self.weights}",
+            *("dataset=mvtec", f"dataset.root={self.root}", f"category={CATEGORY}"),
+            *(f"backbone={self.backbone}", f"backbone.weights={self.weights}", f"n_features={n_features}"),
+            *(f"seeds=[{','.join(map(str, seeds))}]", f"device={device}", f"store={store}"),
             *SAME_AS_ANOMALIB,
-            f"n_features={n_features}",
-            f"seeds=[{','.join(map(str, seeds))}]",
-            f"device={device}",
-            f"store={store}",
             *([] if full else FEW_METRICS),
         ]
 
 
-@dataclass(frozen=True)
 class Bench:
     """What the command line asks for."""
 
-    source: Source
-    folder: Path
-    """For everything that is needed meanwhile; the caller removes it."""
-    weights: Path | None = None
-    """A file of ResNet-18's weights; None: random ones. Wide-ResNet-50-2 always has random ones."""
-    repeats: int = 3
-    limit: int | None = None
-    """At most so many training, test and drawn images: to try the tools, not to measure."""
+    def __init__(
+        self, scratch: Path, data_root: Path | None, weights: Path | None, *, repeats: int = 3, limit: int | None = None
+    ) -> None:
+        """Find or draw the images.
+
+        Args:
+            scratch: for everything that is needed meanwhile; the caller removes it.
+            weights: a file of ResNet-18's weights; None: random ones. Wide-ResNet-50-2 always has random ones.
+            limit: so many drawn images and maps: to try the tools, not to measure.
+        """
+        self.root, self.label = find_bottle(data_root, scratch, limit)
+        self.scratch, self.weights, self.repeats, self.limit = scratch, weights, repeats, limit
 
     def setup(self, backbone: str = "resnet18", n_train: int | None = None) -> Setup:
         """Put images together, and weights where there are none."""
-        root = Path(mkdtemp(prefix="images-", dir=self.folder))
-        weights = self.weights.resolve() if self.weights and backbone == "resnet18" else None
-        if weights is None:
-            weights = self.folder / f"{backbone}-random.safetensors"
-            once(Contestant("random weights", lambda folder: child(folder, "weights", backbone, str(weights))))
-        return Setup(root, *compose(self.source, root, n_train, self.limit), backbone, weights)
+        root = self.root
+        if n_train is not None:
+            root = Path(mkdtemp(dir=self.scratch))
+            repeat(self.root, root, n_train)
+        if self.weights and backbone == "resnet18":
+            weights = self.weights.resolve()
+        else:
+            weights = self.scratch / f"{backbone}-random.safetensors"
+            once("random weights", child("weights", lambda _: [backbone, str(weights)]))
+        return Setup(root, *count(root), backbone, weights)
 
-    def settings(self, setup: Setup | None = None) -> dict[str, Any]:
-        """What the results say about how they were measured; no path."""
-        settings: dict[str, Any] = {"repeats": self.repeats, "limit": self.limit}
-        if setup is not None:
-            weights = setup.weights.name
-            settings |= {"images": self.source.label, "n_train": setup.n_train, "n_test": setup.n_test}
-            settings |= {"weights": weights, "anomalib_workers": ANOMALIB_WORKERS}
-        return settings
-
-
-def child(folder: Path, what: str, *arguments: str) -> list[str]:
-    """The command of one of `benchmarks.children`."""
-    return [sys.executable, "-m", "benchmarks.children", what, str(folder / "out.json"), *arguments]
-
-
-def ours(
-    setup: Setup, name: str, *, seeds: tuple[int, ...] = (0,), full: bool = False, n_features: int = 100
-) -> Contestant:
-    """`python -m harness`, as its user starts it."""
-
-    def command(folder: Path) -> list[str]:
-        request = setup.request(folder / "store", seeds=seeds, full=full, n_features=n_features)
-        return [sys.executable, "-m", "harness", *request]
-
-    return Contestant(name, command, seeds, full)
+    def settings(self, setup: Setup) -> dict[str, Any]:
+        """Say how it was measured; no path."""
+        return {
+            "repeats": self.repeats,
+            "limit": self.limit,
+            "images": self.label,
+            "n_train": setup.n_train,
+            "n_test": setup.n_test,
+            "weights": setup.weights.name,
+            "anomalib_workers": ANOMALIB_WORKERS,
+        }
 
 
-def engine(setup: Setup, name: str = ENGINE) -> Contestant:
-    """anomalib's Engine, without pictures."""
-    asked = {"root": str(setup.root), "weights": str(setup.weights), "workers": ANOMALIB_WORKERS}
-    script = str(Path(__file__).with_name("anomalib_engine.py"))
-    return Contestant(name, lambda folder: [sys.executable, script, str(folder / "out.json"), json.dumps(asked)])
+def child(what: str, arguments: Callable[[Path], Sequence[str]]) -> Command:
+    """Make the command of one of `benchmarks.children`."""
+    start = [sys.executable, "-m", "benchmarks.children", what]
+    return lambda folder: [*start, str(folder / "out.json"), *arguments(folder)]
 
 
-def core(bench: Bench) -> tuple[dict[str, Any], tuple[Measurement, ...]]:
-    """The floor, ours and anomalib's Engine on one category: one seed and ten, with few metrics and with all."""
+def ours(setup: Setup, **more: Any) -> Command:
+    """Make the command of `python -m harness`, as its user starts it."""
+    return lambda folder: [sys.executable, "-m", "harness", *setup.request(folder / "store", **more)]
+
+
+def core(bench: Bench) -> Section:
+    """Measure the floor, ours and anomalib's Engine on one category: one seed and ten, few metrics and all."""
     setup = bench.setup()
-    measured = take_turns(
-        [
-            Contestant(FLOOR, lambda folder: child(folder, "floor", *setup.request(folder / "store"))),
-            ours(setup, OURS),
-            Contestant(OURS_WARM, lambda folder: child(folder, "warm", *setup.request(folder / "store")), (0,)),
-            ours(setup, OURS_10, seeds=TEN),
-            ours(setup, OURS_FULL, full=True),
-            ours(setup, OURS_10_FULL, seeds=TEN, full=True),
-            engine(setup),
-        ],
-        bench.repeats,
-    )
+    asked = {"root": str(setup.root), "weights": str(setup.weights), "workers": ANOMALIB_WORKERS}
+    engine = [sys.executable, str(Path(__file__).with_name("anomalib_engine.py"))]
+    contestants = {
+        FLOOR: child("floor", lambda folder: setup.request(folder / "store")),
+        OURS: ours(setup),
+        OURS_WARM: child("warm", lambda folder: setup.request(folder / "store")),
+        OURS_10: ours(setup, seeds=TEN),
+        OURS_FULL: ours(setup, full=True),
+        OURS_10_FULL: ours(setup, seeds=TEN, full=True),
+        ENGINE: lambda folder: [*engine, str(folder / "out.json"), json.dumps(asked)],
+    }
+    measured = take_turns(contestants, bench.repeats)
     check_same(measured, METRICS, TOLERANCE)
     return bench.settings(setup), measured
 
 
-def metrics(bench: Bench) -> tuple[dict[str, Any], tuple[Measurement, ...]]:
-    """AUROC with F1, and AUPRO, alone, on 40 million drawn pixels."""
+def metrics(bench: Bench) -> Section:
+    """Measure AUROC with F1, and AUPRO, alone, on 40 million drawn pixels."""
     n_maps = str(bench.limit or N_MAPS)
-    who = {
-        RANKING: ("ours", "auroc_f1"),
-        RANKING_ANOMALIB: ("anomalib", "auroc_f1"),
-        AUPRO: ("ours", "aupro"),
-        AUPRO_ANOMALIB: ("anomalib", "aupro"),
+    contestants = {
+        RANKING: child("pixels", lambda _: ["ours", "auroc_f1", n_maps]),
+        RANKING_ANOMALIB: child("pixels", lambda _: ["anomalib", "auroc_f1", n_maps]),
+        AUPRO: child("pixels", lambda _: ["ours", "aupro", n_maps]),
+        AUPRO_ANOMALIB: child("pixels", lambda _: ["anomalib", "aupro", n_maps]),
     }
-
-    def contestant(name: str) -> Contestant:
-        return Contestant(name, lambda folder: child(folder, "pixels", *who[name], n_maps))
-
-    measured = take_turns([contestant(name) for name in who], bench.repeats)
+    measured = take_turns(contestants, bench.repeats)
     check_same(measured, ("pixel_auroc", "pixel_f1_max", "pixel_aupro"), TOLERANCE)
-    return bench.settings(), measured
+    return {"repeats": bench.repeats, "limit": bench.limit}, measured
 
 
-def scaling(bench: Bench) -> tuple[dict[str, Any], tuple[Measurement, ...]]:
-    """Peak memory of ours, once each: 200 and 1000 training images; Wide-ResNet-50-2.
+def scaling(bench: Bench) -> Section:
+    """Measure the peak memory of ours, once each: 200 and 1000 training images; Wide-ResNet-50-2.
 
     anomalib is not asked for Wide-ResNet-50-2: on more than one thread it cannot invert its covariances of 192
     features or more.
     """
-    few, many = (bench.setup(n_train=n_train) for n_train in (200, 1000))
     wide = bench.setup("wide_resnet50_2")
-    measured = take_turns(
-        [
-            ours(few, TRAIN_200),
-            ours(many, TRAIN_1000),
-            ours(wide, WIDE_256, n_features=256),
-            ours(wide, WIDE_550, n_features=550),
-        ],
-        1,
-    )
-    return {**bench.settings(wide), "repeats": 1}, measured
+    contestants = {
+        TRAIN_200: ours(bench.setup(n_train=200)),
+        TRAIN_1000: ours(bench.setup(n_train=1000)),
+        WIDE_256: ours(wide, n_features=256),
+        WIDE_550: ours(wide, n_features=550),
+    }
+    return {**bench.settings(wide), "repeats": 1}, take_turns(contestants, 1)
 
 
-def tools(bench: Bench) -> tuple[dict[str, Any], tuple[Measurement, ...]]:
-    """Tables, figures and page from the committed store, and the time to refuse a wrong request."""
-
-    def render(folder: Path) -> list[str]:
-        places = ["--tables", f"{folder}/tables", "--figures", f"{folder}/figures", "--report", f"{folder}/report.html"]
-        return [sys.executable, "scripts/render.py", *places]
-
-    def refusal(name: str) -> Contestant:
-        command = [sys.executable, "-m", "harness", *REFUSALS[name]]
-        return Contestant(name, lambda folder: [*command, f"store={folder}/store"], status=REFUSED)
-
-    return bench.settings(), take_turns([Contestant(RENDER, render), *map(refusal, REFUSALS)], bench.repeats)
-
-
-SECTIONS: dict[str, Callable[[Bench], tuple[dict[str, Any], tuple[Measurement, ...]]]] = {
-    "core": core, "metrics": metrics, "scaling": scaling, "tools": tools,
-}  # fmt: skip
+SECTIONS: dict[str, Callable[[Bench], Section]] = {"core": core, "metrics": metrics, "scaling": scaling}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ TOLERANCES: Mapping[str, float] = {
     "pixel_f1_adaptive": 5e-4,
     "pixel_aupro": 5e-5,
 }
-"""Largest difference that another processor may make.
+"""The largest difference that another processor may make.
 
 Of images: one changes places with its neighbour, which on 14 defective and 10 normal ones is 1/140 of AUROC. Of
 pixels: at least four times what another instruction set (SSE4 instead of AVX2) was measured to make (4e-6, 4e-5 and
@@ -44,18 +43,18 @@ above: 1.1e-4; the second allows a step from one best threshold to another whose
 
 
 def golden_values(record: RunRecord) -> dict[str, float | None]:
-    """All that a golden file keeps of a run: its seven metrics, and two raw scores."""
+    """Return all that a golden file keeps of a run: its seven metrics, and two raw scores."""
     return record.values | {f"threshold_{name}": value for name, value in record.thresholds.items()}
 
 
 def place_of(record: RunRecord) -> str:
-    """What a golden number is known by."""
+    """Name what a golden number is known by."""
     spec = record.spec
     return f"{spec.dataset}/{spec.category} {spec.backbone.name} seed {spec.seed}"
 
 
 def to_golden(records: Iterable[RunRecord]) -> dict[str, Any]:
-    """Golden content from the ok records of a smoke sweep."""
+    """Make golden content from the ok records of a smoke sweep."""
     cells = {place_of(record): golden_values(record) for record in records if record.status == "ok"}
     return {"mini_version": MINI_VERSION, "metrics": dict(sorted(cells.items()))}
 
@@ -79,7 +78,7 @@ def load_golden(path: Path = GOLDEN) -> dict[str, Any]:
 
 
 def deviations(records: Iterable[RunRecord], golden: Mapping[str, Any]) -> list[str]:
-    """A line for each golden number that the records do not have within its tolerance; none where all is well.
+    """Give a line for each golden number that the records do not have within its tolerance; none where all is well.
 
     Every record must fit, also where several have the same place: one made under another protocol is no golden run.
     """
@@ -106,7 +105,7 @@ def _deviation(place: str, name: str, expected: float | None, actual: float | No
 
 
 def real_request(data_root: Path, limit: int) -> list[str]:
-    """The request that runs every real category of the smoke experiment that is there, on a few images each.
+    """Make the request that runs every real category of the smoke experiment that is there, on a few images each.
 
     Raises:
         RequestError: none of them is there.
@@ -117,47 +116,17 @@ def real_request(data_root: Path, limit: int) -> list[str]:
     if not there:
         names = ", ".join(f"{dataset}/{category}" for dataset, category in dict.fromkeys(wanted))
         raise RequestError(f"{data_root}: has none of {names}; give a folder that holds mvtec, visa or btad")
-    datasets = ",".join(dict.fromkeys(dataset for dataset, _ in there))
-    categories = ",".join(dict.fromkeys(category for _, category in there))
-    return [
-        f"experiment={REAL_EXPERIMENT}", f"dataset={datasets}", f"category={categories}", f"data_root={data_root}",
-        f"dataset.limit={limit}",
-    ]  # fmt: skip
+    datasets, categories = (",".join(dict.fromkeys(names)) for names in zip(*there, strict=True))
+    keys = [f"dataset={datasets}", f"category={categories}", f"data_root={data_root}", f"dataset.limit={limit}"]
+    return [f"experiment={REAL_EXPERIMENT}", *keys]
 
 
-def begin_empty(store: Path) -> Path:
-    """Take away the runs of an earlier smoke: code is not in a run's key, so they would count as done."""
-    shutil.rmtree(store, ignore_errors=True)
-    return store
-
-
-def check_golden(store: Store) -> list[str]:
-    """What moved in a store of the smoke experiment; see `deviations`.
+def smoke_records(store: Store) -> tuple[RunRecord, ...]:
+    """Read the records of a smoke store.
 
     Raises:
-        StoreError: the store holds a record that cannot be trusted.
+        StoreError: one cannot be trusted.
     """
-    return deviations(_records(store), load_golden())
-
-
-def draw_everything(store: Path) -> str:
-    """Tables, figures and page of a smoke store, into its own folders; returns a line that says where they are."""
-    from harness.report.render import EDITIONS, render
-
-    rendered = render(
-        store, EDITIONS["smoke"], tables=store / "tables", figures=store / "figures", report=store / "report.html"
-    )
-    return f"{len(rendered.files)} files in {store}: tables/, figures/, report.html; {rendered.summary}"
-
-
-def update_golden(store: Store) -> Path:
-    """Keep the store's numbers as the golden ones."""
-    GOLDEN.parent.mkdir(parents=True, exist_ok=True)
-    GOLDEN.write_text(json.dumps(to_golden(_records(store)), indent=2) + "\n")
-    return GOLDEN
-
-
-def _records(store: Store) -> tuple[RunRecord, ...]:
     contents = store.records()
     if contents.problems:
         raise StoreError(contents.problems[0])

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, ParamSpec, TextIO
 
-from harness.errors import UserError
+from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, listen, restore
 
 P = ParamSpec("P")
@@ -78,7 +78,10 @@ def unbreakable_output() -> Iterator[list[OSError]]:
 
 
 def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
-    """Make a script's main function tell an error that a user can cause in one line, and return 2."""
+    """Make a script's main function tell an error that a user can cause in one line, and return its exit status.
+
+    2 where the request or the store is wrong, 1 for anything else: a download, a dataset, a measurement.
+    """
 
     @wraps(main)
     def told(*arguments: P.args, **options: P.kwargs) -> int:
@@ -86,7 +89,7 @@ def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
             return main(*arguments, **options)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
-            return 2
+            return 2 if isinstance(error, RequestError | StoreError) else 1
 
     return told
 
@@ -102,7 +105,7 @@ def run_script(main: Callable[[], int]) -> int:
             try:
                 status = main()
             except KeyboardInterrupt:
-                print("interrupted", file=sys.stderr)
+                print("interrupted: what was finished is kept; the same command goes on", file=sys.stderr)
                 status = INTERRUPTED
             except SystemExit as stop:
                 if stop.code != TERMINATED:

@@ -11,33 +11,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
+from harness.errors import RequestError
 from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0 the same, 1 different, 2 a wrong request."""
-    parser = Parser(prog="scripts/compare.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("store_a", type=Path, metavar="STORE_A")
     parser.add_argument("store_b", type=Path, metavar="STORE_B")
-    parser.add_argument(
-        "--tolerance", type=_tolerance, default=0.0, metavar="X",
-        help="metrics within X of one another count as the same (default: 0, every bit)",
-    )  # fmt: skip
+    parser.add_argument("--tolerance", type=float, default=0.0, metavar="X", help="within X is the same (default: 0)")
     arguments = parser.parse_args(argv)
+    if not 0 <= arguments.tolerance < math.inf:
+        raise RequestError(f"--tolerance {arguments.tolerance}: must be 0 or more")
     from harness.report.compare import blocks, compare_stores
     from harness.store.overview_text import write
 
     comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
     write(blocks(comparison, str(arguments.store_a), str(arguments.store_b)))
     return 0 if comparison.is_same else 1
-
-
-def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise ValueError
-    return value
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ Tables and figures read that file, since they must not need torch. Run this agai
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.config import BackboneConfig
+from harness.arguments import Parser
 from harness.keys import group_options
 from harness.paper.published import PARAMETERS
 from harness.report.output import write_output
@@ -19,23 +18,18 @@ from harness.store.files import csv_text
 from harness.streams import one_line_errors, run_script
 
 
-def _count(backbone: BackboneConfig) -> int:
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    Parser(description=__doc__).parse_args(argv)
     from harness.padim.backbone import load_network
     from harness.padim.weights import Weights
 
-    network = load_network(backbone, Weights("random", "", None, "random"))
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-@one_line_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0, or 2 where the file cannot be written."""
-    argparse.ArgumentParser(prog="scripts/parameters.py", description=__doc__).parse_args(argv)
     how = f"numel of all parameters of the network that the harness runs, timm {version('timm')}"
     rows = []
-    for name in group_options("backbone"):
-        backbone = read_backbone(name)
-        rows.append((name, backbone.architecture, " ".join(backbone.layers), _count(backbone), how))
+    for backbone in map(read_backbone, group_options("backbone")):
+        network = load_network(backbone, Weights("random", "", None, "random"))
+        count = sum(parameter.numel() for parameter in network.parameters())
+        rows.append((backbone.name, backbone.architecture, " ".join(backbone.layers), count, how))
     header = ("backbone", "architecture", "layers", "parameters", "how")
     write_output(PARAMETERS, csv_text(header, rows).encode())
     print(f"{len(rows)} backbones written to {PARAMETERS.name}")

@@ -12,35 +12,21 @@ from harness.keys import PROJECT
 from harness.streams import one_line_errors, run_script
 
 
-def _parser() -> Parser:
-    parser = Parser(prog="scripts/render.py", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
-    parser.add_argument(
-        "--edition",
-        choices=("paper", "smoke"),
-        default="paper",
-        help="whose runs fill the paper's places (default: paper)",
-    )
-    parser.add_argument(
-        "--tables", type=Path, metavar="DIR", help="write Tables 1 to 6 there, as CSV, Markdown and LaTeX"
-    )
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="write Figures 1 to 9 there, as SVG, PDF and PNG")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the page there; needs --figures")
-    return parser
-
-
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0, or 2 where the request is wrong or the store cannot be read."""
-    arguments = _parser().parse_args(argv)
-    if not (arguments.tables or arguments.figures or arguments.report):
+    parser = Parser(description=__doc__)
+    parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
+    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="whose runs (default: paper)")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="write Tables 1 to 6 there: CSV, Markdown, LaTeX")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write Figures 1 to 9 there, as SVG, PDF and PNG")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the page there; needs --figures")
+    arguments = parser.parse_args(argv)
+    outputs = {name: getattr(arguments, name) for name in ("tables", "figures", "report")}
+    if not any(outputs.values()):
         raise RequestError("nothing to do: give --tables, --figures or --report")
     from harness.report.render import EDITIONS, render
 
-    edition = EDITIONS[arguments.edition]
-    rendered = render(
-        arguments.store, edition, tables=arguments.tables, figures=arguments.figures, report=arguments.report
-    )
+    rendered = render(arguments.store, EDITIONS[arguments.edition], **outputs)
     for line in rendered.warnings:
         print(line, file=sys.stderr)
     print(f"{len(rendered.files)} files written; {rendered.summary}")

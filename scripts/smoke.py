@@ -2,10 +2,13 @@
 
 Without --data-root the mini benchmark runs and its numbers are held against the golden ones. With --data-root the same
 runs on at most --limit images of each real category that is there.
+Exit status: 0 all ran and the numbers are as they were, 1 not so, 2 a wrong request.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,40 +17,49 @@ from harness.__main__ import main as harness
 from harness.arguments import Parser
 from harness.errors import RequestError
 from harness.keys import PROJECT
-from harness.smoke import begin_empty, check_golden, draw_everything, real_request, update_golden
+from harness.smoke import GOLDEN, deviations, load_golden, real_request, smoke_records, to_golden
 from harness.store import Store
 from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0 if all ran and the numbers are as they were, 1 if not, 2 on a wrong request."""
-    parser = Parser(allow_abbrev=False, prog="scripts/smoke.py", description=__doc__)
-    parser.add_argument(
-        "--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/; these begin empty each time"
-    )
+    parser = Parser(description=__doc__)
+    parser.add_argument("--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/, made anew")
     parser.add_argument("--data-root", type=Path, help="a folder with mvtec, visa or btad in it: real images instead")
     parser.add_argument("--limit", type=int, default=8, help="images of each split of a real category (default: 8)")
     parser.add_argument("--update-golden", action="store_true", help="keep these numbers as the golden ones")
     arguments = parser.parse_args(argv)
-    if arguments.data_root:
-        if arguments.limit < 1:
-            raise RequestError(f"--limit {arguments.limit}: must be at least 1")
-        store = arguments.store or begin_empty(PROJECT / "smoke-real")
-        return harness([*real_request(arguments.data_root, arguments.limit), f"store={store}"])
-    store = arguments.store or begin_empty(PROJECT / "smoke")
-    status = harness(["experiment=smoke", f"store={store}"])
-    if status != 0:
+    if arguments.limit < 1:
+        raise RequestError(f"--limit {arguments.limit}: must be at least 1")
+    root = arguments.data_root
+    request = real_request(root, arguments.limit) if root else ["experiment=smoke"]
+    store = arguments.store or PROJECT / ("smoke-real" if root else "smoke")
+    if not arguments.store:  # code is not in a run's key, so the runs of an earlier smoke would count as done
+        shutil.rmtree(store, ignore_errors=True)
+    status = harness([*request, f"store={store}"])
+    if status != 0 or root:
         return status
+    records = smoke_records(Store(store))
     if arguments.update_golden:
-        print(update_golden(Store(store)))
+        GOLDEN.write_text(json.dumps(to_golden(records), indent=2) + "\n")
+        print(GOLDEN)
         return 0
-    lines = check_golden(Store(store))
-    print(draw_everything(store))
-    for line in lines:
+    moved = deviations(records, load_golden())
+    _draw(store)
+    for line in moved:
         print(f"moved: {line}", file=sys.stderr)
-    print("golden: every number is as it was" if not lines else f"golden: {len(lines)} numbers moved")
-    return 1 if lines else 0
+    print(f"golden: {len(moved)} numbers moved" if moved else "golden: every number is as it was")
+    return 1 if moved else 0
+
+
+def _draw(store: Path) -> None:
+    """Make tables, figures and page of a smoke store, in its own folders."""
+    from harness.report.render import EDITIONS, render
+
+    places = {"tables": store / "tables", "figures": store / "figures", "report": store / "report.html"}
+    rendered = render(store, EDITIONS["smoke"], **places)
+    print(f"{len(rendered.files)} files in {store}: tables/, figures/, report.html; {rendered.summary}")
 
 
 if __name__ == "__main__":

@@ -10,21 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.arguments import Parser
+from harness.errors import printable
 from harness.keys import PROJECT
 from harness.streams import one_line_errors, run_script
-from harness.terminal import printable
 
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    """Return 0 verified, 1 not, 2 a wrong request."""
-    parser = Parser(prog="scripts/verify.py", description=__doc__, allow_abbrev=False)
+    parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="default: paper")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
-    parser.add_argument(
-        "--figures", type=Path, metavar="DIR", help="default: figures, or STORE/figures of another store than results"
-    )
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; of another store STORE/figures")
     arguments = parser.parse_args(argv)
     from harness.report.output import RESULTS, outputs_of
     from harness.report.render import EDITIONS
@@ -40,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for fault in verification.faults:
         print(printable(fault), file=sys.stderr)
     looked_at = f"{verification.n_records} runs, {verification.n_files} files of tables and figures"
-    faults = len(verification.faults)
-    if faults:
-        print(f"not verified: {faults} {'fault' if faults == 1 else 'faults'} ({looked_at})")
+    n_faults = len(verification.faults)
+    if n_faults:
+        print(f"not verified: {n_faults} fault{'s' if n_faults > 1 else ''} ({looked_at})")
         return 1
     print(f"verified: {looked_at}")
     return 0
