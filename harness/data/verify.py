@@ -23,11 +23,9 @@ class CategoryCheck:
 
     category: str
     official: Counts
-    found: Counts | None
-    """None where the category cannot be read as a whole."""
-    n_masks: int
     problems: tuple[str, ...]
     """What differs, a line each; none where all is as it must be."""
+    n_masks: int = 0
     missing: bool = False
     """There is no folder of that name at all."""
 
@@ -39,27 +37,30 @@ def check_category(info: DatasetInfo, root: Path, category: str, *, decode: bool
         root: the dataset's root, which holds the category folders or the folder that the archive wraps them in.
     """
     official = info.categories[category]
-    if not any((folder / category).is_dir() for folder in _roots(info, root)):
-        return CategoryCheck(category, official, None, 0, (f"missing: there is no folder {category}",), missing=True)
+    folder = info.archive.folder if info.archive else ""
+    if not any((top / category).is_dir() for top in (root, root / folder)):
+        return CategoryCheck(category, official, (f"missing: there is no folder {category}",), missing=True)
     try:
         split = resolve_split(DatasetConfig(name=info.name, layout=info.layout, root=root), category)
     except UserError as error:
-        return CategoryCheck(category, official, None, 0, (str(error),))
+        return CategoryCheck(category, official, (str(error),))
     found = Counts(len(split.train), split.n_test_normal, split.n_test_anomalous)
     problems = [
         f"{there} {what} images, officially {wanted}"
-        for what, there, wanted in (
-            ("training", found.train, official.train),
-            ("normal test", found.test_normal, official.test_normal),
-            ("defective test", found.test_anomalous, official.test_anomalous),
-        )
+        for what, there, wanted in zip(("training", "normal test", "defective test"), found, official, strict=True)
         if there != wanted
     ]
     if official.test_anomalous and not split.has_masks:
         problems.append("no ground-truth masks")
-    problems += _absent(split) or (_broken(split) if decode else [])
+    names = [name for sample in (*split.train, *split.test) for name in (sample.path, sample.mask) if name]
+    # VisA's images are counted in its csv, and may be missing all the same; so may the target of a link.
+    broken = [f"{name}: no such file" for name in names if not (split.root / name).is_file()]
+    if decode and not broken:
+        broken = [problem for problem in in_threads(lambda name: _broken(split, name), names) if problem]
+    if broken:
+        problems.append(broken[0] + (f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""))
     n_masks = sum(sample.mask is not None for sample in split.test)
-    return CategoryCheck(category, official, found, n_masks, tuple(problems))
+    return CategoryCheck(category, official, tuple(problems), n_masks)
 
 
 def check_dataset(
@@ -81,33 +82,12 @@ def check_dataset(
     return (check_category(info, root, category, decode=decode) for category in info.categories if category in wanted)
 
 
-def _roots(info: DatasetInfo, root: Path) -> tuple[Path, ...]:
-    return (root, root / info.archive.folder) if info.archive and info.archive.folder else (root,)
-
-
-def _names(split: Split) -> list[str]:
-    return [name for sample in (*split.train, *split.test) for name in (sample.path, sample.mask) if name]
-
-
-def _absent(split: Split) -> list[str]:
-    """VisA's images are counted in its csv, and may be missing all the same; so may the target of a link."""
-    absent = [name for name in _names(split) if not (split.root / name).is_file()]
-    return [f"{absent[0]}: no such file{_and_more(absent)}"] if absent else []
-
-
-def _and_more(names: Sequence[str]) -> str:
-    return f" (and {len(names) - 1} more like it)" if len(names) > 1 else ""
-
-
-def _broken(split: Split) -> list[str]:
-    def decode(name: str) -> str | None:
-        try:
-            read_header(split.root, name)
-            with decoding(name), Image.open(split.root / name) as image:
-                image.load()
-        except DataError as error:
-            return str(error)
-        return None
-
-    broken = [problem for problem in in_threads(decode, _names(split)) if problem]
-    return [f"{broken[0]}{_and_more(broken)}"] if broken else []
+def _broken(split: Split, name: str) -> str:
+    """Say what is wrong with a file that cannot be decoded; empty where nothing is."""
+    try:
+        read_header(split.root, name)
+        with decoding(name), Image.open(split.root / name) as image:
+            image.load()
+    except DataError as error:
+        return str(error)
+    return ""

@@ -15,51 +15,35 @@ Behaviour = Callable[["Handler"], None]
 
 
 @dataclass
-class Asked:
-    """One request and what it got."""
-
-    path: str
-    headers: dict[str, str]
-    status: int = 0
-    body_bytes: int = 0
-
-
-@dataclass
 class Served:
     """What the server does next, and what it was asked."""
 
     url: str
     behaviours: list[Behaviour]
-    asked: list[Asked] = field(default_factory=list)
+    asked: list[tuple[str | None, int]] = field(default_factory=list)
+    """The Range and the status of each answer."""
+    body_bytes: int = 0
     release: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def body_bytes(self) -> int:
-        return sum(one.body_bytes for one in self.asked)
 
 
 class Handler(BaseHTTPRequestHandler):
     served: Served
-    asked: Asked
 
     def do_GET(self):
-        self.asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()})
-        self.served.asked.append(self.asked)
         behaviours = self.served.behaviours
         (behaviours.pop(0) if len(behaviours) > 1 else behaviours[0])(self)
 
     def head(self, status: int, headers: dict[str, object]) -> None:
-        self.asked.status = status
+        self.served.asked.append((self.headers.get("Range"), status))
         self.send_response(status)
         for name, value in headers.items():
-            if value is not None:
-                self.send_header(name, str(value))
+            self.send_header(name, str(value))
         self.end_headers()
 
     def body(self, data: bytes) -> None:
         self.wfile.write(data)
         self.wfile.flush()
-        self.asked.body_bytes += len(data)
+        self.served.body_bytes += len(data)
 
     def log_message(self, *_):
         pass
@@ -84,41 +68,26 @@ def serving(*behaviours: Behaviour, path: str = "/archive") -> Iterator[Served]:
             thread.join()
 
 
-def give(
-    data: bytes,
-    *,
-    etag: str | None = '"one"',
-    last_modified: str | None = None,
-    ranges: bool = True,
-    if_range: bool = True,
-    cut: int | None = None,
-    then: Behaviour | None = None,
-) -> Behaviour:
+def give(data: bytes, *, ranges: bool = True, cut: int | None = None, then: Behaviour | None = None) -> Behaviour:
     """Send `data` as a good server does, but for what is asked.
 
     Args:
         ranges: honour Range.
-        if_range: honour If-Range.
         cut: send so many bytes of the body, and hang up.
         then: what happens after the body instead of hanging up.
     """
 
     def behave(handler: Handler) -> None:
-        size = len(data)
-        wanted = handler.asked.headers.get("range", "")
-        condition = handler.asked.headers.get("if-range")
-        same = not if_range or condition is None or condition in (etag, last_modified)
-        common = {"ETag": etag, "Last-Modified": last_modified}
-        start = 0
-        if ranges and same and wanted:
+        size, wanted, start = len(data), handler.headers.get("Range"), 0
+        if ranges and wanted:
             start = int(wanted.removeprefix("bytes=").removesuffix("-"))
             if start >= size:
-                handler.head(416, common | {"Content-Range": f"bytes */{size}"})
+                handler.head(416, {"Content-Range": f"bytes */{size}"})
                 return
             span = f"bytes {start}-{size - 1}/{size}"
-            handler.head(206, common | {"Content-Range": span, "Content-Length": size - start})
+            handler.head(206, {"Content-Range": span, "Content-Length": size - start})
         else:
-            handler.head(200, common | {"Content-Length": size})
+            handler.head(200, {"Content-Length": size})
         handler.body(data[start:] if cut is None else data[start : start + cut])
         if then is not None:
             then(handler)

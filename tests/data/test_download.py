@@ -23,11 +23,11 @@ from harness.data.download import Request, download
 from harness.data.verify import check_dataset
 from harness.errors import RequestError, UserError
 from tests.data.serving import Behaviour, Served, fixed, give, hang, serving
+from tests.data.test_archive import contents
 from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
 
 LAYOUTS = ("mvtec", "visa", "btad")
 SMALL = {"n_train": 3, "n_good": 2, "n_bad": 2, "size": 16}
-COUNTS = Counts(3, 2, 2)
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,6 @@ class Published:
     """As they must lie below the dataset's own folder."""
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def publish(layout: str, folder: Path) -> Published:
     """Draw two categories and pack them as the official archive is packed."""
     names = {"mvtec": ("bottle", "cable"), "visa": ("candle", "pcb1"), "btad": ("01", "03")}[layout]
@@ -52,10 +48,8 @@ def publish(layout: str, folder: Path) -> Published:
     for name in names:
         if layout == "visa":
             draw_visa_category(top, name, **SMALL)
-        elif layout == "btad":
-            draw_btad_category(top / name, **SMALL)
         else:
-            draw_mvtec_category(top / name, **SMALL)
+            {"mvtec": draw_mvtec_category, "btad": draw_btad_category}[layout](top / name, **SMALL)
     (folder / "readme.txt").write_text("about")
     packed = io.BytesIO()
     suffix = official.url.rpartition("/")[2]
@@ -68,9 +62,11 @@ def publish(layout: str, folder: Path) -> Published:
             for path in sorted(folder.iterdir()):
                 archive.add(path, path.name)
     data = packed.getvalue()
-    archive_info = Archive(f"http://127.0.0.1:9/{suffix}", hashlib.sha256(data).hexdigest(), official.folder)
     info = replace(
-        CATALOG[layout], name=f"tiny_{layout}", archive=archive_info, categories=dict.fromkeys(names, COUNTS)
+        CATALOG[layout],
+        name=f"tiny_{layout}",
+        archive=Archive(f"http://127.0.0.1:9/{suffix}", hashlib.sha256(data).hexdigest(), official.folder),
+        categories=dict.fromkeys(names, Counts(3, 2, 2)),
     )
     files = {name.removeprefix(f"{official.folder}/"): data for name, data in contents(folder).items()}
     return Published(info, data, files)
@@ -89,7 +85,7 @@ def mvtec(published) -> Published:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     monkeypatch.setenv("no_proxy", "*")
-    for name, value in {"TIMEOUT_S": 10, "ATTEMPTS": 2, "PAUSE_S": 0.01}.items():
+    for name, value in {"TIMEOUT_S": 10, "ATTEMPTS": 2, "PAUSE_S": 0.01, "MAX_BYTES": 5_000_000}.items():
         monkeypatch.setattr(download_module, name, value)
 
 
@@ -129,34 +125,22 @@ def test_each_layout_arrives_as_dataset_root_expects_it_and_is_not_asked_for_aga
     with serving(give(one.data)) as served:
         assert download(ask(one, data_root, served)) is True
         assert_complete(one, data_root)
-        assert all((data_root / one.info.name / category).is_dir() for category in one.info.categories)
-        one_left = data_root / f".{one.info.name}.incoming"  # by a process that was killed after its last step
-        one_left.mkdir()
-        (one_left / "x").touch()
+        left = data_root / f".{one.info.name}.incoming"  # by a process that was killed after its last step
+        left.mkdir()
+        (left / "x").touch()
         assert download(ask(one, data_root, served)) is False
         assert_complete(one, data_root)
         assert served.body_bytes == len(one.data)
 
 
-def test_the_catalogs_own_address_and_checksum_are_the_default(monkeypatch, data_root):
-    asked = []
-    monkeypatch.setattr(download_module, "_fetch", lambda request, published: asked.append(published) or 1 / 0)
-    for name in LAYOUTS:
-        with pytest.raises(ZeroDivisionError):
-            download(Request(CATALOG[name], data_root))
-    assert [(one.url, one.sha256) for one in asked] == [
-        (CATALOG[name].archive.url, CATALOG[name].archive.sha256) for name in LAYOUTS
-    ]
-
-
 @pytest.mark.parametrize("missing", ["cable", "bottle/ground_truth/blot/000_mask.png"])
 def test_a_folder_that_is_not_complete_is_left_as_it_is(mvtec, data_root, missing):
-    with serving(give(mvtec.data)) as served:
-        download(ask(mvtec, data_root, served))
-        path = data_root / "tiny_mvtec" / missing
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-        refused(ask(mvtec, data_root, served), "tiny_mvtec: is there but not complete", "move it away")
-        assert len(served.asked) == 1
+    target = data_root / "tiny_mvtec"
+    for name, data in mvtec.files.items():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_bytes(data)
+    shutil.rmtree(target / missing) if missing == "cable" else (target / missing).unlink()
+    refused(ask(mvtec, data_root), "tiny_mvtec: is there but not complete", "move it away")
 
 
 def test_a_target_that_is_no_folder_is_left_as_it_is(mvtec, data_root):
@@ -171,10 +155,9 @@ def test_a_target_that_is_no_folder_is_left_as_it_is(mvtec, data_root):
 
 
 def test_wrong_requests_ask_nobody_and_write_nothing(mvtec, data_root, tmp_path):
-    addresses = ["file:///etc/passwd", "ftp://host/x", "host/x", "http://", "https://[::1/x", "http://host:port/x"]
+    addresses = ["file:///etc/passwd", "ftp://host/x", "host/x", "http://", "https://[::1/x", "http://h/a\nb"]
     for request, word in (
         *((Request(mvtec.info, data_root, url=url), f"{url!r}: not an address") for url in addresses),
-        (Request(mvtec.info, data_root, url="http://host/a\nb"), "not an address"),
         (Request(replace(mvtec.info, archive=None), data_root), "is drawn by the harness itself"),
         (Request(mvtec.info, data_root, sha256="abc"), "64 hexadecimal digits"),
         (Request(mvtec.info, data_root, archive=tmp_path / "none"), "none: no such file"),
@@ -194,27 +177,20 @@ def endless(handler) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [
-        (fixed(404), ["answered 404 (Not Found)", "--url", "--archive", "https://www.mvtec.com/"]),
+        (fixed(404), ["answers 404 (Not Found)", "--url", "--archive", "https://www.mvtec.com/"]),
         (fixed(200, {"Content-Type": "text/html; charset=utf-8"}, b"log in"), ["gives a web page", "--url"]),
-        (fixed(302), ["answered 302"]),
         (fixed(302, {"Location": "/archive"}), ["infinite loop"]),
         (fixed(302, {"Location": "file:///etc/passwd"}), ["file:///etc/passwd", "not allowed"]),
-        (fixed(302, {"Location": "ftp://127.0.0.1/x"}), ["redirects to ftp://127.0.0.1/x"]),
         (fixed(200, {}, b"something else"), ["is not the published archive"]),
-        (
-            fixed(200, {"Content-Length": 10**15}, b"data"),
-            ["of free space, too little for 1000000.0 GB to download and about"],
-        ),
+        (fixed(200, {"Content-Length": 0}), ["is not the published archive"]),
         (endless, ["sends more than 5.0 MB"]),
         (fixed(503), ["503", "2 times in a row"]),
-        (lambda handler: handler.connection.close(), ["the connection failed"]),
         (lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH\r\n"), ["the connection failed"]),
-        (hang, ["nothing came for 0.3 s"]),
+        (hang, ["the connection failed (timed out)"]),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_what_cannot_be_had_leaves_nothing(mvtec, data_root, monkeypatch, behaviour: Behaviour, words):
-    monkeypatch.setattr(download_module, "MAX_BYTES", 5_000_000)
     if behaviour is hang:
         monkeypatch.setattr(download_module, "TIMEOUT_S", 0.3)
     with serving(behaviour) as served:
@@ -227,18 +203,16 @@ def test_a_cut_connection_goes_on_where_it_ended(mvtec, data_root, capsys):
     with serving(give(mvtec.data, cut=third), give(mvtec.data, cut=third), give(mvtec.data)) as served:
         download(ask(mvtec, data_root, served))
     assert_complete(mvtec, data_root)
-    assert [one.status for one in served.asked] == [200, 206, 206]
-    assert [one.headers.get("range") for one in served.asked] == [None, f"bytes={third}-", f"bytes={2 * third}-"]
-    assert served.asked[1].headers["if-range"] == '"one"'
+    assert served.asked == [(None, 200), (f"bytes={third}-", 206), (f"bytes={2 * third}-", 206)]
     assert served.body_bytes == len(mvtec.data)  # not one byte twice
-    assert f"the connection ended after {third} of {len(mvtec.data)} bytes; trying again" in capsys.readouterr().err
+    assert f"ended after {third} of {len(mvtec.data)} bytes); trying again" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_a_later_command_goes_on_too(mvtec, data_root, moved):
     half = len(mvtec.data) // 2
     with serving(give(mvtec.data, cut=half), fixed(503)) as served:
-        refused(ask(mvtec, data_root, served), "503", "2 times in a row; the same command tries again and goes on")
+        refused(ask(mvtec, data_root, served), "503", "2 times in a row; the same command goes on")
         assert os.listdir(data_root) == [".tiny_mvtec.incoming"]
         served.behaviours[:] = [*([fixed(307, {"Location": "/there"})] if moved else []), give(mvtec.data)]
         assert download(ask(mvtec, data_root, served)) is True
@@ -246,43 +220,19 @@ def test_a_later_command_goes_on_too(mvtec, data_root, moved):
     assert_complete(mvtec, data_root)
 
 
-DATE = "Thu, 22 Sep 2022 19:23:39 GMT"
-
-
-@pytest.mark.parametrize(
-    ("stated", "condition"),
-    [({"etag": 'W/"x"', "last_modified": DATE}, DATE), ({"etag": None}, None), ({"etag": '"a"\r\n b'}, None)],
-)
-def test_a_date_serves_where_there_is_no_strong_tag(mvtec, data_root, stated, condition):
-    with serving(give(mvtec.data, cut=99, **stated), give(mvtec.data, **stated)) as served:
-        download(ask(mvtec, data_root, served))
-    assert served.asked[1].headers.get("if-range") == condition
-    assert served.body_bytes == len(mvtec.data)
-
-
-@pytest.mark.parametrize(
-    ("later", "statuses"),
-    [
-        ({"etag": '"two"'}, [200, 200]),
-        ({"ranges": False}, [200, 200]),
-        ({"etag": '"two"', "if_range": False}, [200, 206, 200]),
-    ],
-    ids=["a new file", "no ranges", "a new file, and the server does not say so"],
-)
-def test_pieces_of_two_files_never_make_one(mvtec, data_root, later, statuses):
-    other = bytes(len(mvtec.data))
-    with serving(give(other, cut=1000), give(mvtec.data, **later)) as served:
+def test_a_server_that_knows_no_ranges_gives_it_anew(mvtec, data_root):
+    with serving(give(bytes(1000), cut=500), give(mvtec.data, ranges=False)) as served:
         download(ask(mvtec, data_root, served))
     assert_complete(mvtec, data_root)
-    assert [one.status for one in served.asked] == statuses
+    assert served.asked == [(None, 200), ("bytes=500-", 200)]
 
 
-def test_a_wrong_file_from_a_server_that_cuts_is_given_up(mvtec, data_root):
-    other = bytes(3000)
-    with serving(give(other, cut=2000)) as served:
+def test_pieces_of_two_files_never_make_one(mvtec, data_root):
+    with serving(give(bytes(3000), cut=1000), give(mvtec.data)) as served:
         refused(ask(mvtec, data_root, served), "is not the published archive", mvtec.info.archive.sha256)
-    assert len(served.asked) == 4
-    assert os.listdir(data_root) == []
+        assert os.listdir(data_root) == []
+        download(ask(mvtec, data_root, served))
+    assert_complete(mvtec, data_root)
 
 
 def chunked(data: bytes, *, cut: int | None = None) -> Behaviour:
@@ -311,13 +261,13 @@ def test_a_server_that_does_not_announce_a_size(mvtec, data_root):
     ],
 )
 def test_a_failure_while_unpacking_leaves_the_archive_to_go_on_with(mvtec, data_root, monkeypatch, error, words):
-    def fail(self, source, target) -> None:
+    def fail(source, target) -> None:
         raise error
 
     with serving(give(mvtec.data)) as served:
         with monkeypatch.context() as patched:
-            patched.setattr(tarfile.TarFile, "makefile", fail)
-            refused(ask(mvtec, data_root, served), *words, kind=type(error) if not words else UserError)
+            patched.setattr(shutil, "copyfileobj", fail)
+            refused(ask(mvtec, data_root, served), *words, kind=UserError if words else KeyboardInterrupt)
         assert not (data_root / "tiny_mvtec").exists()
         assert download(ask(mvtec, data_root, served)) is True
         assert served.body_bytes == len(mvtec.data)
@@ -329,19 +279,19 @@ def test_a_killed_process_leaves_nothing_that_counts(mvtec, data_root, tmp_path)
     archive = tmp_path / "mvtec.tar.xz"
     archive.write_bytes(mvtec.data)
     code = f"""
-import os, signal, tarfile
+import os, shutil, signal
 from dataclasses import replace
 from pathlib import Path
-from harness.data.catalog import MVTEC, Counts
+from harness.data.catalog import CATALOG
 from harness.data.download import Request, download
-real, written = tarfile.TarFile.makefile, []
-def makefile(self, source, target):
+real, written = shutil.copyfileobj, []
+def copy(source, target):
     written.append(target)
     if len(written) > 12:
         os.kill(os.getpid(), signal.SIGKILL)
-    real(self, source, target)
-tarfile.TarFile.makefile = makefile
-info = replace(MVTEC, name="tiny_mvtec", categories=dict.fromkeys(("bottle", "cable"), Counts(3, 2, 2)))
+    real(source, target)
+shutil.copyfileobj = copy
+info = replace(CATALOG["mvtec"], name="tiny_mvtec")
 download(Request(info, Path({str(data_root)!r}), archive=Path({str(archive)!r}), sha256={mvtec.info.archive.sha256!r}))
 """
     killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -353,16 +303,14 @@ download(Request(info, Path({str(data_root)!r}), archive=Path({str(archive)!r}),
     assert archive.read_bytes() == mvtec.data
 
 
-@pytest.mark.parametrize(("name", "kind"), [("../escaped", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)])
-def test_a_hostile_archive_with_the_right_checksum_leaves_nothing(mvtec, data_root, tmp_path, name, kind):
+def test_a_hostile_archive_with_the_right_checksum_leaves_nothing(mvtec, data_root, tmp_path):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
-        info = tarfile.TarInfo(name)
-        info.type, info.linkname = kind, "/"
-        archive.addfile(info)
+        archive.addfile(tarfile.TarInfo("good"))
+        archive.addfile(tarfile.TarInfo("../escaped"))
     with serving(give(packed.getvalue())) as served:
         sha256 = hashlib.sha256(packed.getvalue()).hexdigest()
-        refused(ask(mvtec, data_root, served, sha256=sha256), repr(name), "refused")
+        refused(ask(mvtec, data_root, served, sha256=sha256), "'../escaped'", "refused")
     assert os.listdir(data_root) == []
     assert sorted(os.listdir(tmp_path)) == ["data"]
 

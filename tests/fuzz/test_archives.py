@@ -45,7 +45,7 @@ def packed(name: str) -> bytes:
         return PACKERS[name](Path(folder) / "x").read_bytes()
 
 
-@fuzz(250, content=tars() | damaged(*map(packed, PACKERS)))
+@fuzz(100, content=tars() | damaged(*map(packed, PACKERS)))
 def test_whatever_the_archive_only_plain_files_within_the_limit_appear_below_the_folder(tmp_path_factory, content):
     around = tmp_path_factory.getbasetemp() / "around"
     shutil.rmtree(around, ignore_errors=True)

@@ -7,40 +7,34 @@ from dataclasses import dataclass
 MINI_VERSION = 2
 """Goes up whenever a drawing changes; part of the default folder's name, and of the golden numbers."""
 
-DEFECTS: dict[str, dict[str, dict[str, int]]] = {
+_IMAGES: dict[str, dict[str, tuple[int, int, dict[str, int]]]] = {
     "mini_mvtec": {
-        "bottle": {"broken_large": 4, "broken_small": 5, "contamination": 5},
-        "cable": {"bent_wire": 4, "cable_swap": 3, "cut_inner_insulation": 4, "poke_insulation": 4},
-        "hazelnut": {"crack": 4, "cut": 4, "hole": 4, "print": 3},
+        "bottle": (20, 10, {"broken_large": 4, "broken_small": 5, "contamination": 5}),
+        "cable": (26, 12, {"bent_wire": 4, "cable_swap": 3, "cut_inner_insulation": 4, "poke_insulation": 4}),
+        "hazelnut": (24, 10, {"crack": 4, "cut": 4, "hole": 4, "print": 3}),
     },
     "mini_visa": {
-        "candle": {"chunk of wax missing": 3, "foreign particles": 4, "wax melted": 3, "wick burnt": 4},
-        "pcb1": {"bent": 3, "melt": 3, "missing": 4, "solder bridge": 3, "scratch,melt": 2},
-        "cashew": {"breakage": 3, "burnt": 4, "hole": 4, "scratch": 3},
+        "candle": (20, 11, {"chunk of wax missing": 3, "foreign particles": 4, "wax melted": 3, "wick burnt": 4}),
+        "pcb1": (21, 10, {"bent": 3, "melt": 3, "missing": 4, "solder bridge": 3, "scratch,melt": 2}),
+        "cashew": (22, 10, {"breakage": 3, "burnt": 4, "hole": 4, "scratch": 3}),
     },
     "mini_btad": {
-        "01": {"dent": 5, "missing_bolt": 4, "scratch": 5},
-        "02": {"hole": 5, "scratch": 5, "stain": 6},
-        "03": {"chip": 5, "crack": 5, "dirt": 4},
+        "01": (18, 9, {"dent": 5, "missing_bolt": 4, "scratch": 5}),
+        "02": (25, 12, {"hole": 5, "scratch": 5, "stain": 6}),
+        "03": (19, 14, {"chip": 5, "crack": 5, "dirt": 4}),
     },
 }
-"""Dataset, category, defect type: how many defective test images. VisA's types are the words of its image_anno.csv."""
+"""Dataset, category: how many train, normal test, and defective test images by the defect type's name.
 
-_NORMAL: dict[str, tuple[int, int]] = {
-    "bottle": (20, 10),
-    "cable": (26, 12),
-    "hazelnut": (24, 10),
-    "candle": (20, 11),
-    "pcb1": (21, 10),
-    "cashew": (22, 10),
-    "01": (18, 9),
-    "02": (25, 12),
-    "03": (19, 14),
-}
+VisA's types are the words of its image_anno.csv.
+"""
 
-COUNTS: dict[str, dict[str, tuple[int, int, int]]] = {
-    dataset: {category: (*_NORMAL[category], sum(defects.values())) for category, defects in categories.items()}
-    for dataset, categories in DEFECTS.items()
+DEFECTS = {dataset: {name: each[2] for name, each in own.items()} for dataset, own in _IMAGES.items()}
+"""Dataset, category, defect type: how many defective test images."""
+
+COUNTS = {
+    dataset: {name: (train, normal, sum(defects.values())) for name, (train, normal, defects) in own.items()}
+    for dataset, own in _IMAGES.items()
 }
 """Dataset, category: how many train, normal test and defective test images."""
 
@@ -72,26 +66,26 @@ class Plan:
 
 def plan_category(dataset: str, category: str) -> list[Plan]:
     """List the images of one category: train, normal test, then defective test images by type."""
-    n_train, n_normal, _ = COUNTS[dataset][category]
-    kinds = [("train", "good", i) for i in range(n_train)] + [("test", "good", i) for i in range(n_normal)]
-    kinds += [("test", defect, i) for defect, count in DEFECTS[dataset][category].items() for i in range(count)]
+    n_train, n_normal, defects = _IMAGES[dataset][category]
+    groups = [("train", "good", n_train), ("test", "good", n_normal), *(("test", *each) for each in defects.items())]
     anomalies = 0
     plans = []
-    for part, defect, number in kinds:
+    for part, defect, number in ((part, defect, i) for part, defect, n in groups for i in range(n)):
         good = defect == "good"
         if dataset == "mini_mvtec":
-            path = f"{category}/{part}/{defect}/{number:03d}.png"
-            mask_path = f"{category}/ground_truth/{defect}/{number:03d}_mask.png"
+            path = f"{part}/{defect}/{number:03d}.png"
+            mask = f"ground_truth/{defect}/{number:03d}_mask.png"
         elif dataset == "mini_visa":
             place = number if part == "test" else n_normal + number
-            path = f"{category}/Data/Images/" + (f"Normal/{place:04d}.JPG" if good else f"Anomaly/{anomalies:03d}.JPG")
-            mask_path = f"{category}/Data/Masks/Anomaly/{anomalies:03d}.png"
+            path = "Data/Images/" + (f"Normal/{place:04d}.JPG" if good else f"Anomaly/{anomalies:03d}.JPG")
+            mask = f"Data/Masks/Anomaly/{anomalies:03d}.png"
         else:
             image_suffix, mask_suffix = _BTAD_SUFFIXES[category]
-            path = f"{category}/{part}/" + (f"ok/{number:04d}" if good else f"ko/{anomalies:04d}") + f".{image_suffix}"
-            mask_path = f"{category}/ground_truth/ko/{anomalies:04d}.{mask_suffix}"
+            path = f"{part}/" + (f"ok/{number:04d}" if good else f"ko/{anomalies:04d}") + f".{image_suffix}"
+            mask = f"ground_truth/ko/{anomalies:04d}.{mask_suffix}"
         anomalies += not good
-        plans.append(Plan(dataset, category, part, defect, number, path, None if good else mask_path))
+        mask_path = None if good else f"{category}/{mask}"
+        plans.append(Plan(dataset, category, part, defect, number, f"{category}/{path}", mask_path))
     return plans
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import csv
-import glob
 import json
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from harness.data.mini.counts import COUNTS, MINI_VERSION, Plan, plan_category
+from harness.data.mini.counts import COUNTS, MINI_VERSION, plan_category
 from harness.data.mini.draw import draw_plan
 from harness.data.mini.subject import Bytes
 from harness.errors import RequestError
-from harness.leftovers import is_abandoned, temporary_name
+from harness.leftovers import temporary_name
 
 MANIFEST = "mini_manifest.json"
 """In each dataset's root, written last: version, dataset, seed, and the size of every other file in bytes."""
@@ -39,7 +37,6 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     Raises:
         RequestError: `root` holds something else, or cannot be written.
     """
-    root = Path(root)
     if is_complete(dataset, root, seed):
         return root
     try:
@@ -49,7 +46,6 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
                 "move it away, or give an empty or new folder"
             )
         root.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(root)
         partial = root.with_name(temporary_name(root.name))
         try:
             _fill(dataset, partial, seed)
@@ -66,30 +62,26 @@ def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
 
 
 def is_complete(dataset: str, root: Path, seed: int = 0) -> bool:
-    """Whether `root` holds this dataset as this version draws it: every file of the manifest, of the right size."""
+    """Tell whether `root` holds this dataset as this version draws it: every file of the manifest, of its size."""
     try:
-        manifest = json.loads((Path(root) / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads((root / MANIFEST).read_text(encoding="utf-8"))
         if [manifest[name] for name in ("version", "dataset", "seed")] != [MINI_VERSION, dataset, seed]:
             return False
-        return all((Path(root) / path).stat().st_size == size for path, size in manifest["files"].items())
+        return all((root / path).stat().st_size == size for path, size in manifest["files"].items())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return False
 
 
 def _fill(dataset: str, folder: Path, seed: int) -> None:
     """Write every file of a dataset, and its manifest last."""
-    plans = [plan for category in COUNTS[dataset] for plan in plan_category(dataset, category)]
-    for plan in plans:
-        drawn = draw_plan(plan, seed)
-        _save(drawn.image, folder / plan.path)
-        if plan.mask_path is not None and drawn.mask is not None:
-            _save(drawn.mask, folder / plan.mask_path)
+    for category in COUNTS[dataset]:
+        for plan in plan_category(dataset, category):
+            drawn = draw_plan(plan, seed)
+            _save(drawn.image, folder / plan.path)
+            if plan.mask_path is not None and drawn.mask is not None:
+                _save(drawn.mask, folder / plan.mask_path)
     if dataset == "mini_visa":
-        _write_visa_tables(plans, folder)
-    _write_manifest(dataset, folder, seed)
-
-
-def _write_manifest(dataset: str, folder: Path, seed: int) -> None:
+        _write_visa_tables(folder)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
     manifest = {
         "what": "SYNTHETIC images, drawn by the harness",
@@ -106,16 +98,16 @@ def _save(pixels: Bytes, path: Path) -> None:
     Image.fromarray(pixels).save(path, **_SAVE_OPTIONS[path.suffix])
 
 
-def _write_visa_tables(plans: Sequence[Plan], folder: Path) -> None:
+def _write_visa_tables(folder: Path) -> None:
     """Write image_anno.csv of each category, and split_csv/1cls.csv: what belongs to training and what to the test."""
-    for category in dict.fromkeys(plan.category for plan in plans):
-        own = [plan for plan in plans if plan.category == category]
+    split = []
+    for category in COUNTS["mini_visa"]:
+        own = plan_category("mini_visa", category)
         rows = sorted((plan.path, plan.defect if plan.mask_path else "normal", plan.mask_path or "") for plan in own)
         _write_csv(folder / category / "image_anno.csv", ("image", "label", "mask"), rows)
-    split = [
-        (plan.category, plan.part, "anomaly" if plan.mask_path else "normal", plan.path, plan.mask_path or "")
-        for plan in plans
-    ]
+        for plan in own:
+            label = "anomaly" if plan.mask_path else "normal"
+            split.append((category, plan.part, label, plan.path, plan.mask_path or ""))
     _write_csv(folder / "split_csv" / "1cls.csv", ("object", "split", "label", "image", "mask"), split)
 
 
@@ -123,11 +115,3 @@ def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]])
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
-
-
-def _remove_leftovers(root: Path) -> None:
-    """Remove what killed drawings left beside `root`."""
-    for folder in root.parent.glob(f".{glob.escape(root.name)}.*"):
-        with suppress(FileNotFoundError):  # its owner has just finished
-            if is_abandoned(folder):
-                shutil.rmtree(folder, ignore_errors=True)
