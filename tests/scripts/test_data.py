@@ -105,7 +105,6 @@ def test_a_failed_download_is_one_line_and_status_1(tmp_path, capsys):
         assert main(["download", "mvtec", "--root", str(tmp_path / "data"), "--url", served.url]) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"error: {served.url}: the server answers 404")
-    assert os.listdir(tmp_path / "data") == []
 
 
 def test_verify_of_a_dataset_with_one_category(tmp_path, capsys):
@@ -120,14 +119,6 @@ def test_verify_of_a_dataset_with_one_category(tmp_path, capsys):
     ]
     assert main(["verify", "mvtec", "--root", str(tmp_path), "--category", "wood", "--category", "tile"]) == 1
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["mvtec/tile", "mvtec/wood"]
-
-
-@pytest.mark.real
-def test_verify_of_the_real_bottle(real_mvtec, capsys):
-    assert main(["verify", "mvtec", "--root", str(real_mvtec.parent), "--category", "bottle"]) == 0
-    assert capsys.readouterr().out == (
-        "mvtec/bottle      ok  209 train, 20 normal and 63 defective test images, 63 masks\n"
-    )
 
 
 @pytest.mark.parametrize(
@@ -184,23 +175,15 @@ def test_an_interrupted_download_says_so_and_can_go_on(project, tmp_path, number
 
 
 def test_a_progress_bar_on_a_terminal(project, tmp_path):
-    leader, follower = pty.openpty()
+    shown = []
+
+    def read(descriptor: int) -> bytes:
+        shown.append(os.read(descriptor, 65536))
+        return shown[-1]
+
     with serving(give(b"x" * 300_000)) as served:
-        done = subprocess.run(
-            [sys.executable, project / "scripts/data.py", "download", "visa", "--root", tmp_path, "--url", served.url],
-            stdout=subprocess.PIPE,
-            stderr=follower,
-            check=False,
-            env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
-        )
-    os.close(follower)
-    shown = b""
-    try:
-        while block := os.read(leader, 65536):
-            shown += block
-    except OSError:  # the other end is closed
-        pass
-    assert done.returncode == 1
-    text = shown.decode()
+        command = ["download", "visa", "--root", str(tmp_path), "--url", served.url]
+        assert pty.spawn([sys.executable, str(project / "scripts/data.py"), *command], read) == 1 << 8
+    text = b"".join(shown).decode()
     assert "100%" in text
     assert "is not the published archive" in text
