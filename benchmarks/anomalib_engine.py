@@ -28,12 +28,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize  # 
 RESIZE, CROP, BATCH_SIZE, N_FEATURES = (256, 256), (224, 224), 16, 100
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 BACKBONE, LAYERS = "resnet18", ["layer1", "layer2", "layer3"]
-NAMES = {
-    "image_AUROC": "image_auroc",
-    "image_F1Max": "image_f1_max",
-    "pixel_AUROC": "pixel_auroc",
-    "pixel_F1Max": "pixel_f1_max",
-}
+NAMES = {"AUROC": "auroc", "F1Max": "f1_max"}
 
 
 def main(out: str, request: str) -> None:
@@ -71,7 +66,11 @@ def main(out: str, request: str) -> None:
         engine = Engine(default_root_dir=folder, accelerator="cpu", barebones=True)
         engine.fit(model=model, datamodule=datamodule)
         (printed,) = engine.test(model=model, datamodule=datamodule, verbose=False)
-    found = {NAMES[name]: float(value) for name, value in printed.items() if name in NAMES}
+    found = {
+        f"{kind}_{ours}": float(printed[f"{kind}_{name}"])
+        for kind in ("image", "pixel")
+        for name, ours in NAMES.items()
+    }
     Path(out).write_text(json.dumps({"metrics": found}), encoding="utf-8")
 
 

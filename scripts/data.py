@@ -18,7 +18,6 @@ from harness.streams import one_line_errors, run_script
 
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     parser = Parser(description=__doc__)
     root = Parser(add_help=False)
     root.add_argument(

@@ -11,9 +11,8 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,51 +29,47 @@ PARITY = 1e-4
 """Largest relative difference of maps and scores between GPU and CPU."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one whole run left."""
 
-    scores: np.ndarray
-    """(n_test,) float64."""
     maps: np.ndarray
     """(k, H, W) float32: of the few images that a record keeps."""
-    record: dict[str, Any]
+    scores: np.ndarray
+    """(n_test,) float64."""
 
 
 def difference(one: Outcome, other: Outcome) -> float:
-    """The largest relative difference of maps and scores, by the second one's; infinite where their shapes differ."""
-    pairs = ((one.maps, other.maps), (one.scores, other.scores))
-    if any(a.shape != b.shape for a, b in pairs):
+    """Find the largest relative difference of maps and scores, by the second's; infinite where their shapes differ."""
+    if any(a.shape != b.shape for a, b in zip(one, other, strict=True)):
         return float("inf")
+    pairs = zip(one, other, strict=True)
     return max(float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-6), initial=0.0)) for a, b in pairs)
 
 
-def read_outcome(store: Path) -> Outcome:
-    """The one run of a store.
+def whole_run(setup: Setup, device: str) -> Outcome:
+    """Run the request on a device in a fresh process, and print what it took.
 
     Raises:
-        BenchError: it left no maps.
+        BenchError: it failed, or left no maps.
     """
-    (path,) = store.rglob("record.json")
-    examples = read_examples(path.parent / "examples.npz")
-    if examples is None:
-        raise BenchError("a run left no maps")
-    scores = read_scores(path.parent / "scores.csv").scores
-    return Outcome(scores, examples["anomaly_maps"], json.loads(path.read_text("utf-8")))
+    found: list[tuple[dict[str, Any], Outcome]] = []
 
+    def keep(folder: Path) -> None:
+        (path,) = folder.rglob("record.json")
+        examples = read_examples(path.parent / "examples.npz")
+        if examples is None:
+            raise BenchError("a run left no maps")
+        scores = read_scores(path.parent / "scores.csv").scores
+        found.append((json.loads(path.read_text("utf-8")), Outcome(examples["anomaly_maps"], scores)))
 
-def whole_run(setup: Setup, device: str) -> Outcome:
-    """Run the request on a device in a fresh process, and print what it took."""
-    found: list[Outcome] = []
-    command = ours(setup, device=device, full=True)
-    measured = once(device, command, keep=lambda folder: found.append(read_outcome(folder / "store")))
-    record = found[0].record
+    measured = once(device, ours(setup, device=device, full=True), keep=keep)
+    record, outcome = found[0]
     cells = [f"{measured.seconds:.1f}", f"{record['timing']['images_per_second']:.0f}"]
     for kind in ("rss", "device"):
         numbers = record["memory"][f"peak_{kind}_bytes"], record["plan"][f"predicted_{kind}_bytes"]
         cells += ["" if number is None else f"{number / 2**20:.0f}" for number in numbers]
     print(f"| {device} | {' | '.join(cells)} |", flush=True)
-    return found[0]
+    return outcome
 
 
 @one_line_errors

@@ -10,17 +10,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.arguments import Parser, seeds
 from harness.errors import RequestError, printable
 from harness.keys import KEYS, LAUNCHERS, PROJECT
 from harness.streams import one_line_errors, run_script
-
-if TYPE_CHECKING:
-    from harness.store.overview_text import Block
 
 
 @one_line_errors
@@ -44,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.launch.hardware import require
     from harness.reproduce.plan import Request
     from harness.reproduce.steps import reproduce
+    from harness.store.overview_text import write
 
     require(arguments["launcher"])
     download, dry_run = arguments.pop("download"), arguments.pop("dry_run")
     request = Request(**arguments | {"weights": dict(arguments["weights"])})
-    return reproduce(request, download=download, dry_run=dry_run, show=_show, say=_say)
+    return reproduce(request, download=download, dry_run=dry_run, show=write, say=_say)
 
 
 def _weights(text: str) -> tuple[str, str]:
@@ -57,13 +54,6 @@ def _weights(text: str) -> tuple[str, str]:
     if not path or name not in allowed.split(", "):
         raise argparse.ArgumentTypeError(f"{text!r} is no BACKBONE=PATH; backbones: {allowed}")
     return name, path
-
-
-def _show(content: Iterable[Block]) -> None:
-    from harness.store.overview_text import write
-
-    write(content)
-    sys.stdout.flush()
 
 
 def _say(line: str) -> None:

@@ -46,20 +46,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(GOLDEN)
         return 0
     moved = deviations(records, load_golden())
-    _draw(store)
-    for line in moved:
-        print(f"moved: {line}", file=sys.stderr)
-    print(f"golden: {len(moved)} numbers moved" if moved else "golden: every number is as it was")
-    return 1 if moved else 0
-
-
-def _draw(store: Path) -> None:
-    """Make tables, figures and page of a smoke store, in its own folders."""
     from harness.report.render import EDITIONS, render
 
     places = {"tables": store / "tables", "figures": store / "figures", "report": store / "report.html"}
     rendered = render(store, EDITIONS["smoke"], **places)
     print(f"{len(rendered.files)} files in {store}: tables/, figures/, report.html; {rendered.summary}")
+    for line in moved:
+        print(f"moved: {line}", file=sys.stderr)
+    print(f"golden: {len(moved)} numbers moved" if moved else "golden: every number is as it was")
+    return 1 if moved else 0
 
 
 if __name__ == "__main__":

@@ -32,7 +32,6 @@ ATTEMPTS = 5
 PAUSE_S = 1.0
 """Before the second attempt; doubled for each further one."""
 
-_BLOCK = 2**20
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -82,7 +81,6 @@ def download(request: Request) -> bool:
     """
     published = _published(request)
     if _is_there(request):
-        shutil.rmtree(request.work, ignore_errors=True)  # left by an attempt that was killed after its last step
         return False
     kept = request.data_root / (Path(urlsplit(published.url).path).name or f"{request.info.name}.archive")
     if request.keep_archive and os.path.lexists(kept):
@@ -239,9 +237,8 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
             failures = 1 if have > most else failures + 1
             most = max(most, have)
             if failures >= ATTEMPTS:
-                raise DownloadError(
-                    f"{url}: {reason}, {failures} times in a row; the same command goes on after {megabytes(have)}"
-                ) from error
+                again = f"the same command goes on after {megabytes(have)}"
+                raise DownloadError(f"{url}: {reason}, {failures} times in a row; {again}") from error
             pause = PAUSE_S * 2 ** (failures - 1)
             _say(f"{reason}; trying again in {pause:g} s")
             time.sleep(pause)
@@ -276,7 +273,7 @@ def _receive(url: str, part: Path, homepage: str) -> None:
             with _disk(part):
                 part.write_bytes(b"")
         with _stage("downloading", size, done) as show:
-            while block := answer.read1(_BLOCK):
+            while block := answer.read1(2**20):
                 with _disk(part), part.open("ab") as file:
                     file.write(block)
                 done += len(block)
@@ -298,11 +295,10 @@ def _disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        reason = f"cannot be written or read ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DownloadError(
-                f"{path}: the disk is full; free some space and run the same command again, which goes on from here"
-            ) from error
-        raise DownloadError(f"{path}: cannot be written or read ({error.strerror or error})") from error
+            reason = "the disk is full; free some space and run the same command again, which goes on from here"
+        raise DownloadError(f"{path}: {reason}") from error
 
 
 def _say(line: str) -> None:

@@ -98,6 +98,10 @@ def test_download_options(small, tmp_path, capsys):
     again = tmp_path / "again"
     assert main(["download", "small", "--root", str(again), "--archive", str(kept)]) == 0
     assert sorted(os.listdir(again)) == ["small"]
+    assert kept.read_bytes() == small
+    kept.write_bytes(small[:-1])
+    assert main(["download", "small", "--root", str(tmp_path / "no"), "--archive", str(kept)]) == 1
+    assert f"{kept}: is not the published archive" in capsys.readouterr().err
 
 
 def test_a_failed_download_is_one_line_and_status_1(tmp_path, capsys):
