@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import re
 import resource
@@ -108,16 +110,33 @@ def test_the_metrics_alone_are_the_same_on_both_sides():
         assert np.allclose([*ours.values()], [*theirs.values()], atol=1e-6)
 
 
-@pytest.mark.slow
-def test_each_kind_of_contestant_runs_on_a_few_images(tmp_path, monkeypatch):
-    """The others are one of these with more seeds or metrics."""
-    kinds = (sections.FLOOR, sections.OURS_WARM, sections.ENGINE)
-    monkeypatch.setattr(sections, "take_turns", lambda all_, n: take_turns({name: all_[name] for name in kinds}, n))
-    monkeypatch.setattr(sections, "ANOMALIB_WORKERS", 0)
-    settings, measured = sections.core(Bench(tmp_path, None, None, repeats=1, limit=4))
-    assert [(each.name, each.work_seconds is not None) for each in measured] == list(zip(kinds, (1, 1, 0), strict=True))
-    assert (settings["n_train"], settings["n_test"]) == (4, 8)
+def test_the_core_asks_everybody_and_says_how_without_a_path(tmp_path, monkeypatch):
+    def take_turns(contestants, repeats):
+        assert all(command(tmp_path)[0] == sys.executable for command in contestants.values())
+        return [one(name, metrics=dict.fromkeys(METRICS, 0.5)) for name in contestants]
+
+    monkeypatch.setattr(sections, "take_turns", take_turns)
+    settings, measured = sections.core(Bench(tmp_path, None, tmp_path / "some.safetensors", limit=2))
+    assert len(measured) == 7
+    assert (settings["n_train"], settings["n_test"], settings["weights"]) == (2, 4, "some.safetensors")
     assert str(tmp_path) not in repr(settings)
+
+
+@pytest.mark.slow
+def test_the_sides_find_the_same_on_a_few_images(tmp_path, monkeypatch):
+    """In this process: what each contestant's own process does."""
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    children.weights("resnet18", str(tmp_path / "some.safetensors"))
+    setup = Bench(tmp_path, None, tmp_path / "some.safetensors", limit=4).setup()
+    request = setup.request(tmp_path / "store")
+    assert children.floor(*request)["work_seconds"] > 0
+    assert children.warm(*request)["work_seconds"] > 0
+    asked = {"root": str(setup.root), "weights": str(setup.weights), "workers": 0}
+    anomalib_engine.main(str(tmp_path / "out.json"), json.dumps(asked))
+    theirs = json.loads((tmp_path / "out.json").read_text())["metrics"]
+    (path,) = (tmp_path / "store").rglob("record.json")
+    ours = json.loads(path.read_text())["metrics"]
+    assert theirs == pytest.approx({name: ours[name] for name in METRICS}, abs=1e-6)
 
 
 def results_of(*measured: Measurement, section: str = "core") -> Results:
