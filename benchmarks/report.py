@@ -39,7 +39,10 @@ class Results:
 
 
 class Bound(NamedTuple):
-    """How large or small the median of a quantity must be, of one contestant or divided by that of another."""
+    """How large or small the median of a quantity must be: of one contestant, in GiB; or divided by that of another.
+
+    Without a contestant it is the worst prediction of a peak of memory.
+    """
 
     text: str
     section: str
@@ -51,7 +54,7 @@ class Bound(NamedTuple):
     at_most: bool = True
 
     def value(self, measured: Sequence[Measurement]) -> float | None:
-        """Compute it; None where it was not measured."""
+        """Compute the quantity; None where it was not measured."""
         top, bottom = middle(measured, self.above, self.quantity), middle(measured, self.below, self.quantity)
         if self.below:
             return top / bottom if top is not None and bottom else None
@@ -75,7 +78,6 @@ BOUNDS = (
     Bound("AUPRO of 40 million pixels, anomalib's time against ours", "metrics", 1.0, "×",
           s.AUPRO_ANOMALIB, s.AUPRO, WORK, at_most=False),
 )  # fmt: skip
-"""The one without a contestant is the worst prediction of all."""
 
 
 def bound_rows(results: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
