@@ -18,9 +18,9 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import __main__ as command
 from benchmarks import anomalib_engine, children, sections
 from benchmarks.images import count, draw, repeat
-from benchmarks.measure import BenchError, Measurement, check_same, middle, once, take_turns
+from benchmarks.measure import BenchError, Measurement, check_same, once, take_turns
 from benchmarks.report import BOUNDS, DOCUMENT, KEPT, Results, bound_rows, page, read_results, write_results
-from benchmarks.sections import METRICS, Bench, Setup
+from benchmarks.sections import METRICS, Bench
 from harness.config import DatasetConfig
 from harness.data.layouts import resolve_split
 
@@ -78,24 +78,6 @@ def test_images_are_in_the_layout_that_the_harness_reads(tmp_path):
     assert (len(split.train), split.n_test_normal, split.n_test_anomalous, split.has_masks) == (10, 2, 6, True)
     assert (count(tmp_path / "drawn"), count(tmp_path / "a")) == ((4, 8), (10, 8))
     assert not any(path.is_symlink() for path in tmp_path.rglob("*"))
-
-
-def test_both_sides_are_asked_for_the_same(tmp_path):
-    weights = tmp_path / "some.safetensors"
-    weights.touch()
-    setup = Setup(tmp_path, 2, 2, "resnet18", weights)
-    job = children.composed(*setup.request(tmp_path / "store", seeds=(0, 1)))
-    first = job.runs[0]
-    theirs = anomalib_engine
-    assert [run.seed for run in job.runs] == [0, 1]
-    assert (first.protocol.resize, first.protocol.center_crop) == (theirs.RESIZE, theirs.CROP)
-    assert (first.protocol.batch_size, first.n_features) == (theirs.BATCH_SIZE, theirs.N_FEATURES)
-    assert (first.protocol.mean, first.protocol.std) == (theirs.MEAN, theirs.STD)
-    assert (first.backbone.architecture, list(first.backbone.layers)) == (theirs.BACKBONE, theirs.LAYERS)
-    assert (first.protocol.epsilon, first.protocol.index_sampler) == (0.01001, "anomalib_v2")
-    assert (first.metrics.bootstrap_samples, first.metrics.aupro_fpr_limit) == (0, 0)
-    full = children.composed(*setup.request(tmp_path / "store", full=True)).runs[0]
-    assert full.metrics.bootstrap_samples == 1000
 
 
 def test_the_metrics_alone_are_the_same_on_both_sides():
@@ -170,11 +152,6 @@ def test_each_bound_is_the_quantity_that_it_names_and_is_judged():
     assert len(rows) == len(BOUNDS)
     (missed,) = {row[3] for row in bound_rows({"core": replace(core(), measurements=())})}
     assert missed == "MISSED", "what was not measured does not hold"
-
-
-def test_a_median_is_over_the_repeats_of_one_contestant():
-    measured = [one("a", seconds, numbers={"extra": 2 * seconds}) for seconds in (1, 9, 2)] + [one("b", 4)]
-    assert (middle(measured, "a"), middle(measured, "a", "extra"), middle(measured, "b", "extra")) == (2, 4, None)
 
 
 @pytest.mark.parametrize(("engine_seconds", "status"), [(33.0, 0), (20.0, 1)])

@@ -116,12 +116,11 @@ def _checked_path(member: _Member, strip: str) -> PurePosixPath:
 
 def _write(member: _Member, path: Path) -> None:
     try:
-        if member.is_folder:
-            path.mkdir(parents=True, exist_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("xb") as target, member.open() as source:  # type: ignore[union-attr]
-            shutil.copyfileobj(source, target)
+        folder = path if member.is_folder else path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if not member.is_folder:
+            with path.open("xb") as target, member.open() as source:  # type: ignore[union-attr]
+                shutil.copyfileobj(source, target)
     except (FileExistsError, NotADirectoryError) as error:
         raise _refusal(member, "the archive has this name twice") from error
 

@@ -134,7 +134,6 @@ def test_verify_of_a_dataset_with_one_category(tmp_path, capsys):
         (["download"], ["required: DATASET"]),
         (["download", "mvtek", "--root", "ROOT"], ["dataset mvtek: unknown; there are mvtec, visa, btad"]),
         (["download", "mvtec"], ["no DATA_ROOT", "--root PATH"]),
-        (["download", "mvtec", "--root", "ROOT", "--url", "file:///etc/passwd"], ["file:///etc/passwd", "http://"]),
         (["download", "mvtec", "--root", __file__], ["cannot be written"]),
         (["verify", "mvtec"], ["no DATA_ROOT"]),
         (["verify", "mvtec", "--root", "ROOT"], ["mvtec: no such folder"]),
