@@ -39,7 +39,7 @@ class Results:
 
 
 class Bound(NamedTuple):
-    """How large or small the median of a quantity must be: of one contestant, in GiB; or divided by that of another.
+    """How large or small the median of a quantity must be: of one contestant, or divided by that of another.
 
     Without a contestant it is the worst prediction of a peak of memory.
     """
@@ -59,7 +59,7 @@ class Bound(NamedTuple):
         if self.below:
             return top / bottom if top is not None and bottom else None
         if self.above:
-            return None if top is None else top / 2**30
+            return top / 2**30 if top is not None and self.quantity == PEAK else top
         pairs = [(one.numbers.get("predicted_rss_bytes"), one.peak_rss_bytes) for one in measured]
         return max((abs(predicted / peak - 1) for predicted, peak in pairs if predicted), default=None)
 
@@ -77,6 +77,8 @@ BOUNDS = (
           s.RANKING_ANOMALIB, s.RANKING, WORK, at_most=False),
     Bound("AUPRO of 40 million pixels, anomalib's time against ours", "metrics", 1.0, "×",
           s.AUPRO_ANOMALIB, s.AUPRO, WORK, at_most=False),
+    Bound("tables, figures and page from the store", "tools", 10.0, " s", s.RENDER),
+    Bound("the refusal of a wrong request", "tools", 2.0, " s", s.REFUSAL),
 )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""What is measured: three sections, each a list of contestants that take turns, and the checks on what they found."""
+"""What is measured: four sections, each a list of contestants that take turns, and the checks on what they found."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ TRAIN_200, TRAIN_1000 = "ours, 200 training images", "ours, 1000 training images
 WIDE_256, WIDE_550 = "ours, Wide-ResNet-50-2, 256 features", "ours, Wide-ResNet-50-2, 550 features"
 RANKING, RANKING_ANOMALIB = "AUROC and F1, ours", "AUROC and F1, anomalib"
 AUPRO, AUPRO_ANOMALIB = "AUPRO, ours", "AUPRO, anomalib"
+RENDER, REFUSAL = "tables, figures and page from the store", "refusing too many features"
 
 Section = tuple[dict[str, Any], tuple[Measurement, ...]]
 """How it was measured, without a path, and what was."""
@@ -171,4 +173,23 @@ def scaling(bench: Bench) -> Section:
     return {**bench.settings(wide), "repeats": 1}, take_turns(contestants, 1)
 
 
-SECTIONS: dict[str, Callable[[Bench], Section]] = {"core": core, "metrics": metrics, "scaling": scaling}
+def tools(bench: Bench) -> Section:
+    """Measure tables, figures and page from the committed store, and the refusal of a wrong request."""
+    request = ["dataset=mvtec", "dataset.root=.", f"category={CATEGORY}", "n_features=449"]
+    refused = f"{shlex.join([sys.executable, '-m', 'harness', *request])}; test $? -eq 2"
+    contestants: dict[str, Command] = {
+        RENDER: lambda folder: [
+            *(sys.executable, "scripts/render.py", "--tables", f"{folder}/tables"),
+            *("--figures", f"{folder}/figures", "--report", f"{folder}/report.html"),
+        ],
+        REFUSAL: lambda _: ["sh", "-c", refused],
+    }
+    return {"repeats": bench.repeats, "limit": bench.limit}, take_turns(contestants, bench.repeats)
+
+
+SECTIONS: dict[str, Callable[[Bench], Section]] = {
+    "core": core,
+    "metrics": metrics,
+    "scaling": scaling,
+    "tools": tools,
+}
