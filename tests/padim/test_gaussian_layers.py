@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.padim.embedding import Channels, Grid
+from harness.padim.compute import Workers
+from harness.padim.embedding import Grid, channels_by_layer
 from harness.padim.gaussian import Moments, check_trust
 from harness.padim.scoring import mahalanobis
-from harness.padim.stream import Workers
 from tests.padim.test_gaussian import EPSILON, FIRST_BATCH, ROUNDING, Oracle
 
 GRIDS = ([(4, 4), (2, 2), (1, 1)], [(3, 5), (2, 3)], [(4, 3), (4, 3)], [(2, 2)])
@@ -77,14 +77,14 @@ def draw_case(
 
 def measure(case: Case, chunk_bytes: int = 8 << 20) -> tuple[np.ndarray, np.ndarray]:
     """Distances (L, n_test), and trust, through moments of all channels summed in several parts."""
-    everything = Channels.of(np.arange(sum(case.channels)), case.channels)
+    everything = channels_by_layer(np.arange(sum(case.channels)), case.channels)
     grid, n_images = Grid.of(case.grids), case.train[0].shape[2]
     with pytest.MonkeyPatch.context() as patch, Workers("cpu", 2) as workers:
-        patch.setattr("harness.padim.stream.CHUNK_BYTES", chunk_bytes)
+        patch.setattr("harness.padim.compute.CHUNK_BYTES", chunk_bytes)
         moments = Moments(grid, everything)
         for start, end in pairwise([*range(0, n_images, FIRST_BATCH), n_images]):
             moments.update([torch.from_numpy(layer[..., start:end].copy()) for layer in case.train], workers)
-        fitted = moments.statistics().fitted(Channels.of(case.kept, case.channels), case.epsilon, workers)
+        fitted = moments.fitted(channels_by_layer(case.kept, case.channels), case.epsilon, workers)
         tests = [torch.from_numpy(layer.copy()) for layer in case.test]
         distances, trust = mahalanobis(tests, everything, fitted, workers)
     return distances.T.numpy(), trust
