@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 
 import pytest
 import torch
 
 from harness.padim import compute
-from harness.padim.compute import Workers, exact_arithmetic, one_thread, silence
+from harness.padim.compute import Workers, exact_arithmetic, one_thread
 
 SWITCHES = (
     (torch.utils.deterministic, "fill_uninitialized_memory"),
@@ -51,18 +49,6 @@ def test_one_thread_for_a_while():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
     torch.set_num_threads(before)
-
-
-def test_silence_ends(caplog, recwarn):
-    logger = logging.getLogger("lightning.pytorch")
-    with silence():
-        logger.warning("chatter")
-        warnings.warn("more chatter", stacklevel=1)
-        logger.error("trouble")
-    assert [record.message for record in caplog.records] == ["trouble"]
-    assert not recwarn.list
-    logger.warning("heard again")
-    assert len(caplog.records) == 2
 
 
 @pytest.mark.parametrize("threads", [1, 3])

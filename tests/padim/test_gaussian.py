@@ -24,13 +24,11 @@ GRID = Grid.of([(2, L // 2)])
 EVERYWHERE = slice(0, L)
 
 
-def fit(
-    train: np.ndarray, *, batches: tuple[int, ...] | None = None, epsilon: float = EPSILON, threads: int = 2
-) -> Fitted:
+def fit(train: np.ndarray, *, batches: tuple[int, ...] | None = None, epsilon: float = EPSILON) -> Fitted:
     """Fit (L, N, D), in batches that end where `batches` says, all as large as the first without it."""
     n_images, n_features = train.shape[1:]
     moments = Moments(GRID, (np.arange(n_features),))
-    with Workers("cpu", threads) as workers:
+    with Workers("cpu", 2) as workers:
         for start, end in pairwise([0, *(batches or range(FIRST_BATCH, n_images, FIRST_BATCH)), n_images]):
             moments.update([torch.from_numpy(train[:, start:end].transpose(0, 2, 1).copy())], workers)
         fitted = moments.fitted(moments.channels, epsilon, workers)
@@ -108,23 +106,16 @@ def test_mean_covariance_and_distances(n_images, n_features):
 
 def hostile() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     cases = {}
-    for n_images, n_features in ((150, 40), (20, 40)):
-        draw = correlated(n_features, seed=1)
-        for scale in (1e-6, 1e-3, 1, 10, 100, 1e3, 1e4, 1e6):
-            cases[f"{n_images} images, {n_features} features, scale {scale:g}"] = (
-                draw(n_images) * np.float32(scale),
-                draw(8) * np.float32(scale),
-            )
-    draw = correlated(40, seed=2)
-    for constant in (0, 7.3, 1e6 + 0.3):
-        train, test = draw(150), draw(8)
-        train[..., :10] = test[..., :10] = constant
-        cases[f"ten channels are always {constant}"] = train, test
+    draw = correlated(40, seed=1)
+    for scale in (1e-6, 1, 100, 1e4, 1e6):
+        cases[f"20 images, scale {scale:g}"] = draw(20) * np.float32(scale), draw(8) * np.float32(scale)
+    train, test = draw(150), draw(8)
+    train[..., :10] = test[..., :10] = 1e6 + 0.3
+    cases["ten constant channels"] = train, test
     train, test = draw(150), draw(8)
     train[..., 1], test[..., 1] = train[..., 0], test[..., 0]
     cases["one channel twice"] = train, test
-    for offset in (10, 1e3, 1e4):
-        cases[f"offset {offset:g}"] = draw(150) + np.float32(offset), draw(8) + np.float32(offset)
+    cases["a large offset"] = draw(150) + np.float32(1e4), draw(8) + np.float32(1e4)
     train = draw(900)
     train[:, :16] += 100
     cases["the first batch is of another kind"] = train, draw(8)
@@ -159,13 +150,6 @@ def test_batches_make_no_difference(batches):
     assert np.abs(distances(fit(train, batches=batches), test) / expected - 1).max() < 5e-6
 
 
-def test_threads_make_no_difference(monkeypatch):
-    monkeypatch.setattr("harness.padim.compute.CHUNK_BYTES", 4 * 50 * 50)
-    train = correlated(50)(45)
-    one, three = (fit(train, threads=threads).factor(EVERYWHERE)[0] for threads in (1, 3))
-    assert torch.equal(one, three)
-
-
 def test_anomalibs_own_gaussian():
     from anomalib.models.components import MultiVariateGaussian
 
@@ -176,14 +160,6 @@ def test_anomalibs_own_gaussian():
     inverse = torch.cholesky_inverse(ours.factor(EVERYWHERE)[0], upper=True)
     assert torch.allclose(ours.means[0].T, theirs.mean, atol=1e-6)
     assert torch.allclose(inverse, theirs.inv_covariance, rtol=1e-3, atol=2e-4 * theirs.inv_covariance.abs().max())
-
-
-@pytest.mark.parametrize("epsilon", [0.0, 1e-4, 0.01, 1.0])
-def test_epsilon_is_what_was_asked_for(epsilon):
-    draw = correlated(20)
-    train, test = draw(300), draw(5)
-    expected = Oracle(train, epsilon).distances(test)
-    assert np.allclose(distances(fit(train, epsilon=epsilon), test), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_features", [10, 30, 100])
