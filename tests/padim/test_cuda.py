@@ -1,4 +1,4 @@
-"""On a GPU: the same numbers as on the CPU, the same bits twice, and switches that stay as they were."""
+"""On a GPU: the same numbers as on the CPU, and the same bits twice."""
 
 from __future__ import annotations
 
