@@ -19,7 +19,7 @@ from harness.interruption import raise_if_asked
 from harness.metrics import VERSION as METRICS_VERSION
 from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
-from harness.padim.indices import index_versions
+from harness.padim.engine import index_versions
 from harness.padim.weights import Weights, resolve_weights
 from harness.passes import Pass, carry_out, plan_runs
 from harness.recording import Costs, failed_record

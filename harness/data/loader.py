@@ -33,7 +33,7 @@ _ROWS_AT_ONCE = 256
 
 
 class SplitSource:
-    """A split's images in batches of `protocol.batch_size`. It is a `harness.padim.engine.ImageSource`."""
+    """A split's images in batches of `protocol.batch_size`: where an engine gets its images from."""
 
     def __init__(self, split: Split, protocol: ProtocolConfig) -> None:
         """Open nothing yet.

@@ -8,15 +8,11 @@ import numpy as np
 
 from harness.config import MetricsConfig
 from harness.errors import DataError
-from harness.metrics.bootstrap import draw
-from harness.metrics.histograms import image_histograms, pixel_histograms
+from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
 from harness.metrics.ranking import auroc, f1, rank
 from harness.metrics.region import aupro, rank_pixels
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
-
-IMAGE_METRICS = ("image_auroc", "image_f1_max", "image_f1_adaptive")
-PIXEL_METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro")
-METRICS = IMAGE_METRICS + PIXEL_METRICS
+from harness.store.fields import IMAGE_METRICS, PIXEL_METRICS
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class MetricReport:
     """What a run is worth, and how sure that is."""
 
     metrics: dict[str, float | None]
-    """By METRICS, always all of them, in [0, 1]; None where a metric is not defined."""
+    """By `harness.store.fields.METRICS`, always all of them, in [0, 1]; None where a metric is not defined."""
     absent: dict[str, str]
     """The reason for each None."""
     intervals: dict[str, Interval]
@@ -41,7 +37,7 @@ def evaluate(
     *,
     config: MetricsConfig,
 ) -> MetricReport:
-    """Every metric of one run, with intervals.
+    """Return every metric of one run, with intervals.
 
     Args:
         image_scores: (N,) float32 or float64, raw: any finite values, higher is more anomalous.
@@ -52,9 +48,9 @@ def evaluate(
 
     Raises:
         DataError: a score that is not finite; names the first.
-        ValueError: arrays that do not belong together.
     """
-    _check(image_scores, labels, anomaly_maps, masks)
+    _check_finite("score", image_scores)
+    _check_finite("anomaly map", anomaly_maps)
     labels = labels.astype(np.intp)
     draws = draw(labels, config.bootstrap_samples, config.bootstrap_seed)
     images = _evaluate_images(image_scores, labels, draws, config)
@@ -82,11 +78,7 @@ def _evaluate_images(scores: np.ndarray, labels: np.ndarray, draws: np.ndarray, 
 
 
 def _evaluate_pixels(
-    labels: np.ndarray,
-    anomaly_maps: np.ndarray,
-    masks: np.ndarray | None,
-    draws: np.ndarray,
-    config: MetricsConfig,
+    labels: np.ndarray, anomaly_maps: np.ndarray, masks: np.ndarray | None, draws: np.ndarray, config: MetricsConfig
 ) -> MetricReport:
     if masks is None:
         return _undefined(PIXEL_METRICS, "no masks")
@@ -120,22 +112,12 @@ def _undefined(metrics: tuple[str, ...], reason: str) -> MetricReport:
     )
 
 
-def _check(image_scores: np.ndarray, labels: np.ndarray, anomaly_maps: np.ndarray, masks: np.ndarray | None) -> None:
-    if anomaly_maps.ndim != 3 or not image_scores.shape == labels.shape == anomaly_maps.shape[:1]:
-        raise ValueError(
-            f"scores {image_scores.shape}, labels {labels.shape} and maps {anomaly_maps.shape} "
-            "are not (N,), (N,) and (N, H, W)"
+def _check_finite(what: str, values: np.ndarray) -> None:
+    finite = np.isfinite(values)
+    if not finite.all():
+        place = tuple(np.argwhere(~finite)[0].tolist())
+        at = f" at row {place[1]}, column {place[2]}" if len(place) == 3 else ""
+        raise DataError(
+            f"the {what} of test image {place[0] + 1} of {len(values)} is {values[place]}{at}, so no metric is "
+            "defined; check that image and the backbone's weights"
         )
-    if masks is not None and masks.shape != anomaly_maps.shape:
-        raise ValueError(f"masks {masks.shape} do not match maps {anomaly_maps.shape}")
-    if not np.isin(labels, (0, 1)).all():
-        raise ValueError(f"labels must be 0 or 1, not {np.unique(labels).tolist()}")
-    for what, values in (("score", image_scores), ("anomaly map", anomaly_maps)):
-        finite = np.isfinite(values)
-        if not finite.all():
-            place = tuple(np.argwhere(~finite)[0].tolist())
-            at = f" at row {place[1]}, column {place[2]}" if len(place) == 3 else ""
-            raise DataError(
-                f"the {what} of test image {place[0] + 1} of {len(labels)} is {values[place]}{at}, so no metric is "
-                "defined; check that image and the backbone's weights"
-            )

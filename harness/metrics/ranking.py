@@ -27,7 +27,6 @@ class Ranked:
     @classmethod
     def of_sorted(cls, positives: np.ndarray, negatives: np.ndarray) -> Ranked:
         """As `rank`, for (P,) and (N,) scores of one floating dtype that are ascending already; keeps them uncopied."""
-        _refuse_other_dtypes(positives, negatives)
         for name, scores in (("positive", positives), ("negative", negatives)):
             if scores.size == 0:
                 raise ValueError(f"no {name} score: a ranking needs both classes")
@@ -42,18 +41,13 @@ class Ranked:
 
 
 def rank(positives: np.ndarray, negatives: np.ndarray) -> Ranked:
-    """Sort both classes once, for all metrics of this module.
+    """Sort the scores of both classes, any shape, float32 or float64, once for all metrics of this module.
 
-    Args:
-        positives: scores of the anomalous samples, any shape, float32 or float64 (mixed: both become float64, which
-            is exact); infinities are fine.
-        negatives: scores of the normal samples, likewise.
+    Where one is float32 and the other float64 both become float64, which is exact; infinities are fine.
 
     Raises:
         ValueError: a class without a score, or a NaN.
-        TypeError: scores of another dtype, whose order a cast might break.
     """
-    _refuse_other_dtypes(positives, negatives)
     dtype = np.result_type(positives, negatives)
     sorted_positives, sorted_negatives = (
         np.sort(x.astype(dtype, copy=False), axis=None) for x in (positives, negatives)
@@ -61,14 +55,8 @@ def rank(positives: np.ndarray, negatives: np.ndarray) -> Ranked:
     return Ranked.of_sorted(sorted_positives, sorted_negatives)
 
 
-def _refuse_other_dtypes(*classes: np.ndarray) -> None:
-    for scores in classes:
-        if scores.dtype not in (np.float32, np.float64):
-            raise TypeError(f"scores must be float32 or float64, not {scores.dtype}")
-
-
 def auroc(ranked: Ranked) -> float:
-    """Area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2.
+    """Return the area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2.
 
     The Mann-Whitney statistic, counted in integers; the quotient is correctly rounded.
     """
@@ -89,7 +77,7 @@ class F1:
 
 
 def f1(ranked: Ranked) -> F1:
-    """F1-max, and F1 by anomalib's strict rule at the threshold that anomalib picks.
+    """Return F1-max, and F1 by anomalib's strict rule at the threshold that anomalib picks.
 
     F1-max is exact. It always sits at a positive's score: lowering a threshold down to the next positive adds a true
     positive, lowering it onto a negative only a false one.
@@ -117,7 +105,7 @@ def f1(ranked: Ranked) -> F1:
 def f1_as_anomalib(
     true_positives: np.ndarray, false_positives: np.ndarray, n_positives: np.ndarray | int
 ) -> np.ndarray:
-    """F1 with the roundings of anomalib 2.7 (torch divides int64 tensors in float32); broadcasts, float32."""
+    """Return F1 with the roundings of anomalib 2.7 (torch divides int64 tensors in float32); broadcasts, float32."""
     true = np.asarray(true_positives).astype(np.float32)
     precision = true / np.asarray(true_positives + false_positives).astype(np.float32)
     recall = true / np.asarray(n_positives).astype(np.float32)
@@ -126,10 +114,9 @@ def f1_as_anomalib(
 
 
 def _anomalib_threshold(ranked: Ranked, first: np.ndarray, values: np.ndarray) -> np.floating:
-    """The lowest of all scores at which `f1_as_anomalib` is largest.
+    """Return the lowest of all scores at which `f1_as_anomalib` is largest.
 
     Args:
-        ranked: both classes.
         first: (D,) index of the first of each group of equal positives.
         values: (D,) exact F1 at these positives' scores.
 

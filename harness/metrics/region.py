@@ -31,7 +31,6 @@ def rank_pixels(anomaly_maps: np.ndarray, masks: np.ndarray) -> RankedPixels:
 
     Raises:
         ValueError: no pixel of one class, or a NaN.
-        TypeError: maps of another dtype.
     """
     positives = anomaly_maps[masks]
     order = np.argsort(positives)
@@ -46,16 +45,10 @@ def rank_pixels(anomaly_maps: np.ndarray, masks: np.ndarray) -> RankedPixels:
 
 
 def label_regions(masks: np.ndarray) -> np.ndarray:
-    """Number the defective regions of a stack of masks.
+    """Number the defective regions of (N, H, W) bool masks: (N, H, W) int32, 0, then 1 to R through all images.
 
     A region is a connected component of one image's mask with 8-connectivity (pixels that touch at a corner belong
     together), as in anomalib 2.7 (`cv2.connectedComponents`) and in MVTec's own evaluation.
-
-    Args:
-        masks: (N, H, W) bool.
-
-    Returns:
-        (N, H, W) int32: 0 where there is no defect, then 1 to R through all images.
     """
     from scipy import ndimage
 
@@ -66,7 +59,7 @@ def label_regions(masks: np.ndarray) -> np.ndarray:
 
 
 def ramp_area(start: np.ndarray, stop: np.ndarray, limit: float) -> np.ndarray:
-    """The area, between 0 and `limit`, under a ramp that rises from 0 at `start` to 1 at `stop`; a step where equal.
+    """Return the area, up to `limit`, under a ramp that rises from 0 at `start` to 1 at `stop`; a step where equal.
 
     A group of equal scores moves a ROC-like curve along one straight segment. Its positives therefore add, each with
     its weight, the area under the ramp over that segment: summed over groups this is the trapezoid rule, with linear
@@ -87,7 +80,7 @@ def ramp_area(start: np.ndarray, stop: np.ndarray, limit: float) -> np.ndarray:
 
 
 def aupro(pixels: RankedPixels, fpr_limit: float) -> float:
-    """Area under the per-region overlap curve up to `fpr_limit`, divided by `fpr_limit`; in [0, 1].
+    """Return the area under the per-region overlap curve up to `fpr_limit`, divided by `fpr_limit`; in [0, 1].
 
     At each threshold: the share of every region that is found, averaged over the regions of all images (a small one
     counts as much as a large one), against the share of all defect-free pixels that is found wrongly. All distinct
@@ -97,11 +90,8 @@ def aupro(pixels: RankedPixels, fpr_limit: float) -> float:
     `ramp_area` a defective pixel: no curve is built, and nothing is sorted again.
 
     Args:
-        pixels: of all test images.
         fpr_limit: in (0, 1].
     """
-    if not 0 < fpr_limit <= 1:
-        raise ValueError(f"the limit of the false-positive rate must be in (0, 1], not {fpr_limit}")
     ranked, n_negatives = pixels.ranked, pixels.ranked.negatives.size
     start = (n_negatives - ranked.not_above) / n_negatives
     stop = (n_negatives - ranked.below) / n_negatives

@@ -9,8 +9,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.metrics.bootstrap import resampled
-from harness.metrics.histograms import ImageHistograms
+from harness.metrics.bootstrap import ImageHistograms, resampled
 from harness.metrics.ranking import F1, Ranked, auroc
 
 MOST_UNDEFINED = 0.05
@@ -30,7 +29,7 @@ class Interval:
 def image_intervals(
     ranked: Ranked, best: F1, histograms: ImageHistograms, draws: np.ndarray, confidence: float
 ) -> dict[str, Interval]:
-    """Intervals of the image-level metrics.
+    """Return intervals of the image-level metrics.
 
     `image_auroc` and the F1s have the bootstrap's, `image_auroc_delong` DeLong's. Near 0 and 1 the bootstrap runs out
     of images to draw that are in the wrong order: where its interval touches 0 or 1 `image_auroc` has DeLong's too. And
@@ -44,9 +43,6 @@ def image_intervals(
     .99, as intervals of what such a test set gives on average.
 
     Args:
-        ranked: image scores.
-        best: their F1.
-        histograms: of the same scores.
         draws: (B, N); B may be 0, which leaves the bootstrap out.
         confidence: in (0, 1).
     """
@@ -70,7 +66,7 @@ def image_intervals(
 def bootstrap_intervals(
     histograms: ImageHistograms, draws: np.ndarray, confidence: float, fpr_limit: float | None = None
 ) -> dict[str, Interval]:
-    """Percentile intervals by the names of `resampled`; none of width 0, which would say that nothing varies.
+    """Return percentile intervals by the names of `resampled`; none of width 0, which would say that nothing varies.
 
     Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. What the interval of an F1 is
     about is F1 *as it is reported*, at a threshold tuned on as many test images: that is what another test set, or a
@@ -92,7 +88,7 @@ def bootstrap_intervals(
 
 
 def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
-    """DeLong's interval for AUROC, on the logit scale; None where the variance is 0 or a class has one sample.
+    """Return DeLong's interval for AUROC, on the logit scale; None where the variance is 0 or a class has one sample.
 
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. The structural components are mid-rank differences
     (Sun and Xu, IEEE Signal Processing Letters 21, 2014): a sample's mid-rank among all less that among its own
@@ -117,7 +113,7 @@ def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
 
 
 def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidence: float) -> Interval:
-    """A score interval for AUROC, which has a width at 0 and 1 too.
+    """Return a score interval for AUROC, which has a width at 0 and 1 too.
 
     All t with |area - t| <= z sqrt(V(t)), where V is Hanley and McNeil's variance with both class sizes less one
     replaced by their mean: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the
@@ -139,7 +135,7 @@ def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidenc
 
 
 def separation_interval(n_positives: int, n_negatives: int, confidence: float) -> Interval:
-    """An interval for F1-max where it is 1: what perfect separation of so few images still lets be.
+    """Return an interval for F1-max where it is 1: what perfect separation of so few images still lets be.
 
     With confidence 1 - a/2 at least the share (a/2)^(1/n) of a class scores on the right side of the worst of its n
     samples (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12,

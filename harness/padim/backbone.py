@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -13,8 +14,8 @@ import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harness.errors import RequestError
-from harness.padim.isolation import preserved_random_state, silence
-from harness.padim.weights import PACKAGES, RANDOM_SEED, timm_names
+from harness.padim.compute import silence
+from harness.padim.weights import RANDOM_SEED
 
 if TYPE_CHECKING:
     from anomalib.models.components import TimmFeatureExtractor
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from harness.config import BackboneConfig
     from harness.padim.weights import Weights
 
-_SHOWN_NAMES = 4
-"""Tensors that an error names before it says how many more there are."""
 _PROBE_SIDE = 64
 _TOLERANCE = 1e-4
 """Of the probe's features, relative to the largest: rounding stays a hundred times below, a wrong pair far above."""
@@ -36,21 +35,22 @@ def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
 
     Called with images (B, 3, H, W) it gives a list of features (B, C, h, w), one for each of `backbone.layers`: bit for
     bit those of anomalib's TimmFeatureExtractor, without the seconds that importing anomalib takes. It computes nothing
-    behind the last layer that is read. The caller's generators are left as they were.
+    behind the last layer that is read. torch's generator is left as it was.
 
     Raises:
         RequestError: timm has no such architecture or layers, or they are not what `backbone` says; the file cannot be
-            read safely, or it lacks tensors, or some have another shape or hold a NaN or an infinity: it names them.
+            read safely, or it lacks a tensor, or one has another shape or holds a NaN or an infinity: it names it.
     """
-    with preserved_random_state(), silence():
+    with torch.random.fork_rng(devices=[]), silence():
         if weights.path is None:
             return _build(backbone, "cpu").eval().requires_grad_(False)
-        tensors = read_tensors(weights.path, weights.label)
-        if weights.source == "package":
-            tensors = timm_names(tensors, PACKAGES[str(backbone.package)])
         # On the meta device numbers that the file replaces are not drawn.
         network = _build(backbone, "meta")
-        state = _fitting_state(network.state_dict(), tensors, f"{weights.label} for {backbone.name}")
+        wanted = network.state_dict()
+        tensors = read_tensors(weights.path, weights.label)
+        if weights.source == "package":  # the file's digest says that it is the one that stands in timm's order
+            tensors = dict(zip(wanted, tensors.values(), strict=False))
+        state = _fitting_state(wanted, tensors, f"{weights.label} for {backbone.name}")
         if not {name for name, _ in network.named_buffers()} <= set(state):
             # Buffers that no file holds are computed when the network is made.
             network = _build(backbone, "cpu")
@@ -64,12 +64,8 @@ def load_network(backbone: BackboneConfig, weights: Weights) -> TimmFeatureExtra
     Raises:
         RequestError: as `load_timm`.
     """
-    return in_extractor(load_timm(backbone, weights), backbone)
-
-
-def in_extractor(network: FeatureListNet, backbone: BackboneConfig) -> TimmFeatureExtractor:
-    """Return anomalib's feature extractor around a network."""
-    with preserved_random_state(), silence():
+    network = load_timm(backbone, weights)
+    with torch.random.fork_rng(devices=[]), silence():
         from anomalib.models.components import TimmFeatureExtractor
 
         extractor = TimmFeatureExtractor(backbone.architecture, layers=list(backbone.layers), pre_trained=False)
@@ -85,8 +81,9 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
         raise RequestError(
             f"backbone.architecture={backbone.architecture}: timm {timm.__version__} has no such network"
         )
+    create = functools.partial(timm.create_model, backbone.architecture, features_only=True, exportable=True)
     with torch.device("meta"):  # only to know the names
-        outline: Any = timm.create_model(backbone.architecture, features_only=True, exportable=True)
+        outline: Any = create()
     available = [info["module"] for info in outline.feature_info.info]
     # anomalib only warns of a layer that is not there, and goes on without it.
     unknown = [layer for layer in backbone.layers if layer not in available]
@@ -96,12 +93,7 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
         )
     torch.manual_seed(RANDOM_SEED)
     with torch.device(device):
-        network: Any = timm.create_model(
-            backbone.architecture,
-            features_only=True,
-            exportable=True,
-            out_indices=[available.index(layer) for layer in backbone.layers],
-        )
+        network: Any = create(out_indices=[available.index(layer) for layer in backbone.layers])
     channels, reductions = tuple(network.feature_info.channels()), tuple(network.feature_info.reduction())
     if (channels, reductions) != (backbone.channels, backbone.reductions):
         raise RequestError(
@@ -119,66 +111,45 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
 def read_tensors(path: Path, label: str) -> dict[str, Tensor]:
     """Return every named tensor of a weights file; nothing in the file is executed.
 
-    A checkpoint's own wrappings are taken off: an outer `state_dict` or `model`, and DataParallel's `module.`.
+    timm takes a checkpoint's own wrappings off: an outer `state_dict` or `model`, and DataParallel's `module.`.
 
     Raises:
         RequestError: the file is damaged, or holds something else than tensors.
     """
-    from safetensors.torch import load_file
+    from timm.models import load_state_dict
 
     try:
-        content = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        named = load_state_dict(str(path), use_ema=False, weights_only=True)
+        return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     except Exception as error:  # Whatever a damaged or hostile file makes of the reader.
         raise RequestError(
-            f"backbone.weights: {label} is damaged, or not a file of nothing but tensors "
+            f"backbone.weights: {label} is damaged, or not a file of nothing but named tensors "
             f"({type(error).__name__}); save a state dict as .safetensors, or download the file again"
         ) from error
-    for wrapping in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(wrapping), Mapping):
-            content = content[wrapping]
-    named = content.items() if isinstance(content, Mapping) else ()
-    tensors = {str(name).removeprefix("module."): value for name, value in named if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise RequestError(f"backbone.weights: {label} holds no named tensors; a state dict is expected")
-    return tensors
 
 
 def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:
     """Return a copy for each tensor of the network, of its type; what the file holds besides is left out."""
     state: dict[str, Tensor] = {}
-    troubles: dict[str, list[str]] = {}
     for name, current in wanted.items():
         # timm flattens a network's first level: its stages_0.x is stages.0.x in the file.
         tensor = given.get(name, given.get(name.replace("_", ".", 1)))
-        counter = name.endswith("num_batches_tracked")  # nothing reads it in eval mode, and many files leave it out
-        if tensor is None and counter:
+        if name.endswith("num_batches_tracked"):  # nothing reads it in eval mode, and many files leave it out
             state[name] = torch.zeros((), dtype=current.dtype)
-        elif tensor is None:
-            troubles.setdefault("lacks", []).append(name)
-        elif not counter and not _is_plain(tensor):
-            kind = f"{'meta' if tensor.is_meta else tensor.layout}, {tensor.dtype}".replace("torch.", "")
-            troubles.setdefault("holds no plain floating-point tensors:", []).append(f"{name} is {kind}")
+            continue
+        if tensor is None:
+            trouble = f"lacks {name}"
+        elif tensor.is_meta or tensor.layout != torch.strided or not tensor.dtype.is_floating_point:
+            trouble = f"holds no plain floating-point numbers in {name}"
         elif tensor.shape != current.shape:
-            shapes = f"{name} is {list(tensor.shape)}, not {list(current.shape)}"
-            troubles.setdefault("is of another network:", []).append(shapes)
+            trouble = f"is of another network: {name} is {list(tensor.shape)}, not {list(current.shape)}"
         elif not bool(tensor.isfinite().all()):
-            troubles.setdefault("has a NaN or an infinity in", []).append(name)
+            trouble = f"has a NaN or an infinity in {name}"
         else:
             state[name] = tensor.to(current.dtype, copy=True, memory_format=torch.contiguous_format)
-    for trouble, names in troubles.items():
-        more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
-        raise RequestError(f"backbone.weights: {label} {trouble} {', '.join(names[:_SHOWN_NAMES])}{more}")
+            continue
+        raise RequestError(f"backbone.weights: {label} {trouble}; give a file of this network's weights")
     return state
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers that can be copied as they are: no sparse, quantised, complex or empty shell."""
-    dtypes = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-    return tensor.layout == torch.strided and not tensor.is_meta and tensor.dtype in dtypes
 
 
 def quickened(network: Any) -> Any:
@@ -203,9 +174,8 @@ def quickened(network: Any) -> Any:
     fused = fused.to(memory_format=torch.channels_last)
     probe = torch.linspace(-2, 2, 3 * _PROBE_SIDE**2).reshape(1, 3, _PROBE_SIDE, _PROBE_SIDE)
     with torch.inference_mode():
-        same = all(_close(ours, theirs) for ours, theirs in zip(fused(probe), network(probe), strict=True))
+        same = all(
+            (ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max()
+            for ours, theirs in zip(fused(probe), network(probe), strict=True)
+        )
     return fused if same else copy.deepcopy(network).to(memory_format=torch.channels_last)
-
-
-def _close(ours: Tensor, theirs: Tensor) -> bool:
-    return bool((ours - theirs).abs().max() <= _TOLERANCE * theirs.abs().max())

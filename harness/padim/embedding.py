@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from typing import Any
 
 import numpy as np
@@ -19,34 +19,21 @@ from torch.nn.functional import interpolate
 
 from harness.errors import DataError
 
+Channels = tuple[np.ndarray, ...]
+"""For each layer the numbers of its kept channels, (k,) int64, rising; a layer may keep none. An embedding stands layer
+by layer, each layer's channels rising."""
 
-@dataclass(frozen=True)
-class Channels:
-    """Channels that are kept, by layer."""
 
-    by_layer: tuple[np.ndarray, ...]
-    """For each layer the numbers of its kept channels, (k,) int64, rising; a layer may keep none."""
+def channels_by_layer(indices: np.ndarray, counts: Sequence[int]) -> Channels:
+    """Return the channels that `indices`, (D,) int64 in any order, names in layers of so many channels one by one."""
+    named = np.zeros(sum(counts), bool)
+    named[indices] = True
+    return tuple(np.flatnonzero(named[start:end]) for start, end in pairwise(np.cumsum([0, *counts])))
 
-    @classmethod
-    def of(cls, indices: np.ndarray, channels: Sequence[int]) -> Channels:
-        """Those that `indices`, (D,) int64 in any order, names in the concatenation of layers of so many channels."""
-        named = np.zeros(sum(channels), bool)
-        named[indices] = True
-        return cls(tuple(np.flatnonzero(named[start:end]) for start, end in pairwise(np.cumsum([0, *channels]))))
 
-    def within(self, others: Channels) -> tuple[np.ndarray, ...]:
-        """For each layer the places of these channels among `others`, which hold them all."""
-        return tuple(np.searchsorted(all_, own) for own, all_ in zip(self.by_layer, others.by_layer, strict=True))
-
-    @property
-    def counts(self) -> tuple[int, ...]:
-        """Kept channels of each layer."""
-        return tuple(len(kept) for kept in self.by_layer)
-
-    @property
-    def n_features(self) -> int:
-        """The length of an embedding of these channels: layer by layer, each layer's channels rising."""
-        return sum(self.counts)
+def places_among(own: Channels, others: Channels, device: torch.device | str) -> list[torch.Tensor]:
+    """Return for each layer the places, (k,) int64, of channels among `others`, which hold them all."""
+    return [_on(np.searchsorted(those, these), device) for these, those in zip(own, others, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -69,42 +56,30 @@ class Grid:
 
     shape: tuple[int, int]
     """(rows, columns) of the finest layer: L locations, row by row."""
-    cells: tuple[int, ...]
-    """Cells of each layer."""
     rows: tuple[torch.Tensor, ...]
     """For each layer (L,) int64: the cell that each location reads."""
     pairs: tuple[Pair, ...]
     """Every two layers, a layer with itself included."""
 
-    @property
-    def n_locations(self) -> int:
-        """L."""
-        return self.shape[0] * self.shape[1]
-
     @classmethod
     def of(cls, grids: Sequence[tuple[int, int]], device: str = "cpu") -> Grid:
-        """For layers of these (rows, columns), from the finest to the coarsest."""
-        rows = [cells.numpy() for cells in nearest_rows(grids)]
-        pairs = [
-            _pair(first, second, rows[first], rows[second], device)
-            for first in range(len(grids))
-            for second in range(first, len(grids))
-        ]
-        return cls(
-            grids[0],
-            tuple(height * width for height, width in grids),
-            tuple(_on(cells, device) for cells in rows),
-            tuple(pairs),
-        )
+        """Return the grid of layers of these (rows, columns), from the finest to the coarsest."""
+        rows, pairs = [_nearest_cells(own, grids[0]) for own in grids], []
+        for first, second in combinations_with_replacement(range(len(grids)), 2):
+            # Where grids are multiples of one another, these are just the finer layer's cells.
+            cells, read = np.unique(np.stack([rows[first], rows[second]]), axis=1, return_inverse=True)
+            pairs.append(Pair(first, second, *(_on(one, device) for one in (*cells, read.reshape(-1)))))
+        return cls(grids[0], tuple(_on(cells, device) for cells in rows), tuple(pairs))
 
 
-def _pair(first: int, second: int, first_rows: np.ndarray, second_rows: np.ndarray, device: str) -> Pair:
-    # Where grids are multiples of one another, these are just the finer layer's cells.
-    cells, rows = np.unique(np.stack([first_rows, second_rows]), axis=1, return_inverse=True)
-    return Pair(first, second, _on(cells[0], device), _on(cells[1], device), _on(rows.reshape(-1), device))
+def _nearest_cells(grid: tuple[int, int], finest: tuple[int, int]) -> np.ndarray:
+    """(L,) int64: the cells, row by row, that torch's nearest upsampling reads, whether a multiple or not."""
+    # float32, because torch computes the cells in the type of what it upsamples; it holds every index exactly.
+    cells = torch.arange(grid[0] * grid[1], dtype=torch.float32).reshape(1, 1, *grid)
+    return interpolate(cells, size=finest, mode="nearest").long().flatten().numpy()
 
 
-def _on(numbers: np.ndarray, device: str) -> torch.Tensor:
+def _on(numbers: np.ndarray, device: torch.device | str) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(numbers)).to(device)
 
 
@@ -120,7 +95,7 @@ class FeatureReader:
         """
         self._network = network
         self._names = tuple(layers)
-        self._kept = [_on(kept, device) for kept in channels.by_layer]
+        self._kept = [_on(kept, device) for kept in channels]
 
     def __call__(self, images: torch.Tensor, what: str) -> tuple[list[torch.Tensor], list[tuple[int, int]]]:
         """Return each layer's features, (cells, k, B) float32, contiguous, and each layer's (rows, columns).
@@ -142,19 +117,6 @@ class FeatureReader:
                 for layer, kept in zip(layers, self._kept, strict=True)
             ]
         return features, [(layer.shape[2], layer.shape[3]) for layer in layers]
-
-
-def nearest_rows(grids: Sequence[tuple[int, int]]) -> list[torch.Tensor]:
-    """Return for each grid the cells (row by row) that nearest upsampling to the first grid reads, (L,) int64 each.
-
-    They are the cells that torch itself chooses, also where one grid is no multiple of the other.
-    """
-    rows = []
-    for height, width in grids:
-        # float32, because torch computes the cells in the type of what it upsamples; it holds every index exactly.
-        cells = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
-        rows.append(interpolate(cells, size=grids[0], mode="nearest").long().flatten())
-    return rows
 
 
 def _check_finite(layer: torch.Tensor, what: str) -> None:

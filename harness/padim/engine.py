@@ -1,54 +1,28 @@
-"""What an engine is: images in, raw scores out. `streaming` and `reference` are the two there are.
+"""What an engine takes and gives, and which channels it keeps; `streaming` and `reference` are the two there are.
 
-Nothing here imports torch, so that a request that no engine can carry out is refused at once.
+Nothing here imports torch before it draws, so that a request that no engine can carry out is refused at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import functools
+import hashlib
+import importlib.metadata
+import random
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-    from anomalib.data import AnomalibDataModule
-    from torchvision.transforms.v2 import Compose
-
     from harness.config import BackboneConfig, ProtocolConfig
-    from harness.monitor import Monitor
-    from harness.padim.plan import Plan
-    from harness.padim.weights import Weights
 
-Part = Literal["train", "test"]
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
 _ANOMALIB_BLUR_SIGMA = 4
-
-
-class ImageSource(Protocol):
-    """Where an engine gets its images from; `harness.data.loader.SplitSource` is the one there is."""
-
-    n_train: int
-    n_test: int
-
-    @property
-    def transform(self) -> Compose:
-        """Resize, centre crop and normalise: what the PreProcessor of anomalib's Engine is to be given."""
-
-    def n_batches(self, part: Part) -> int:
-        """How many batches a pass over that part has."""
-
-    def load_batch(self, part: Part, number: int) -> torch.Tensor:
-        """A batch of normalised images, (B, 3, H, W) float32 on the CPU, in the split's order.
-
-        It decodes in the calling thread and may be called from several.
-        """
-
-    def datamodule(self) -> AnomalibDataModule:
-        """The same split for anomalib's own Engine: images resized, neither cropped nor normalised."""
 
 
 @dataclass(frozen=True)
@@ -76,31 +50,64 @@ class Scores:
     """What a reader of the record should know, for example an epsilon that the engine cannot take."""
 
 
-class Engine(Protocol):
-    """An engine is a function: it fits every variant on the training images and scores the test images."""
+Engine = Callable[..., Generator[Scores]]
+"""Called as `run_streaming`; yields the scores of each variant, and what is not asked for may not be computed."""
 
-    def __call__(
-        self,
-        source: ImageSource,
-        *,
-        backbone: BackboneConfig,
-        weights: Weights,
-        protocol: ProtocolConfig,
-        variants: tuple[Variant, ...],
-        device: str,
-        monitor: Monitor,
-        plan: Plan,
-    ) -> Generator[Scores]:
-        """Yield the scores of each variant, in the order of `variants`; what is not asked for may not be computed.
 
-        Raises:
-            DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names
-                the location.
-        """
+def draw_indices(variant: Variant, backbone: BackboneConfig) -> np.ndarray:
+    """Return (n_features,) int64 indices into the concatenated channels of the backbone's layers, in the order drawn.
+
+    `anomalib_v1` is `random.Random(seed).sample(range(n_channels), n_features)`. `anomalib_v2` is what
+    `seed_everything(seed); Padim(...)` draws: it depends on timm's and torch's versions, and not on the weights, since
+    loading them draws nothing.
+
+    Raises:
+        RequestError: n_features is not between 1 and the number of channels.
+    """
+    n_features, n_channels = variant.n_features, backbone.n_channels
+    if not 0 < n_features <= n_channels:
+        raise RequestError(f"n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}")
+    if variant.index_sampler == "anomalib_v1":
+        # Not for secrets: the draw is to be repeated.
+        return np.array(random.Random(variant.seed).sample(range(n_channels), n_features), dtype=np.int64)
+    return _anomalib_v2_order(variant.seed, backbone.architecture, backbone.layers)[:n_features].copy()
+
+
+def indices_sha256(indices: np.ndarray) -> str:
+    """Return the sha256, in hex, of the indices as little-endian int64."""
+    return hashlib.sha256(indices.astype("<i8").tobytes()).hexdigest()
+
+
+def index_versions(index_sampler: str) -> Mapping[str, str] | None:
+    """Return the versions of timm and torch where the draw depends on them, else None."""
+    if index_sampler != "anomalib_v2":
+        return None
+    return {name: importlib.metadata.version(name) for name in ("timm", "torch")}
+
+
+@functools.lru_cache(maxsize=64)
+def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
+    """Return all channels in the order of which `Padim` keeps the first n_features."""
+    import torch
+
+    from harness.padim.compute import silence
+
+    with torch.random.fork_rng(devices=[]), silence():
+        import timm
+
+        torch.manual_seed(seed)
+        # Initialising weights moves the generator on, by an amount that depends on the architecture. PadimModel's
+        # feature extractor does it twice before anything is drawn: once to look up the layers, once to keep. The same
+        # by timm alone spares the seconds that importing anomalib takes.
+        create = functools.partial(timm.create_model, architecture, features_only=True, exportable=True)
+        outline: Any = create()
+        names = [info["module"] for info in outline.feature_info.info]
+        network: Any = create(out_indices=[names.index(layer) for layer in layers])
+        return torch.randperm(sum(network.feature_info.channels())).numpy()
 
 
 def blur_reach(sigma: float) -> int:
-    """Pixels on either side that a Gaussian blur's kernel covers, as kornia and anomalib cut it off."""
+    """Return how many pixels a Gaussian blur's kernel covers on either side, as kornia and anomalib cut it off."""
     return int(4.0 * sigma + 0.5)
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from harness.errors import DataError
-from harness.padim.embedding import Channels, Grid, Pair
+from harness.padim.embedding import Channels, Grid, Pair, places_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.padim.stream import Workers
+    from harness.padim.compute import Workers
 
 _FLOAT_BYTES = 4
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
@@ -45,33 +45,37 @@ class Moments:
     of two features is of the order of 1e-7 times the product of their standard deviations.
     """
 
-    def __init__(self, grid: Grid, channels: Channels, device: str = "cpu") -> None:
+    def __init__(self, grid: Grid, channels: Channels) -> None:
         self.n_images = 0
         self.grid = grid
         self.channels = channels
-        counts = channels.counts
-        sides = list(zip(grid.cells, counts, strict=True))
         self._shift: list[torch.Tensor] = []
-        self._sums = [torch.zeros(cells, count, device=device) for cells, count in sides]
-        self._products = [
-            torch.zeros(len(pair.rows.unique()), counts[pair.first], counts[pair.second], device=device)
-            for pair in grid.pairs
-        ]
+        self._sums: list[torch.Tensor] = []
+        self._products: list[torch.Tensor] = []
 
     def update(self, layers: Sequence[torch.Tensor], workers: Workers) -> None:
         """Add images: each layer's features of these channels, (cells, k, B) float32; they are overwritten."""
         if not self._shift:
             self._shift = [layer.mean(dim=2) for layer in layers]
-        for number, shift in enumerate(self._shift):
-            layers[number].sub_(shift[:, :, None])
-            self._sums[number].add_(layers[number].sum(dim=2))
+            self._sums = [torch.zeros_like(shift) for shift in self._shift]
+            counts = [layer.shape[1] for layer in layers]
+            self._products = [
+                layers[0].new_zeros(len(pair.first_cells), counts[pair.first], counts[pair.second])
+                for pair in self.grid.pairs
+            ]
+        for layer, shift, total in zip(layers, self._shift, self._sums, strict=True):
+            layer.sub_(shift[:, :, None])
+            total.add_(layer.sum(dim=2))
         for pair, products in zip(self.grid.pairs, self._products, strict=True):
             if products.numel():
                 _add_products(products, pair, layers[pair.first], layers[pair.second], workers)
         self.n_images += layers[0].shape[2]
 
-    def statistics(self) -> Statistics:
-        """Return means and the sums of products about them.
+    def fitted(self, channels: Channels, epsilon: float, workers: Workers) -> Fitted:
+        """Return the Gaussians of some of the channels.
+
+        Args:
+            epsilon: added to the diagonal of every covariance; at least 0.
 
         Raises:
             DataError: fewer than two images.
@@ -80,15 +84,23 @@ class Moments:
             raise DataError(
                 f"PaDiM needs at least 2 training images for a covariance, here is {self.n_images}: add normal images"
             )
-        offsets = [total / self.n_images for total in self._sums]
-        return Statistics(
-            grid=self.grid,
-            channels=self.channels,
-            n_images=self.n_images,
-            means=tuple(shift + offset for shift, offset in zip(self._shift, offsets, strict=True)),
-            offsets=tuple(offsets),
-            products=tuple(self._products),
-        )
+        places = places_among(channels, self.channels, self._sums[0].device)
+        means, offsets = [], []
+        for shift, total, kept in zip(self._shift, self._sums, places, strict=True):
+            offsets.append((total / self.n_images).index_select(1, kept))
+            means.append(shift.index_select(1, kept) + offsets[-1])
+        blocks = [
+            _covariances(
+                products,
+                pair,
+                self.n_images,
+                (offsets[pair.first], offsets[pair.second]),
+                (places[pair.first], places[pair.second]),
+                workers=workers,
+            )
+            for pair, products in zip(self.grid.pairs, self._products, strict=True)
+        ]
+        return Fitted(self.grid, channels, means, blocks, epsilon)
 
 
 def _add_products(
@@ -109,15 +121,15 @@ def _covariances(
     products: torch.Tensor,
     pair: Pair,
     n_images: int,
-    offsets: tuple[torch.Tensor, torch.Tensor],
+    offsets: Sequence[torch.Tensor],
+    places: Sequence[torch.Tensor],
     *,
-    places: tuple[torch.Tensor, torch.Tensor],
     workers: Workers,
 ) -> torch.Tensor:
-    """(U, k, m) unbiased covariances of the features at `places` of both layers, from sums of products about a shift.
+    """Return (U, k, m) unbiased covariances at `places` of both layers, from sums of products about a shift.
 
     Args:
-        offsets: of each layer's means from that shift, (cells, k) float32, at the same places.
+        offsets: of both layers' means from that shift, (cells, k) float32, at the same places.
     """
     first, second = places
     block = products.new_empty(len(products), len(first), len(second))
@@ -136,61 +148,21 @@ def _covariances(
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What the training images were like, for some channels."""
-
-    grid: Grid
-    channels: Channels
-    n_images: int
-    means: tuple[torch.Tensor, ...]
-    """For each layer (cells, k) float32."""
-    offsets: tuple[torch.Tensor, ...]
-    """For each layer (cells, k) float32: the means less the shift that the products are taken about."""
-    products: tuple[torch.Tensor, ...]
-    """For each pair of layers (U, k of the first, k of the second) float32."""
-
-    def fitted(self, channels: Channels, epsilon: float, workers: Workers) -> Fitted:
-        """Return the Gaussians of some of the channels.
-
-        Args:
-            epsilon: added to the diagonal of every covariance; at least 0.
-        """
-        device = self.means[0].device
-        places = [torch.from_numpy(kept).to(device) for kept in channels.within(self.channels)]
-        means = tuple(mean.index_select(1, kept) for mean, kept in zip(self.means, places, strict=True))
-        offsets = [offset.index_select(1, kept) for offset, kept in zip(self.offsets, places, strict=True)]
-        blocks = [
-            _covariances(
-                products,
-                pair,
-                self.n_images,
-                (offsets[pair.first], offsets[pair.second]),
-                places=(places[pair.first], places[pair.second]),
-                workers=workers,
-            )
-            for pair, products in zip(self.grid.pairs, self.products, strict=True)
-        ]
-        return Fitted(self.grid, channels, means, tuple(blocks), epsilon)
-
-
-@dataclass(frozen=True)
 class Fitted:
     """Mean and covariance at each location, in blocks. Features stand layer by layer, each layer's channels rising."""
 
     grid: Grid
     channels: Channels
-    means: tuple[torch.Tensor, ...]
+    means: Sequence[torch.Tensor]
     """For each layer (cells, k) float32."""
-    blocks: tuple[torch.Tensor, ...]
+    blocks: Sequence[torch.Tensor]
     """For each pair of layers (U, k of the first, k of the second) float32: covariances, without epsilon."""
     epsilon: float
 
-    def mean(self, locations: slice) -> torch.Tensor:
-        """(l, D) float32."""
-        return torch.cat(
-            [mean.index_select(0, rows[locations]) for mean, rows in zip(self.means, self.grid.rows, strict=True)],
-            dim=1,
-        )
+    @property
+    def starts(self) -> list[int]:
+        """Where each layer's features begin in an embedding, and its length D at the end."""
+        return [0, *np.cumsum([len(kept) for kept in self.channels]).tolist()]
 
     def factor(self, locations: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Return U (l, D, D) float32, upper triangular, with transpose(U) @ U = covariance + epsilon I; and its trust.
@@ -199,15 +171,12 @@ class Fitted:
         routine from 192 features on. The trust, (l,) float32, is at least _MINIMUM_TRUST only where the smallest
         eigenvalue has that many float32 roundings of the largest variance, 0 where there is no factor.
         """
-        counts = self.channels.counts
-        starts = np.cumsum([0, *counts]).tolist()
-        n_locations = len(self.grid.rows[0][locations])
+        starts = self.starts
         # Only the upper triangle is read.
-        covariance = self.means[0].new_empty(n_locations, starts[-1], starts[-1])
+        covariance = self.means[0].new_empty(len(self.grid.rows[0][locations]), starts[-1], starts[-1])
         for pair, block in zip(self.grid.pairs, self.blocks, strict=True):
-            rows, columns = starts[pair.first], starts[pair.second]
-            place = covariance[:, rows : rows + counts[pair.first], columns : columns + counts[pair.second]]
-            place.copy_(block.index_select(0, pair.rows[locations]))
+            rows, columns = (slice(*starts[layer : layer + 2]) for layer in (pair.first, pair.second))
+            covariance[:, rows, columns] = block.index_select(0, pair.rows[locations])
         variances = covariance.diagonal(dim1=1, dim2=2)
         variances += self.epsilon
         rounding = variances.amax(dim=1) * _FLOAT32_EPSILON

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from harness.config import BackboneConfig, ProtocolConfig
+from harness.padim.compute import CHUNK_BYTES, GPU_CHUNK_BYTES
 
 GIB = 2**30
 _MIB = 2**20
 _FLOAT = 4
-CHUNK_BYTES = 8 * _MIB
-"""Of matrices in one chunk of locations: large enough to hide the calls, small enough for its copies not to count."""
-GPU_CHUNK_BYTES = 256 * _MIB
 _LIBRARIES, _ANOMALIB, _CUDA = 870 * _MIB, 960 * _MIB, 1360 * _MIB
 """A process with torch and timm in it; with anomalib and Lightning, too; and with CUDA's own libraries."""
 _DECODED_BYTES = 160 * _MIB
@@ -49,19 +48,15 @@ class Task:
     """Of each image while it is read and resized, the largest first; empty where that is not known."""
 
     @property
-    def network_bytes(self) -> int:
-        """Of the network's weights."""
-        return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
+    def cells(self) -> list[int]:
+        """Of each layer's grid, the finest first."""
+        height, width = self.protocol.input_size
+        return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
 
     @property
     def pixels(self) -> int:
         """Of one image, as the network sees it."""
-        return self.protocol.input_size[0] * self.protocol.input_size[1]
-
-    @property
-    def batch_bytes(self) -> int:
-        """Of a batch of decoded images."""
-        return self.protocol.batch_size * 3 * self.pixels * _FLOAT
+        return prod(self.protocol.input_size)
 
     @property
     def maps_bytes(self) -> int:
@@ -69,13 +64,12 @@ class Task:
         return self.n_test * self.pixels * _FLOAT
 
     @property
-    def cells(self) -> list[int]:
-        """Of each layer's grid, the finest first."""
-        height, width = self.protocol.input_size
-        return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
+    def network_bytes(self) -> int:
+        """Of the network's weights."""
+        return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
 
     @property
-    def largest_layer_bytes(self) -> int:
+    def layer_bytes(self) -> int:
         """Of one image in the network's largest layer."""
         height, width = self.protocol.input_size
         stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
@@ -85,15 +79,9 @@ class Task:
         """Of so many runs' maps while their metrics are computed beside one another, and of the masks."""
         return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
 
-    def reading_bytes(self, threads: int) -> int:
-        """Of the largest images, while so many threads read and resize one each."""
-        return sum(self.image_bytes[:threads])
-
     def kept(self, n_features: Sequence[int]) -> list[float]:
         """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
-        missed = 1.0
-        for one in n_features:
-            missed *= 1 - one / self.backbone.n_channels
+        missed = prod(1 - one / self.backbone.n_channels for one in n_features)
         return [count * (1 - missed) for count in self.backbone.channels]
 
     def feature_bytes(self, n_features: Sequence[int]) -> float:
@@ -110,15 +98,15 @@ class Task:
 class Plan:
     """One pass over the images, for some variants."""
 
-    groups: tuple[tuple[int, ...], ...]
+    groups: tuple[tuple[int, ...], ...] = ((0,),)
     """Variants (by their place) whose moments are kept together; a group's channels are the union of its variants'."""
-    workers: int
+    workers: int = 1
     """Threads that take batches through decoding and, on the CPU, the network."""
-    decoded_ahead: int
+    decoded_ahead: int = 0
     """Further batches that may be decoded and wait for the network."""
-    test_batches_at_once: int
+    test_batches_at_once: int = 1
     """Test batches whose features are held together; each variant is factored once for every so many."""
-    judges: int
+    judges: int = 1
     """Runs whose metrics are computed beside one another."""
     host_bytes: int = 0
     """Predicted peak of resident memory."""
@@ -145,17 +133,16 @@ def plan_passes(
         device_memory: bytes of the GPU's memory that are free; None for no bound.
     """
     passes: list[tuple[slice, Plan]] = []
-    start = 0
-    while start < len(n_features):
-        end = start + 1
-        plan = plan_pass(task, n_features[start:end], budget, device_memory)
-        while end < len(n_features):
-            larger = plan_pass(task, n_features[start : end + 1], budget, device_memory)
-            if not larger.fits(budget, device_memory) or larger.test_batches_at_once < plan.test_batches_at_once:
-                break
-            plan, end = larger, end + 1
-        passes.append((slice(start, end), plan))
-        start = end
+    for number in range(len(n_features)):
+        if passes:
+            place, plan = passes[-1]
+            larger = plan_pass(task, n_features[place.start : number + 1], budget, device_memory)
+            if larger.fits(budget, device_memory) and larger.test_batches_at_once >= plan.test_batches_at_once:
+                passes[-1] = slice(place.start, number + 1), larger
+                continue
+        passes.append(
+            (slice(number, number + 1), plan_pass(task, n_features[number : number + 1], budget, device_memory))
+        )
     return passes
 
 
@@ -166,7 +153,7 @@ def plan_pass(task: Task, n_features: Sequence[int], budget: int, device_memory:
     plan = Plan(
         groups=(everyone,) if together else tuple((number,) for number in everyone),
         workers=task.threads if task.device == "cpu" else task.decoders,
-        decoded_ahead=max(2, _DECODED_BYTES // task.batch_bytes),
+        decoded_ahead=max(2, _DECODED_BYTES // (task.protocol.batch_size * 3 * task.pixels * _FLOAT)),
         test_batches_at_once=max(1, -(-task.n_test // task.protocol.batch_size)),
         judges=min(task.threads, len(n_features)),
     )
@@ -191,16 +178,17 @@ def _smaller(plan: Plan) -> Plan:
 
 
 def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
-    """The same plan, with the peaks that it is expected to have."""
-    batch_size, widest = task.protocol.batch_size, [max(n_features)]
+    """Return the same plan with the peaks that it is expected to have."""
+    size, widest = task.protocol.batch_size, [max(n_features)]
+    batch = size * 3 * task.pixels * _FLOAT
     feature, covariances = task.feature_bytes(n_features), task.moment_bytes(widest)
     moments = sum(task.moment_bytes([n_features[number] for number in group]) for group in plan.groups)
-    n_batches = -(-task.n_train // batch_size) + -(-task.n_test // batch_size)
-    n_held = min(task.n_test, plan.test_batches_at_once * batch_size)
-    waiting = min(n_batches, plan.decoded_ahead + plan.workers) * task.batch_bytes
-    waiting += task.reading_bytes(plan.workers + 1)  # one more for the example images
-    passing = 1.3 * batch_size * task.largest_layer_bytes
-    summing = (3 * min(_IMAGES_AT_ONCE, task.n_train) + 2 * batch_size) * feature
+    n_batches = -(-task.n_train // size) + -(-task.n_test // size)
+    n_held = min(task.n_test, plan.test_batches_at_once * size)
+    waiting = min(n_batches, plan.decoded_ahead + plan.workers) * batch
+    waiting += sum(task.image_bytes[: plan.workers + 1])  # one more for the example images
+    passing = 1.3 * size * task.layer_bytes
+    summing = (3 * min(_IMAGES_AT_ONCE, task.n_train) + 2 * size) * feature
     judging = task.judging_bytes(plan.judges)
     if task.device == "cpu":
         scoring = 2 * n_held * feature + covariances + 3 * task.threads * CHUNK_BYTES + task.maps_bytes
@@ -208,11 +196,10 @@ def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
         # Part of what the workers used is not given back to the system when they have done.
         peak = max(running + summing, running / 2 + scoring + judging)
         return replace(plan, host_bytes=int(_LIBRARIES + 3 * task.network_bytes + moments + peak))
-    # As many decoded batches as there are workers wait in pinned memory, or on the GPU; others in ordinary memory.
+    # As many decoded batches as there are workers wait in pinned memory; others in ordinary memory.
     uploaded = min(n_batches, plan.workers)
-    host = _CUDA + 3 * task.network_bytes + task.maps_bytes + judging
-    host += waiting + uploaded * (task.batch_bytes + _THREAD_BYTES)
-    running = uploaded * task.batch_bytes + passing + 64 * _MIB + summing
+    host = _CUDA + 3 * task.network_bytes + task.maps_bytes + judging + waiting + uploaded * (batch + _THREAD_BYTES)
+    running = uploaded * batch + passing + 64 * _MIB + summing
     scoring = n_held * (feature + task.feature_bytes(widest)) + covariances + 0.65 * GPU_CHUNK_BYTES
     scoring += 2 * min(task.n_test, _IMAGES_AT_ONCE) * task.pixels * _FLOAT
     device = task.network_bytes + moments + max(running, scoring)
@@ -226,7 +213,7 @@ def plan_reference(task: Task, n_features: int) -> Plan:
     """
     cells = max(task.cells)
     # Layers are enlarged to the finest grid and joined one after another: two copies of all channels.
-    by_image = 2 * task.backbone.n_channels * cells * _FLOAT + 1.75 * task.largest_layer_bytes
+    by_image = 2 * task.backbone.n_channels * cells * _FLOAT + 1.75 * task.layer_bytes
     passing = task.protocol.batch_size * by_image
     bank = task.n_train * n_features * cells * _FLOAT
     covariances = n_features**2 * cells * _FLOAT
@@ -234,9 +221,9 @@ def plan_reference(task: Task, n_features: int) -> Plan:
     fitting = 0.35 * passing + max(2.35 * bank, 1.3 * bank + 4 * covariances)
     testing = passing + covariances
     judging = task.maps_bytes + task.judging_bytes(1)
-    plan = Plan(groups=((0,),), workers=1, decoded_ahead=0, test_batches_at_once=1, judges=1)
+    reading = sum(task.image_bytes[:1])
     if task.device == "cpu":
-        peak = max(fitting, testing + 2 * task.maps_bytes, judging) + task.reading_bytes(1)
-        return replace(plan, host_bytes=int(_ANOMALIB + 2.5 * task.network_bytes + peak))
-    host = _CUDA + 2.5 * task.network_bytes + judging + task.reading_bytes(1)
-    return replace(plan, host_bytes=int(host), device_bytes=int(task.network_bytes + max(fitting, testing)))
+        peak = max(fitting, testing + 2 * task.maps_bytes, judging) + reading
+        return Plan(host_bytes=int(_ANOMALIB + 2.5 * task.network_bytes + peak))
+    host = _CUDA + 2.5 * task.network_bytes + judging + reading
+    return Plan(host_bytes=int(host), device_bytes=int(task.network_bytes + max(fitting, testing)))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Generator
+import signal
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -12,24 +14,27 @@ import numpy as np
 import torch
 
 from harness.padim.backbone import load_network
-from harness.padim.engine import ANOMALIB_EPSILON, Scores, check_reference
-from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.isolation import exact_arithmetic, one_thread, own_interrupts, preserved_random_state, silence
+from harness.padim.compute import exact_arithmetic, one_thread, silence
+from harness.padim.engine import ANOMALIB_EPSILON, Scores, check_reference, draw_indices, indices_sha256
 
-if TYPE_CHECKING:
-    from anomalib.metrics import Evaluator
+with silence():
+    from anomalib.engine import Engine
+    from anomalib.metrics import AUROC, Evaluator, F1Max, F1Score
     from anomalib.models import Padim
+    from anomalib.pre_processing import PreProcessor
     from lightning.pytorch import Callback
 
+if TYPE_CHECKING:
     from harness.config import BackboneConfig, ProtocolConfig
+    from harness.data.loader import SplitSource
     from harness.monitor import Monitor
-    from harness.padim.engine import ImageSource, Variant
+    from harness.padim.engine import Variant
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
 
 
 def run_reference(
-    source: ImageSource,
+    source: SplitSource,
     *,
     backbone: BackboneConfig,
     weights: Weights,
@@ -39,12 +44,11 @@ def run_reference(
     monitor: Monitor,
     plan: Plan,
 ) -> Generator[Scores]:
-    """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
+    """Fit and test each variant by `anomalib.engine.Engine`; called as `harness.padim.streaming.run_streaming`.
 
     Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
     normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread
-    for the inverse, which breaks on several. The working folder, torch's switches and all generators are left as they
-    were.
+    for the inverse, which breaks on several.
 
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 
@@ -52,38 +56,30 @@ def run_reference(
         RequestError: as `check_reference`.
     """
     check_reference(protocol)
+    exact_arithmetic(device)
     for variant in variants:
-        with own_interrupts(), silence(), exact_arithmetic(device), preserved_random_state():
-            scores = _run_variant(
-                source,
-                variant,
-                backbone=backbone,
-                weights=weights,
-                protocol=protocol,
-                device=device,
-                monitor=monitor,
-            )
+        with own_interrupts(), silence(), torch.random.fork_rng(devices=[]):
+            with monitor.stage("load"):
+                indices = draw_indices(variant, backbone)
+                model = _build_model(source, variant, backbone, weights, indices)
+            recorder, own_metrics = _fit_and_test(model, source, device, monitor)
+        scores = Scores(
+            image_scores=np.concatenate(recorder.scores).astype(np.float32, copy=False),
+            anomaly_maps=np.concatenate(recorder.maps).astype(np.float32, copy=False),
+            indices_sha256=indices_sha256(indices),
+            own_metrics=own_metrics,
+            notes=_notes(protocol),
+        )
+        del model, recorder
         gc.collect()  # Trainer and model refer to one another, and its covariances can be gigabytes.
         yield scores
 
 
-def _run_variant(
-    source: ImageSource,
-    variant: Variant,
-    *,
-    backbone: BackboneConfig,
-    weights: Weights,
-    protocol: ProtocolConfig,
-    device: str,
-    monitor: Monitor,
-) -> Scores:
-    from anomalib.engine import Engine
-
-    with monitor.stage("load"):
-        indices = draw_indices(variant, backbone)
-        model = _build_model(source, variant, backbone, weights, indices)
-        datamodule = source.datamodule()
-        recorder, recorded = _recorder()
+def _fit_and_test(
+    model: Padim, source: SplitSource, device: str, monitor: Monitor
+) -> tuple[_Recorder, dict[str, float]]:
+    """Return what the test gave, raw, and anomalib's own metrics."""
+    recorder, datamodule = _Recorder(), source.datamodule()
     with TemporaryDirectory() as folder:
         # Barebones is the only way to have no checkpoint: enable_checkpointing=False is refused by anomalib's own.
         engine = Engine(
@@ -92,48 +88,36 @@ def _run_variant(
             barebones=True,
             accelerator="gpu" if device == "cuda" else "cpu",
         )
-        with monitor.stage("fit", source.n_train) as advance:
-            recorded.advance = advance
+        with monitor.stage("fit", source.n_train) as recorder.advance:
             engine.fit(model=model, datamodule=datamodule)
-        with monitor.stage("score", source.n_test) as advance:
-            recorded.advance = advance
+        with monitor.stage("score", source.n_test) as recorder.advance:
             printed = engine.test(model=model, datamodule=datamodule, verbose=False)
-    if recorded.paths != list(datamodule.test_data.samples["image_path"]):
+    if recorder.paths != list(datamodule.test_data.samples["image_path"]):
         raise RuntimeError("anomalib's Engine did not test the images in the order of its dataset")
-    return Scores(
-        image_scores=np.concatenate(recorded.scores).astype(np.float32, copy=False),
-        anomaly_maps=np.concatenate(recorded.maps).astype(np.float32, copy=False),
-        indices_sha256=indices_sha256(indices),
-        own_metrics={name: float(value) for name, value in printed[0].items() if value is not None},
-        notes=_notes(protocol),
-    )
+    return recorder, {name: float(value) for name, value in printed[0].items() if value is not None}
+
+
+class _Padim(Padim):
+    def fit(self) -> None:
+        with one_thread():
+            super().fit()
 
 
 def _build_model(
-    source: ImageSource, variant: Variant, backbone: BackboneConfig, weights: Weights, indices: np.ndarray
+    source: SplitSource, variant: Variant, backbone: BackboneConfig, weights: Weights, indices: np.ndarray
 ) -> Padim:
     """Return anomalib's Padim with our weights, and with our indices where the sampler is not its own."""
-    from anomalib.models import Padim
-    from anomalib.pre_processing import PreProcessor
-    from lightning.pytorch import seed_everything
-
-    class SafePadim(Padim):
-        def fit(self) -> None:
-            with one_thread():
-                super().fit()
-
     network = load_network(backbone, weights)
     pre_processor = PreProcessor(transform=source.transform)
-    evaluator = _evaluator()
     # Right before the constructor, which draws the indices.
-    seed_everything(variant.seed, workers=True, verbose=False)
-    model = SafePadim(
+    torch.manual_seed(variant.seed)
+    model = _Padim(
         backbone=backbone.architecture,
         layers=list(backbone.layers),
         pre_trained=False,
         n_features=variant.n_features,
         pre_processor=pre_processor,
-        evaluator=evaluator,
+        evaluator=_evaluator(),
         visualizer=False,
     )
     model.model.feature_extractor = network
@@ -146,8 +130,6 @@ def _build_model(
 
 def _evaluator() -> Evaluator:
     """anomalib's default metrics, and F1Max; those of pixels give nothing where there are no masks."""
-    from anomalib.metrics import AUROC, Evaluator, F1Max, F1Score
-
     kinds: tuple[tuple[Any, str, str], ...] = (
         (AUROC, "pred_score", "anomaly_map"),
         (F1Max, "pred_score", "anomaly_map"),
@@ -161,8 +143,12 @@ def _evaluator() -> Evaluator:
     )
 
 
-class _Recorded:
-    """Raw test outputs in the order of the test loader."""
+class _Recorder(Callback):
+    """Raw test outputs in the order of the test loader.
+
+    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
+    batch before it is normalised.
+    """
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -170,36 +156,29 @@ class _Recorded:
         self.maps: list[np.ndarray] = []
         self.advance: Callable[[int], None] = lambda _: None
 
+    def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
+        self.advance(len(batch.image))
 
-def _recorder() -> tuple[Callback, _Recorded]:
-    """Return a callback that records raw test outputs, and what it records into.
+    def on_test_batch_end(
+        self, _trainer: Any, _module: Any, outputs: Any, _batch: Any, _index: int, _loader: int = 0
+    ) -> None:
+        self.paths += outputs.image_path
+        self.scores.append(outputs.pred_score.flatten().cpu().numpy().copy())
+        self.maps.append(outputs.anomaly_map.squeeze(1).cpu().numpy().copy())
+        self.advance(len(outputs.image_path))
 
-    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
-    batch before it is normalised.
-    """
-    from lightning.pytorch import Callback
 
-    recorded = _Recorded()
-
-    class Recorder(Callback):
-        def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
-            recorded.advance(len(batch.image))
-
-        def on_test_batch_end(
-            self,
-            _trainer: Any,
-            _module: Any,
-            outputs: Any,
-            _batch: Any,
-            _index: int,
-            _loader: int = 0,
-        ) -> None:
-            recorded.paths += outputs.image_path
-            recorded.scores.append(outputs.pred_score.flatten().cpu().numpy().copy())
-            recorded.maps.append(outputs.anomaly_map.squeeze(1).cpu().numpy().copy())
-            recorded.advance(len(outputs.image_path))
-
-    return Recorder(), recorded
+@contextmanager
+def own_interrupts() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt again: Lightning makes SystemExit(1) of it and ignores every further one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
 
 
 def _notes(protocol: ProtocolConfig) -> tuple[str, ...]:

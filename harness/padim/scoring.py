@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from harness.padim.embedding import Channels, places_among
 from harness.padim.engine import blur_reach, check_blur
 
 if TYPE_CHECKING:
-    from harness.padim.embedding import Channels
+    from harness.padim.compute import Workers
     from harness.padim.gaussian import Fitted
-    from harness.padim.stream import Workers
 
 _FLOAT_BYTES = 4
 _CHUNK_COPIES = 3
@@ -36,33 +36,30 @@ def mahalanobis(
         layers: each layer's features of `channels`, (cells, k, n) float32.
         channels: at least those of `fitted`.
     """
-    grid, counts = fitted.grid, fitted.channels.counts
-    starts = np.cumsum([0, *counts]).tolist()
-    device = layers[0].device
-    places = [torch.from_numpy(kept).to(device) for kept in fitted.channels.within(channels)]
+    grid, starts, device = fitted.grid, fitted.starts, layers[0].device
+    n_locations, n_features, n_images = len(grid.rows[0]), starts[-1], layers[0].shape[2]
     centred = [
         layer.index_select(1, kept) - mean[:, :, None]
-        for layer, kept, mean in zip(layers, places, fitted.means, strict=True)
+        for layer, kept, mean in zip(layers, places_among(fitted.channels, channels, device), fitted.means, strict=True)
     ]
-    n_images = layers[0].shape[2]
-    distances = torch.empty(grid.n_locations, n_images, device=device)
-    trust = torch.empty(grid.n_locations, device=device)
+    distances = torch.empty(n_locations, n_images, device=device)
+    trust = torch.empty(n_locations, device=device)
 
     def measure(locations: slice) -> None:
         upper, trust[locations] = fitted.factor(locations)
-        delta = upper.new_empty(len(upper), starts[-1], n_images)
-        for layer, rows, start, count in zip(centred, grid.rows, starts, counts, strict=False):
-            delta[:, start : start + count] = layer.index_select(0, rows[locations])
+        delta = upper.new_empty(len(upper), n_features, n_images)
+        for layer, rows, start in zip(centred, grid.rows, starts, strict=False):
+            delta[:, start : start + layer.shape[1]] = layer.index_select(0, rows[locations])
         whitened = torch.linalg.solve_triangular(upper.mT, delta, upper=False)
         torch.linalg.vector_norm(whitened, dim=1, out=distances[locations])
 
-    per_location = _FLOAT_BYTES * starts[-1] * (_CHUNK_COPIES * starts[-1] + 2 * n_images)
-    workers.for_each_chunk(measure, grid.n_locations, per_location)
+    per_location = _FLOAT_BYTES * n_features * (_CHUNK_COPIES * n_features + 2 * n_images)
+    workers.for_each_chunk(measure, n_locations, per_location)
     return distances.T, trust.cpu().numpy()
 
 
 def map_maker(
-    grid: tuple[int, int], size: tuple[int, int], blur_sigma: int, device: str = "cpu"
+    grid: tuple[int, int], size: tuple[int, int], blur_sigma: int, device: torch.device | str = "cpu"
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return a function from distances (B, rows, columns) to anomaly maps (B, height, width), both float32.
 
@@ -89,7 +86,7 @@ def map_maker(
 
 
 def upsampling_matrix(cells: int, pixels: int) -> np.ndarray:
-    """(pixels, cells) float64: bilinear interpolation along one side, with align_corners=False."""
+    """Return (pixels, cells) float64: bilinear interpolation along one side, with align_corners=False."""
     place = np.maximum((np.arange(pixels) + 0.5) * cells / pixels - 0.5, 0)
     left = np.minimum(np.floor(place).astype(int), cells - 1)
     share = place - left
@@ -100,7 +97,7 @@ def upsampling_matrix(cells: int, pixels: int) -> np.ndarray:
 
 
 def blur_matrix(pixels: int, sigma: int) -> np.ndarray:
-    """(pixels, pixels) float64: a Gaussian blur along one side, its border reflected without repeating the edge."""
+    """Return (pixels, pixels) float64: a Gaussian blur along one side, its border reflected without the edge."""
     if not sigma:
         return np.eye(pixels)
     reach = blur_reach(sigma)

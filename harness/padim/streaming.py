@@ -1,37 +1,43 @@
-"""The streaming engine: PaDiM for all variants from one pass over the training images and one over the test images."""
+"""The streaming engine: PaDiM for all variants from one pass over the training images and one over the test images.
+
+Every thread computes alone: two of them pass a third more images than one network pass on two threads, and numbers do
+not depend on how many threads there are.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from harness.errors import DataError
 from harness.padim.backbone import load_timm, quickened
-from harness.padim.embedding import Channels, FeatureReader
-from harness.padim.engine import Scores
-from harness.padim.gaussian import Moments, Statistics, check_trust
-from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.isolation import exact_arithmetic, one_thread
+from harness.padim.compute import Workers, exact_arithmetic, one_thread
+from harness.padim.embedding import Channels, FeatureReader, Grid, channels_by_layer, places_among
+from harness.padim.engine import Scores, draw_indices, indices_sha256
+from harness.padim.gaussian import Moments, check_trust
 from harness.padim.scoring import mahalanobis, map_maker
-from harness.padim.stream import FeatureStream, Workers
 
 if TYPE_CHECKING:
     from harness.config import BackboneConfig, ProtocolConfig
+    from harness.data.loader import Part, SplitSource
     from harness.monitor import Monitor
-    from harness.padim.engine import ImageSource, Variant
+    from harness.padim.engine import Variant
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
 
 IMAGES_AT_ONCE = 64
 """Training images whose products are summed together (the more, the fewer passes over the sums), and test images whose
 maps are made together (only so that they are not there twice)."""
+_PARTS: dict[Part, str] = {"train": "training", "test": "test"}
 
 
 def run_streaming(
-    source: ImageSource,
+    source: SplitSource,
     *,
     backbone: BackboneConfig,
     weights: Weights,
@@ -41,75 +47,155 @@ def run_streaming(
     monitor: Monitor,
     plan: Plan,
 ) -> Generator[Scores]:
-    """Fit every variant and score the test images; see `harness.padim.engine.Engine`.
+    """Fit every variant on the training images and yield its scores of the test images, in the order of `variants`.
 
     Each image is decoded and passed through the network once, for all variants together, and decoding begins before the
     network is there. Memory does not grow with the number of training images. Every operation runs on one thread, and
-    several run beside one another, so the number of threads changes no bit. torch's switches and all random generators
-    are left as they were.
+    several run beside one another, so the number of threads changes no bit.
 
     Stages: `load`, `fit` (features and moments, by image), `test` (features, by image), `score` (factors, distances and
     maps, by variant).
+
+    Raises:
+        DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names the
+            location.
     """
+    exact_arithmetic(device)
     with (
-        exact_arithmetic(device),
         one_thread() as threads,
         Workers(device, threads) as workers,
-        FeatureStream(
-            source,
-            batch_size=protocol.batch_size,
-            device=device,
-            workers=plan.workers,
-            decoded_ahead=plan.decoded_ahead,
-        ) as stream,
+        FeatureStream(source, protocol.batch_size, device, plan.workers, plan.decoded_ahead) as stream,
     ):
         with monitor.stage("load"):
             indices = [draw_indices(variant, backbone) for variant in variants]
             network = quickened(load_timm(backbone, weights)).to(device)
-        together = Channels.of(np.concatenate(indices), backbone.channels)
-        stream.begin(FeatureReader(network, backbone.layers, together, device))
-        groups = [Channels.of(np.concatenate([indices[n] for n in group]), backbone.channels) for group in plan.groups]
+        channels = [channels_by_layer(drawn, backbone.channels) for drawn in indices]
+        stream.begin(network, backbone.layers, channels_by_layer(np.concatenate(indices), backbone.channels))
+        groups = [
+            channels_by_layer(np.concatenate([indices[n] for n in group]), backbone.channels) for group in plan.groups
+        ]
         with monitor.stage("fit", source.n_train) as advance:
-            fitted = fit(stream, together, groups, workers=workers, device=device, advance=advance)
-        group_of = {n: statistics for group, statistics in zip(plan.groups, fitted, strict=True) for n in group}
+            fitted = fit(stream, groups, workers=workers, advance=advance)
+        moments_of = {n: moments for group, moments in zip(plan.groups, fitted, strict=True) for n in group}
         made = score(
             stream,
-            together,
-            [(group_of[n], Channels.of(drawn, backbone.channels)) for n, drawn in enumerate(indices)],
+            [(moments_of[n], own) for n, own in enumerate(channels)],
             plan.test_batches_at_once,
             protocol=protocol,
             workers=workers,
-            device=device,
             monitor=monitor,
         )
         for drawn, maps in zip(indices, made, strict=True):
             yield Scores(image_scores=maps.max(axis=(1, 2)), anomaly_maps=maps, indices_sha256=indices_sha256(drawn))
 
 
+class FeatureStream:
+    """First all training batches, then all test batches; entering the context begins to decode.
+
+    So decoding overlaps with whatever must happen before the network is there. On the CPU a worker then passes a batch
+    through it; for a GPU workers copy into pinned memory, and the network runs where the features are used.
+    """
+
+    def __init__(self, source: SplitSource, batch_size: int, device: str, workers: int, decoded_ahead: int) -> None:
+        """Open nothing yet.
+
+        Args:
+            batch_size: of the source, to name an image in an error.
+            workers: threads; as many batches may be passed and not yet used.
+            decoded_ahead: further batches that may be decoded and wait for the network.
+        """
+        self.source = source
+        self.grid: Grid | None = None
+        """What each location reads; known after the first batch."""
+        self.channels: Channels = ()
+        """Those whose features the stream gives."""
+        self._batch_size = batch_size
+        self._device = device
+        self._workers, self._ahead = workers, decoded_ahead
+        self._batches = iter([(part, number) for part in _PARTS for number in range(source.n_batches(part))])
+        self._decoded: deque[Future[tuple[str, torch.Tensor]]] = deque()
+        self._passed: deque[Future[Any]] = deque()
+        self._read: FeatureReader | None = None
+        self._pool = ThreadPoolExecutor(workers, "batch", initializer=torch.set_num_threads, initargs=(1,))
+
+    def __enter__(self) -> FeatureStream:
+        self._go_on()
+        return self
+
+    def __exit__(self, *stopped: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+        self._decoded.clear()
+        self._passed.clear()
+        self._read = None
+
+    def begin(self, network: Any, layers: Sequence[str], channels: Channels) -> None:
+        """Say how features are read: the network is there."""
+        self.channels = channels
+        self._read = FeatureReader(network, layers, channels, self._device)
+        self._go_on()
+
+    def features(self, n_batches: int, advance: Callable[[int], None]) -> Iterator[list[torch.Tensor]]:
+        """Yield the features of the next batches, (cells, k, B) float32 for each layer.
+
+        Args:
+            advance: called with the number of images of each batch, after it was used.
+
+        Raises:
+            DataError: an image that cannot be read, or a NaN or an infinity in the features.
+        """
+        for _ in range(n_batches):
+            made = self._passed.popleft().result()
+            self._go_on()
+            layers, grids = made()
+            if self.grid is None:
+                self.grid = Grid.of(grids, self._device)
+            yield layers
+            advance(layers[0].shape[2])
+
+    def _go_on(self) -> None:
+        """Give the workers what may be done by now.
+
+        They take it in this order, so a batch that waits for its decoding waits for one that has begun.
+        """
+        while len(self._decoded) + len(self._passed) < self._workers + self._ahead:
+            if (batch := next(self._batches, None)) is None:
+                break
+            self._decoded.append(self._pool.submit(self._decode, *batch))
+        while self._read and self._decoded and len(self._passed) < self._workers:
+            self._passed.append(self._pool.submit(self._pass, self._decoded.popleft(), self._read))
+
+    def _decode(self, part: Part, number: int) -> tuple[str, torch.Tensor]:
+        images = self.source.load_batch(part, number)
+        first = number * self._batch_size + 1
+        return f"{_PARTS[part]} images {first} to {first + len(images) - 1}", images
+
+    def _pass(self, decoded: Future[tuple[str, torch.Tensor]], read: FeatureReader) -> Callable[[], Any]:
+        """Return a function that gives the features, from the CPU's network, or by running a GPU's."""
+        what, images = decoded.result()
+        if self._device == "cpu":
+            features = read(images, what)
+            return lambda: features
+        pinned = images.pin_memory()
+        return lambda: read(pinned.to(self._device, non_blocking=True), what)
+
+
 def fit(
-    stream: FeatureStream,
-    together: Channels,
-    groups: Sequence[Channels],
-    *,
-    workers: Workers,
-    device: str,
-    advance: Callable[[int], None],
-) -> list[Statistics]:
-    """Return statistics for each group of channels from the training images' features.
+    stream: FeatureStream, groups: Sequence[Channels], *, workers: Workers, advance: Callable[[int], None]
+) -> list[Moments]:
+    """Return the moments of each group of channels from the training images' features.
 
     Args:
-        together: the channels that the stream gives; they hold every group's.
+        groups: channels that the stream gives.
 
     Raises:
-        DataError: fewer than two images, or features that are not finite.
+        DataError: features that are not finite.
     """
     moments: list[Moments] = []
-    places = [[torch.from_numpy(kept).to(device) for kept in group.within(together)] for group in groups]
+    places: list[list[torch.Tensor]] = []
     held: list[list[torch.Tensor]] = []
-    n_held = n_seen = 0
 
     def add() -> None:
-        layers = [torch.cat(parts, dim=2) for parts in zip(*held, strict=True)]
+        layers = _joined(held)
         held.clear()
         for sums, kept in zip(moments, places, strict=True):
             sums.update([layer.index_select(1, own) for layer, own in zip(layers, kept, strict=True)], workers)
@@ -117,31 +203,23 @@ def fit(
     for features in stream.features(stream.source.n_batches("train"), advance):
         if not moments:
             assert stream.grid is not None
-            moments = [Moments(stream.grid, group, device) for group in groups]
+            moments = [Moments(stream.grid, group) for group in groups]
+            places = [places_among(group, stream.channels, features[0].device) for group in groups]
         held.append(features)
-        n_held += features[0].shape[2]
-        if n_held >= IMAGES_AT_ONCE:
+        if sum(layers[0].shape[2] for layers in held) >= IMAGES_AT_ONCE:
             add()
-            n_seen, n_held = n_seen + n_held, 0
     if held:
         add()
-        n_seen += n_held
-    if n_seen != stream.source.n_train:
-        raise RuntimeError(f"the source gave {n_seen} training images, not {stream.source.n_train}")
-    if not moments:
-        raise DataError("there are no training images: PaDiM needs at least 2 normal ones")
-    return [sums.statistics() for sums in moments]
+    return moments
 
 
 def score(
     stream: FeatureStream,
-    together: Channels,
-    variants: Sequence[tuple[Statistics, Channels]],
+    variants: Sequence[tuple[Moments, Channels]],
     at_once: int,
     *,
     protocol: ProtocolConfig,
     workers: Workers,
-    device: str,
     monitor: Monitor,
 ) -> Iterator[np.ndarray]:
     """Yield each variant's anomaly maps of the test images, (n_test, H, W) float32, raw.
@@ -156,36 +234,32 @@ def score(
         DataError: features or scores that are not finite, or a covariance whose factor cannot be trusted.
     """
     n_test, n_batches = stream.source.n_test, stream.source.n_batches("test")
-    if not n_batches:
-        raise DataError("there are no test images: add normal and defective ones")
     measured: list[list[torch.Tensor]] = [[] for _ in variants]
-    n_seen = 0
     for first in range(0, n_batches, at_once):
         n = min(at_once, n_batches - first)
-        with monitor.stage("test", min(n_test - n_seen, n * protocol.batch_size)) as advance:
-            parts = list(stream.features(n, advance))
-            layers = [torch.cat(of_layer, dim=2) for of_layer in zip(*parts, strict=True)]
-            del parts
-        n_seen += layers[0].shape[2]
         last = first + n == n_batches
-        if last and n_seen != n_test:
-            raise RuntimeError(f"the source gave {n_seen} test images, not {n_test}")
-        for own, (statistics, channels) in zip(measured, variants, strict=True):
+        with monitor.stage("test", min(n_test - first * protocol.batch_size, n * protocol.batch_size)) as advance:
+            layers = _joined(list(stream.features(n, advance)))
+        for own, (moments, channels) in zip(measured, variants, strict=True):
             with monitor.stage("score"):
-                fitted = statistics.fitted(channels, protocol.epsilon, workers)
-                distances, trust = mahalanobis(layers, together, fitted, workers)
+                fitted = moments.fitted(channels, protocol.epsilon, workers)
+                distances, trust = mahalanobis(layers, stream.channels, fitted, workers)
                 del fitted  # else the next variant's covariances are made beside it
-                check_trust(trust, protocol.epsilon, statistics.grid.shape)
+                check_trust(trust, protocol.epsilon, moments.grid.shape)
                 own.append(distances)
-                maps = _maps(torch.cat(own), statistics.grid.shape, protocol, device) if last else None
+                maps = _maps(torch.cat(own), moments.grid.shape, protocol) if last else None
             if maps is not None:
                 own.clear()
                 yield maps
 
 
-def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig, device: str) -> np.ndarray:
+def _joined(batches: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
+    return [torch.cat(of_layer, dim=2) for of_layer in zip(*batches, strict=True)]
+
+
+def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig) -> np.ndarray:
     """(n_test, H, W) float32 from (n_test, L)."""
-    make = map_maker(grid, protocol.input_size, protocol.blur_sigma, device)
+    make = map_maker(grid, protocol.input_size, protocol.blur_sigma, distances.device)
     maps = np.empty((len(distances), *protocol.input_size), np.float32)
     for start in range(0, len(distances), IMAGES_AT_ONCE):
         some = distances[start : start + IMAGES_AT_ONCE].reshape(-1, *grid)

