@@ -16,9 +16,8 @@ from benchmarks.images import drawn_source, real_source
 from benchmarks.measure import BenchError
 from benchmarks.report import KEPT, bound_rows, machine, today, write_page, write_results
 from benchmarks.sections import SECTIONS, Bench, Results
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import warnings
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -19,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Execution, RunConfig
 from harness.data.files import read_header
 from harness.data.fingerprint import fingerprint
-from harness.device import free_device_memory
+from harness.device import available_memory, cores, free_device_memory, free_disk, own_memory
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
 from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import Costs, ok_record
-from harness.resources import available_memory, free_disk, own_memory
 from harness.store import ScoreTable, Store
 
 if TYPE_CHECKING:
@@ -107,11 +105,6 @@ def image_bytes(split: Split) -> tuple[int, ...]:
             plain = sample.path.lower().endswith(".png") and header.mode in {"RGB", "L"}
             found.append(header.width * header.height * (_PLAIN_PNG_BYTES if plain else _IMAGE_BYTES))
     return tuple(sorted(found, reverse=True))
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def carry_out(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Job, RunConfig, run_key, run_spec, settings_of
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
+from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
 from harness.interruption import raise_if_asked
 from harness.metrics import VERSION as METRICS_VERSION
@@ -23,7 +24,6 @@ from harness.padim.indices import index_versions
 from harness.padim.weights import Weights, resolve_weights
 from harness.passes import Pass, carry_out, plan_runs
 from harness.recording import Costs, failed_record
-from harness.resources import ran_out
 from harness.store import Store
 from harness.store.claims import Claims
 

@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import Parser
+from harness.command import Parser, run_script
 from harness.errors import RequestError, UserError
 from harness.interruption import INTERRUPTED
-from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -21,11 +21,10 @@ import numpy as np
 from benchmarks.images import drawn_source, real_source
 from benchmarks.measure import BenchError, Contestant, once
 from benchmarks.sections import Bench, Setup
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.store.scores import read_examples, read_scores
-from harness.streams import one_line_errors, run_script
 
 if TYPE_CHECKING:
     from anomalib.models.image.padim.torch_model import PadimModel

@@ -15,11 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
 from harness.interruption import INTERRUPTED
 from harness.keys import KEYS, LAUNCHERS, PROJECT
-from harness.streams import one_line_errors, run_script
 from harness.terminal import printable
 
 if TYPE_CHECKING:

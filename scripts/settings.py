@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError
 from harness.keys import PROJECT
 from harness.paper.published import load_published
@@ -19,7 +19,6 @@ from harness.report.checkup import check_store
 from harness.report.output import write_output
 from harness.report.style import FORMATS
 from harness.store import Store
-from harness.streams import one_line_errors, run_script
 from harness.terminal import printable
 
 

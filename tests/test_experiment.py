@@ -94,11 +94,6 @@ def test_a_value_that_no_grid_holds_is_refused(two_grids, monkeypatch):
         expand_mixed(monkeypatch, "category=01", "backbone=wide_resnet50_2")
 
 
-def test_no_category_is_refused():
-    with pytest.raises(RequestError, match="category"):
-        jobs("dataset=mvtec")
-
-
 @pytest.mark.parametrize("name", group_options("experiment"))
 def test_every_experiment_file_loads_and_names_itself(name):
     loaded = load_experiment(name)

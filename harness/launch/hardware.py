@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Execution
+from harness.device import available_memory, cores
 from harness.errors import RequestError
 from harness.overrides import Override
-from harness.resources import available_memory
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launcher -> the package that it needs; `basic` needs none."""
@@ -41,9 +41,8 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine that this runs on, told without torch."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = available_memory() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Machine(cores, len(visible_gpus()), memory)
+    return Machine(cores(), len(visible_gpus()), memory)
 
 
 def require(launcher: str) -> None:

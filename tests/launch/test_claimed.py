@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.__main__ import main
-from harness.outcome import CLAIMED, Outcome
 from harness.store.claims import Claims
-from harness.terminal import print_outcome, print_summary
 from scripts import status
 
 
@@ -44,31 +42,6 @@ def test_the_status_tells_what_is_running(tmp_path, capsys):
         assert "running now: mvtec/bottle resnet18 seed 42 (" in capsys.readouterr().out
     status.main(["--store", str(tmp_path)])
     assert "running now" not in capsys.readouterr().out
-
-
-def test_a_claimed_run_has_a_line_that_says_what_becomes_of_it(capsys):
-    claimed = Outcome(
-        "mvtec",
-        "bottle",
-        "resnet18",
-        1,
-        100,
-        {"protocol": "paper", "protocol.index_sampler": "anomalib_v1"},
-        key="k",
-        status=CLAIMED,
-        holder="host, process 1",
-    )
-    print_outcome(claimed)
-    line = capsys.readouterr().out
-    assert line.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep runs it (host, process 1)")
-    print_summary([claimed])
-    assert "failed" not in capsys.readouterr().out
-
-
-def test_a_plan_refuses_what_there_is_no_memory_for(drawn_mvtec, tmp_path, capsys):
-    request = ["dataset=mvtec", f"dataset.root={drawn_mvtec}", "category=bottle", "backbone.weights=random"]
-    assert main([*request, f"store={tmp_path / 'store'}", "memory_budget=0.3", "dry_run=true"]) == 2
-    assert capsys.readouterr().err.startswith("error: memory_budget=0.3: this run needs about ")
 
 
 def test_a_plan_shows_a_record_that_cannot_be_trusted_beside_the_others(planned, tmp_path, drawn_mvtec, capsys):

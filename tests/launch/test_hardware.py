@@ -35,22 +35,6 @@ def test_one_job_at_a_time_needs_no_process_and_jobs_alone_mean_joblib():
     assert divided("jobs=2") == {"launcher": "joblib", "jobs": 2, "threads": 4, "workers": 4}
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["jobs=2", "launcher=basic"], "^jobs=2: launcher=basic runs one job at a time; give"),
-        (["launcher=basic,joblib"], "^launcher=basic,joblib: .*give one value"),
-        (["jobs=1,2"], "^jobs=1,2: .*give one value"),
-        (["slurm.partition=gpu"], "^slurm.partition=gpu: is for SLURM; give launcher=submitit_slurm"),
-        (["launcher=ray", "slurm.mem_gb=8"], "^slurm.mem_gb=8.0: is for SLURM"),
-        (["launcher=submitit_slurm", "slurm.qos=a,b"], "^slurm.qos=a,b: .*give one"),
-    ],
-)
-def test_what_no_launcher_can_do_is_one_line(arguments, said):
-    with pytest.raises(RequestError, match=said):
-        divided(*arguments)
-
-
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_jobs_times_threads_never_exceed_the_cores(launcher):
     for cores, jobs, n_jobs in itertools.product((1, 2, 3, 8, 64), (None, 1, 2, 3, 7), (1, 2, 9)):
