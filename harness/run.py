@@ -242,7 +242,7 @@ class _JobUnderWay:
             # Names from data stand in it, too.
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)
-        stage, costs = self._monitor.current, Costs.so_far(self._monitor)
+        stage, costs = self._monitor.current, Costs(dict(self._monitor.seconds))
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         message = f"{stage or 'start'}: {' '.join(text.split())}"
         for run in runs:

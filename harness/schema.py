@@ -55,49 +55,14 @@ class ProtocolSchema:
 
 
 @dataclass
-class MetricsSchema:
-    """How intervals are drawn and how far AUPRO integrates."""
-
-    aupro_fpr_limit: float = MISSING
-    confidence: float = MISSING
-    bootstrap_samples: int = MISSING
-    bootstrap_seed: int = MISSING
-
-
-@dataclass
-class SlurmSchema:
-    """What a job asks SLURM for; null is what the cluster gives."""
-
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    cpus_per_task: int | None = None
-    gpus_per_node: int | None = None
-    mem_gb: float | None = None
-    timeout_min: int = MISSING
-
-
-@dataclass
-class ExperimentSchema:
-    """configs/experiment/*.yaml: a list of grids, since one Cartesian product cannot say `mvtec bottle, btad 01`."""
-
-    name: str = MISSING
-    title: str = MISSING
-    seeds: list[int] = MISSING
-    grids: list[dict[str, Any]] = MISSING
-    """Each maps keys of a request to a value or a list of values; the experiment is the union of their products."""
-
-
-@dataclass
 class RequestSchema:
     """configs/config.yaml."""
 
     dataset: DatasetSchema = MISSING
     backbone: BackboneSchema = MISSING
     protocol: ProtocolSchema = MISSING
-    metrics: MetricsSchema = MISSING
-    experiment: ExperimentSchema | None = None
+    metrics: dict[str, Any] = MISSING
+    experiment: dict[str, Any] | None = None
     category: str | None = None
     seed: int = MISSING
     seeds: list[int] | None = None
@@ -110,7 +75,7 @@ class RequestSchema:
     dry_run: bool = False
     launcher: str = "basic"
     jobs: int | None = None
-    slurm: SlurmSchema = field(default_factory=SlurmSchema)
+    slurm: dict[str, Any] = MISSING
     threads: int | None = None
     workers: int | None = None
     memory_budget: float = MISSING

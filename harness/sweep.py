@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.config import DatasetConfig, Job, RunConfig
+from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
@@ -55,7 +54,6 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
         jobs.append(resolve(config, protocol_name=protocol_name))
         devices.add(config.device)
         dry_run = dry_run or bool(config.dry_run)
-    jobs = _distinct(jobs)
     _check(jobs)
     if dry_run:
         planned = [outcome for job in jobs for outcome in _plan(job, foresee=True)]
@@ -163,17 +161,6 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
         outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
         for outcome in _plan(job)
     )
-
-
-def _distinct(jobs: Sequence[Job]) -> list[Job]:
-    """Without the jobs whose every run is in an earlier one: device=auto,cpu names one thing twice where no GPU is."""
-    seen: set[tuple[Any, RunConfig]] = set()
-    kept = []
-    for job in jobs:
-        runs = {(job.execution.store, run) for run in job.runs}
-        kept += [] if runs <= seen else [job]
-        seen |= runs
-    return kept
 
 
 def _check(jobs: Sequence[Job]) -> None:

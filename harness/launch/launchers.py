@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
 import signal
 import tempfile
 import threading
@@ -25,7 +23,7 @@ from harness.config import Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.interruption import listen, undisturbed
-from harness.launch.hardware import VISIBLE, take_gpu
+from harness.launch.hardware import VISIBLE, take_gpu, visible_gpus
 from harness.leftovers import is_alive
 from harness.outcome import Outcome
 
@@ -88,8 +86,9 @@ def _result_of(job: Any) -> Ended:
     try:
         return job.result()
     except Exception as error:  # each library has its own
-        log = f"; what it said is in {job.paths.stderr}" if hasattr(job, "paths") else ""
-        return LostJobError(f"its process was killed, or never began ({type(error).__name__}){log}")
+        log = (job.stderr() or "").split("\n") if hasattr(job, "stderr") else []
+        said = next((line for line in reversed(log) if line.strip()), in_one_line(error))
+        return LostJobError(f"its process was killed, or never began: {said[:LONGEST_TEXT].strip()}")
 
 
 def run_there(
@@ -100,7 +99,7 @@ def run_there(
     Args:
         sweep: the sweep's process, where this is on the same machine: the job ends with it.
         flag: a file: the job ends when it is gone.
-        visible: the sweep's own CUDA_VISIBLE_DEVICES; submitit would show no GPU to its local processes.
+        visible: the sweep's own GPUs; submitit would show none to its local processes.
     """
     from harness.run import run_job
 
@@ -108,9 +107,8 @@ def run_there(
         _end_with(sweep, flag)
     if spread.launcher.startswith("submitit"):
         listen()  # SLURM's SIGTERM, which submitit ignores: claims are given back at once
-    if spread.launcher == "submitit_local":
-        os.environ.pop(VISIBLE, None)
-        os.environ.update({VISIBLE: visible} if visible is not None else {})
+    if visible is not None:
+        os.environ[VISIBLE] = visible
     with unbreakable_output():
         try:
             if spread.device != "cpu":
@@ -189,43 +187,37 @@ def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
     """On SLURM one array of jobs, which begin when it says so; here, to try that out, a process for each job."""
     import submitit
 
-    on_slurm, store = spread.launcher == "submitit_slurm", jobs[0].execution.store
-    folder = store / FOLDER / secrets.token_hex(6) if on_slurm else Path(tempfile.mkdtemp(prefix="vad-harness-"))
-    if on_slurm and "%" in str(folder):
-        raise RequestError(f"store={store}: SLURM reads a % in a path as a job's number; give another store")
-    folder.mkdir(parents=True, exist_ok=True)
-    flag = folder / "flag"
-    flag.touch()
-    executor = submitit.AutoExecutor(folder=folder, cluster="slurm" if on_slurm else "local")
+    on_slurm = spread.launcher == "submitit_slurm"
+    common = jobs[0].execution.store / FOLDER if on_slurm else Path(tempfile.gettempdir())
+    if on_slurm and "%" in str(common):
+        raise RequestError(f"store={common.parent}: SLURM reads a % in a path as a job's number; give another store")
+    common.mkdir(parents=True, exist_ok=True)
     started: list[Any] = []
+    with tempfile.TemporaryDirectory(prefix="vad-harness-", dir=common, ignore_cleanup_errors=True) as folder:
+        flag = Path(folder, "flag")
+        flag.touch()
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm" if on_slurm else "local")
 
-    def start(place: int) -> Any:
-        with _deaf():
-            given = os.getpid(), flag, os.environ.get(VISIBLE)
-            job = executor.submit(run_there, jobs[place], spread, *given)
-        job._results_timeout_s = 0  # on one disk no result comes late
-        started.append(job)
-        return job
+        def start(place: int) -> Any:
+            with _deaf():
+                given = os.getpid(), flag, ",".join(visible_gpus())
+                job = executor.submit(run_there, jobs[place], spread, *given)
+            job._results_timeout_s = 0  # on one disk no result comes late
+            started.append(job)
+            return job
 
-    lost = False
-    try:
-        if on_slurm:
-            executor.update_parameters(**_slurm_parameters(spread))
-            started += executor.map_array(partial(run_there, spread=spread), jobs)
-            yield started.__getitem__
-        else:
-            executor.update_parameters(timeout_min=LONGEST_MIN)
-            yield start
-        lost = not all(job.paths.result_pickle.exists() for job in started)
-    finally:
-        flag.unlink(missing_ok=True)
-        with undisturbed():
-            for job in [job for job in started if not job.done()]:
-                job.cancel(check=False) if on_slurm else job._process.wait()
-        if not lost:  # else it may say why
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):
-                folder.parent.rmdir() if on_slurm else None
+        try:
+            executor.update_parameters(**(_slurm_parameters(spread) if on_slurm else {"timeout_min": LONGEST_MIN}))
+            if on_slurm:
+                started += executor.map_array(partial(run_there, spread=spread), jobs)
+            yield started.__getitem__ if on_slurm else start
+        finally:
+            flag.unlink(missing_ok=True)
+            with undisturbed():
+                for job in [job for job in started if not job.done()]:
+                    job.cancel(check=False) if on_slurm else job._process.wait()
+    with suppress(OSError):
+        common.rmdir() if on_slurm else None
 
 
 def _slurm_parameters(spread: Spread) -> dict[str, Any]:
