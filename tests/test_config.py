@@ -139,12 +139,6 @@ def test_every_field_of_the_protocol_is_in_the_spec():
     assert set(spec(run)["protocol"]) == {field.name for field in dataclasses.fields(run.protocol)}
 
 
-def test_a_key_is_twelve_hex_digits_of_canonical_json():
-    assert run_key({"b": 1, "a": "é"}) == run_key({"a": "é", "b": 1})
-    assert len(run_key({})) == 12
-    int(run_key({}), 16)
-
-
 def test_a_run_that_is_named_twice_is_one():
     config = composed("category=bottle", "dataset.root=/data", "backbone=resnet18")
     config.n_features = [100, None, 50]  # as n_features=100,null,50 is folded

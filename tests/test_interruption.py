@@ -53,18 +53,17 @@ def command(tmp_path):
 
 
 @pytest.mark.parametrize("kind", LINES)
-def test_while_the_configuration_is_composed(kind, command, monkeypatch, capfd):
-    monkeypatch.setattr(
-        "hydra._internal.config_loader_impl.ConfigLoaderImpl._load_configuration_impl",
-        replaced(kind, ConfigCompositionException("broken")),
-    )
-    assert (main(command), capfd.readouterr().err) == LINES[kind]
-
-
-@pytest.mark.parametrize("kind", LINES)
-@pytest.mark.parametrize("where", ["carry_out", "prepare"])
-def test_while_a_run_works(kind, where, command, monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr(f"harness.run.{where}", replaced(kind, ValueError("broken")))
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        # as OmegaConf ends an interruption that comes while it builds a list
+        ("hydra._internal.config_loader_impl.ConfigLoaderImpl._load_configuration_impl", ConfigCompositionException),
+        ("harness.run.prepare", ValueError),
+        ("harness.run.carry_out", ValueError),
+    ],
+)
+def test_it_stands_before_the_error_that_it_becomes(kind, where, error, command, monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr(where, replaced(kind, error("broken")))
     assert (main(command), capfd.readouterr().err) == LINES[kind]
     assert Store(tmp_path / "store").records().records == ()
 

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.outcome import CLAIMED, DONE, FAILED, OK, Outcome, exit_status
+from harness.outcome import CLAIMED, DONE, FAILED, OK, Outcome
 from harness.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
 
 SETTINGS = {
@@ -79,13 +79,6 @@ def test_control_characters_and_markup_in_names_are_shown_as_they_are():
     assert printable("a\x1b[31mb\u202ec\n") == "a\\x1b[31mb\\x202ec\\x0a"
     text = text_of(summary_table([outcome(category="[red]x[/red]\x1b[2J")], plain=True))
     assert "[red]x[/red]\\x1b[2J" in text
-
-
-def test_the_exit_status_says_how_the_worst_run_ended():
-    assert exit_status(()) == 0
-    assert exit_status((outcome(), outcome(status=DONE))) == 0
-    assert exit_status((outcome(), outcome(status=FAILED))) == 1
-    assert exit_status((outcome(status=FAILED), outcome(status="refused"))) == 2
 
 
 def test_a_runs_own_line_says_what_tells_it_from_the_sweeps_others(capsys):
