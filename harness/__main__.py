@@ -79,7 +79,7 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf.errors import OmegaConfBaseException
 
     from harness.outcome import exit_status
-    from harness.schema import register
+    from harness.resolve import register
     from harness.sweep import finished
 
     register()

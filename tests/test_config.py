@@ -14,8 +14,7 @@ from harness.config import run_key, run_spec
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS, group_options
 from harness.overrides import parse, quote
-from harness.resolve import DEFAULT_STORE, resolve
-from harness.schema import register
+from harness.resolve import DEFAULT_STORE, register, resolve
 
 
 def composed(*overrides: str):
