@@ -14,9 +14,8 @@ from pathlib import Path
 
 from benchmarks.report import KEPT, bound_rows, results_now, write_page, write_results
 from benchmarks.sections import SECTIONS, Bench
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

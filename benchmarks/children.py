@@ -33,8 +33,7 @@ def composed(*request: str) -> Job:
 
     from harness.keys import CONFIGS
     from harness.overrides import parse, quote
-    from harness.resolve import resolve
-    from harness.schema import register
+    from harness.resolve import register, resolve
 
     register()
     own, _ = parse([quote(override) for override in request])

@@ -7,14 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from harness import __version__
+from harness.command import run_script
 from harness.errors import RequestError, StoreError, UserError
-from harness.interruption import INTERRUPTED, TERMINATED, before_errors, listen
+from harness.interruption import INTERRUPTED, TERMINATED, raise_if_asked
 from harness.keys import CONFIGS, KEYS
-from harness.streams import status_of_output, unbreakable_output
 
 if TYPE_CHECKING:
     from harness.overrides import Override
@@ -22,58 +21,28 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> int:
     """Run what the command line asks for; return 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted."""
-    try:
-        listen()
-        with unbreakable_output() as lost:
-            status = _status(argv)
-        return status_of_output(lost, status)
-    except (KeyboardInterrupt, SystemExit) as stop:  # before the work or after it, or a second one while it ends
-        return _stopped(stop)
+    kept = ": finished runs are kept; the same command goes on with the rest"
+    return run_script(lambda: _status(argv), when_stopped=kept)
 
 
 def _status(argv: Sequence[str]) -> int:
     try:
-        with before_errors():
-            return _run(argv)
-    except StoreError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, SystemExit) as stop:
-        return _stopped(stop)
-    except FileNotFoundError:
-        if _is_somewhere():
+        return _run(argv)
+    except Exception as error:
+        raise_if_asked()
+        if not isinstance(error, UserError):
             raise
-        print("error: the working folder was removed meanwhile; finished runs are kept: cd, and go on", file=sys.stderr)
-        return 1
-
-
-def _stopped(stop: KeyboardInterrupt | SystemExit) -> int:
-    """Say why the work stopped, and return the exit status of that."""
-    if isinstance(stop, KeyboardInterrupt):
-        print("interrupted: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
-        return INTERRUPTED
-    if stop.code == TERMINATED:
-        print("terminated: finished runs are kept; the same command goes on with the rest", file=sys.stderr)
-    return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
-
-
-def _is_somewhere() -> bool:
-    """Whether the working folder is there; Hydra cannot do without one."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return False
-    return True
+        print(f"error: {error}", file=sys.stderr)
+        return 1 if isinstance(error, StoreError) else 2
 
 
 def _run(argv: Sequence[str]) -> int:
     from harness.overrides import parse, quote, split_flags
 
-    if not _is_somewhere():
-        raise RequestError("the working folder was removed; go to one that is there (cd) and start again")
+    try:
+        os.getcwd()  # Hydra cannot do without one
+    except FileNotFoundError:
+        raise RequestError("the working folder was removed; cd to one that is there and start again") from None
     flags, overrides = split_flags(argv)
     if "--version" in flags:
         print(__version__)
@@ -110,7 +79,7 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf.errors import OmegaConfBaseException
 
     from harness.outcome import exit_status
-    from harness.schema import register
+    from harness.resolve import register
     from harness.sweep import finished
 
     register()
@@ -157,19 +126,12 @@ Exit status: 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted
 def leave(status: int) -> NoReturn:
     """End this process with a status that says how the work ended, whatever signals come meanwhile.
 
-    After a Ctrl-C that came inside an `exec` (libraries do that while they are imported) Python ends by killing itself
-    with SIGINT, even where the KeyboardInterrupt was caught; so an interrupted process leaves without Python's own end.
-    So does one that has torch in it, once exit handlers have run: taking it apart takes Python a second.
+    Without Python's own end: taking torch apart takes it a second. And after a Ctrl-C inside an `exec`, which libraries
+    do while they are imported, it kills itself with SIGINT, even where the KeyboardInterrupt was caught.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    interrupted = status in (INTERRUPTED, TERMINATED)
-    if not interrupted and "torch" not in sys.modules:
-        sys.exit(status)
-    if not interrupted:
+    if status not in (INTERRUPTED, TERMINATED):
         atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
     os._exit(status)
 
 

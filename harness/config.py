@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +188,7 @@ def run_spec(
         metrics_version: `harness.metrics.VERSION`.
         index_versions: timm's and torch's versions where the sampler depends on them, else None.
     """
-    protocol = run.protocol
+    protocol = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(run.protocol).items()}
     return {
         "dataset": run.dataset.name,
         "category": run.category,
@@ -201,28 +201,11 @@ def run_spec(
         },
         "n_features": run.n_features,
         "seed": run.seed,
-        "protocol": {
-            "resize": list(protocol.resize),
-            "interpolation": protocol.interpolation,
-            "antialias": protocol.antialias,
-            "center_crop": list(protocol.center_crop) if protocol.center_crop else None,
-            "mean": list(protocol.mean),
-            "std": list(protocol.std),
-            "batch_size": protocol.batch_size,
-            "epsilon": protocol.epsilon,
-            "blur_sigma": protocol.blur_sigma,
-            "index_sampler": protocol.index_sampler,
-        },
+        "protocol": protocol,
         "engine": run.engine,
         "device": run.device,
         "inexact": [],  # always: older records may have another value here, and all keys cover it
-        "metrics": {
-            "version": metrics_version,
-            "aupro_fpr_limit": run.metrics.aupro_fpr_limit,
-            "confidence": run.metrics.confidence,
-            "bootstrap_samples": run.metrics.bootstrap_samples,
-            "bootstrap_seed": run.metrics.bootstrap_seed,
-        },
+        "metrics": {"version": metrics_version, **asdict(run.metrics)},
         "index_versions": dict(index_versions) if index_versions else None,
     }
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS
@@ -20,18 +18,6 @@ FILTERED = ("dataset", "category", "backbone")
 
 FOLDED = ("seeds", "n_features", "protocol.index_sampler")
 """Values of these share one backbone pass, so they are folded into one job."""
-
-
-_NO_EXPERIMENT = (
-    OSError,
-    OmegaConfBaseException,
-    YAMLError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    RecursionError,
-)
 
 
 @dataclass(frozen=True)
@@ -59,7 +45,9 @@ def load_experiment(name: str) -> Experiment:
         seeds = _checked("seeds", list(node["seeds"]), where)
         grids = tuple(_grid(grid, where) for grid in node["grids"])
         return Experiment(name=str(node["name"]), title=str(node["title"]), seeds=tuple(seeds), grids=grids)
-    except _NO_EXPERIMENT as error:
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a file may hold
         raise RequestError(f"{where}: is not an experiment ({error}); see CONTRIBUTING.md") from None
 
 

@@ -20,20 +20,11 @@ from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
 from harness.keys import GROUPS, KEYS, suggest
 
-FLAGS = {
-    "--help": 0, "-h": 0, "--hydra-help": 0, "--version": 0, "--multirun": 0, "-m": 0, "--resolve": 0,
-    "--cfg": 1, "-c": 1, "--package": 1, "-p": 1, "--info": 1, "-i": 1,
-}  # fmt: skip
-"""Hydra's flags that make sense here, with the number of values each takes after it."""
+FLAGS = ("--help", "-h", "--hydra-help", "--version", "--multirun", "-m", "--cfg", "-c")
+"""Hydra's flags that make sense here."""
 
-CHOICES = {
-    "--cfg": ("job", "hydra", "all"),
-    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
-}
-"""What the values of some flags may be."""
-_LONG = {"-c": "--cfg", "-i": "--info", "-p": "--package", "-m": "--multirun", "-h": "--help"}
-_SHOWING = {"--cfg", "--info"}
-"""Flags that show something and run nothing."""
+SHOWN = ("job", "hydra", "all")
+"""What may follow --cfg."""
 
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
@@ -89,7 +80,6 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     flags: list[str] = []
     overrides: list[str] = []
     rest = list(argv)
-    given: set[str] = set()
     while rest:
         word = rest.pop(0)
         if not word.startswith("-"):
@@ -99,22 +89,16 @@ def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
         if name not in FLAGS:
             allowed = ", ".join(flag for flag in FLAGS if flag.startswith("--"))
             raise RequestError(f"{word}: no such flag{suggest(name, FLAGS)}; allowed: {allowed}, and key=value")
-        given.add(_LONG.get(name, name))
-        if has_value and not FLAGS[name]:
-            raise RequestError(f"{word}: {name} takes no value")
         flags.append(name)
-        if FLAGS[name]:
-            if not has_value and not rest:
-                raise RequestError(f"{word}: needs a value after it")
-            flags.append(value if has_value else rest.pop(0))
-            choices = CHOICES.get(_LONG.get(name, name))
-            if choices and flags[-1] not in choices:
-                raise RequestError(f"{name} {flags[-1]}: no such thing to show; allowed: {', '.join(choices)}")
-    if "--multirun" in given and given & _SHOWING:
-        raise RequestError(f"{(given & _SHOWING).pop()}: shows one configuration and runs nothing; leave -m out")
-    for flag in sorted(given & {"--package", "--resolve"}):
-        if "--cfg" not in given:
-            raise RequestError(f"{flag}: says how --cfg shows a configuration; give --cfg job too, or leave it out")
+        if name in ("--cfg", "-c"):
+            what = value if has_value or not rest else rest.pop(0)
+            if what not in SHOWN:
+                raise RequestError(f"{name} {what}: no such thing to show; allowed: {', '.join(SHOWN)}")
+            flags.append(what)
+        elif has_value:
+            raise RequestError(f"{word}: {name} takes no value")
+    if {"--cfg", "-c"} & {*flags} and {"--multirun", "-m"} & {*flags}:
+        raise RequestError("--cfg: shows one configuration and runs nothing; leave -m out")
     return flags, overrides
 
 

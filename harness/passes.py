@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import warnings
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,12 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Execution, RunConfig
 from harness.data.files import read_header
 from harness.data.fingerprint import fingerprint
-from harness.device import free_device_memory
+from harness.device import available_memory, cores, free_device_memory, free_disk, own_memory
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
 from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import Costs, ok_record
-from harness.resources import available_memory, free_disk, own_memory
 from harness.store import ScoreTable, Store
 
 if TYPE_CHECKING:
@@ -109,11 +107,6 @@ def image_bytes(split: Split) -> tuple[int, ...]:
     return tuple(sorted(found, reverse=True))
 
 
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def carry_out(
     planned: Pass,
     specs: Sequence[dict[str, Any]],
@@ -163,54 +156,77 @@ def carry_out(
                     "the images or masks changed while they were read: run again once they stay as they are"
                 )
 
-    def keep(judged: _Judged) -> tuple[RunConfig, RunRecord]:
+    def keep(
+        run: RunConfig,
+        spec: dict[str, Any],
+        scored: Scores,
+        *,
+        examples: Examples,
+        costs: Costs,
+        judged: Future[tuple[MetricReport, float]],
+    ) -> tuple[RunConfig, RunRecord]:
         with monitor.stage("metrics"):
-            report, seconds = judged.report.result()
+            report, seconds = judged.result()
         check_unchanged()
         with monitor.stage("write"):
-            table = ScoreTable(tuple(sample.path for sample in split.test), truth, judged.scored.image_scores)
+            table = ScoreTable(tuple(sample.path for sample in split.test), truth, scored.image_scores)
             record = ok_record(
-                judged.run,
-                judged.spec,
+                run,
+                spec,
                 weights=weights,
                 split=split,
-                scored=judged.scored,
+                scored=scored,
                 report=report,
-                costs=judged.costs.with_seconds("metrics", seconds),
+                costs=replace(costs, seconds={**costs.seconds, "metrics": seconds}),
                 plan=planned.plan,
                 memory_budget=execution.memory_budget,
                 scores_sha256=table.sha256,
                 threads=threads,
                 started=started,
             )
-            kept = store.write(record, table, judged.examples.arrays(judged.scored.anomaly_maps))
-        return judged.run, kept
+            return run, store.write(record, table, examples.arrays(scored.anomaly_maps))
 
     with (
         ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
         closing(_scores(engine, source, planned, weights, monitor)) as scores,
     ):
         gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
-        waiting: deque[_Judged] = deque()
+        waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
         before = monitor.seconds.get("score", 0.0)
-        put_off = _PutOff()
-        for run, spec, scored in zip(planned.runs, specs, put_off.taken_from(scores, monitor), strict=False):
+        stopped: list[tuple[Exception, str | None]] = []
+        for run, spec, scored in zip(planned.runs, specs, _until_error(scores, monitor, stopped), strict=False):
             with monitor.stage("masks"):
                 masks, examples = gathered.result()
+            seconds = dict(monitor.seconds)
+            rate = (source.n_train + source.n_test) / sum(seconds.get(stage, 0.0) for stage in ENGINE_STAGES)
             # The stages that all runs share, and of `score` its own part.
-            total = monitor.seconds.get("score", 0.0)
-            costs = Costs.so_far(monitor, n_images=source.n_train + source.n_test, engine_stages=ENGINE_STAGES)
-            costs, before = costs.with_seconds("score", total - before), total
-            waiting.append(_Judged(run, spec, scored, examples, costs, pool.submit(judge, run, scored, masks)))
+            total = seconds.get("score", 0.0)
+            costs, before = Costs({**seconds, "score": total - before}, rate), total
+            judged = pool.submit(judge, run, scored, masks)
+            waiting.append(partial(keep, run, spec, scored, examples=examples, costs=costs, judged=judged))
             if len(waiting) > planned.plan.judges:
-                yield keep(waiting.popleft())
+                yield waiting.popleft()()
         while waiting:
-            yield keep(waiting.popleft())
-        put_off.raise_if_any(monitor)
+            yield waiting.popleft()()
+        while stopped:
+            # Not kept in a variable: its traceback leads back here, and would keep all that the pass had in memory.
+            monitor.current = stopped[0][1]
+            raise stopped.pop()[0]
+
+
+def _until_error(
+    scores: Iterable[Scores], monitor: Monitor, stopped: list[tuple[Exception, str | None]]
+) -> Iterator[Scores]:
+    """Yield the scores until the first error, which goes into a list with its stage: what was scored before is kept."""
+    try:
+        yield from scores
+    except Exception as error:
+        stopped.append((error, monitor.current))
+        monitor.current = None  # other stages follow
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
-    """What is needed once there are maps: masks, examples, and a library that the metrics would import then."""
+    """Return what is needed once there are maps; import a library that the metrics would import then."""
     from harness.data.loader import load_masks
 
     masks = None
@@ -218,45 +234,6 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
         masks = load_masks(split, source.protocol)
         importlib.import_module("scipy.ndimage")
     return masks, gather_examples(source, truth, masks)
-
-
-class _PutOff:
-    """An error that ended the scoring early, put off until the runs that were scored before it are kept."""
-
-    def __init__(self) -> None:
-        self._error: Exception | None = None
-        self._stage: str | None = None
-
-    def taken_from(self, scores: Iterable[Scores], monitor: Monitor) -> Iterator[Scores]:
-        """The scores until the first error, which is remembered with its stage."""
-        try:
-            yield from scores
-        except Exception as error:
-            self._error, self._stage = error, monitor.current
-            monitor.current = None  # other stages follow
-
-    def raise_if_any(self, monitor: Monitor) -> None:
-        """Raise it now, as if it came in its own stage."""
-        if self._error is not None:
-            monitor.current = self._stage
-            # Its traceback leads back here: a circle that would keep all that the pass had in memory.
-            error, self._error = self._error, None
-            try:
-                raise error
-            finally:
-                del error
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """A run whose metrics are being computed."""
-
-    run: RunConfig
-    spec: dict[str, Any]
-    scored: Scores
-    examples: Examples
-    costs: Costs
-    report: Future[tuple[MetricReport, float]]
 
 
 def _scores(

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 from harness.data.catalog import CATALOG
 from harness.data.checks import same_scores_note
 from harness.device import gpu_name
-from harness.monitor import Monitor
 from harness.store import (
     DatasetInfo,
-    Environment,
     Interval,
     Memory,
     Metrics,
@@ -46,16 +44,6 @@ class Costs:
     seconds: Mapping[str, float]
     images_per_second: float | None = None
 
-    @classmethod
-    def so_far(cls, monitor: Monitor, *, n_images: int = 0, engine_stages: Sequence[str] = ()) -> Costs:
-        """The monitor's seconds, and images a second over the engine's stages."""
-        engine = sum(monitor.seconds.get(stage, 0.0) for stage in engine_stages)
-        return cls(dict(monitor.seconds), n_images / engine if engine else None)
-
-    def with_seconds(self, stage: str, seconds: float) -> Costs:
-        """The same with another time for one stage."""
-        return replace(self, seconds={**self.seconds, stage: seconds})
-
 
 def ok_record(
     run: RunConfig,
@@ -72,17 +60,10 @@ def ok_record(
     threads: int,
     started: datetime,
 ) -> RunRecord:
-    """The record of a run that is complete."""
+    """Return the record of a run that is complete."""
+    notes = (*scored.notes, *same_scores_note(scored.image_scores))
     return new_record(
-        spec=spec,
-        weights=_weights_label(weights),
-        protocol_name=run.protocol_name,
-        synthetic=run.dataset.synthetic,
-        dataset=_dataset(run, spec["fingerprint"], split, (*scored.notes, *same_scores_note(scored.image_scores))),
-        timing=Timing(seconds=dict(costs.seconds), images_per_second=costs.images_per_second),
-        environment=_environment(run, threads),
-        started=started,
-        finished=datetime.now(UTC),
+        **_common(run, spec, weights=weights, split=split, costs=costs, started=started, threads=threads, notes=notes),
         metrics=Metrics(**report.metrics),
         metrics_absent=report.absent,
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
@@ -92,7 +73,6 @@ def ok_record(
         engine_metrics=scored.own_metrics,
         indices_sha256=scored.indices_sha256,
         scores_sha256=scores_sha256,
-        hide=_hidden(run),
     )
 
 
@@ -107,21 +87,38 @@ def failed_record(
     costs: Costs,
     started: datetime,
 ) -> RunRecord:
-    """The record of a run that an error stopped, with all that was known of it by then."""
+    """Return the record of a run that an error stopped, with all that was known of it by then."""
     return new_record(
-        spec=spec,
-        weights=_weights_label(weights),
-        protocol_name=run.protocol_name,
-        synthetic=run.dataset.synthetic,
-        dataset=_dataset(run, spec["fingerprint"], split, ()),
-        timing=Timing(seconds=dict(costs.seconds), images_per_second=None),
-        environment=_environment(run, None),
-        started=started,
-        finished=datetime.now(UTC),
+        **_common(run, spec, weights=weights, split=split, costs=costs, started=started),
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=None),
         error=failure_of(error, stage),
-        hide=_hidden(run),
     )
+
+
+def _common(
+    run: RunConfig,
+    spec: Mapping[str, Any],
+    *,
+    weights: Weights,
+    split: Split | None,
+    costs: Costs,
+    started: datetime,
+    threads: int | None = None,
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    device = {"device": gpu_name()} if run.device == "cuda" else {}
+    return {
+        "spec": spec,
+        "weights": weights.source if weights.source == weights.label else f"{weights.source}: {weights.label}",
+        "protocol_name": run.protocol_name,
+        "synthetic": run.dataset.synthetic,
+        "dataset": _dataset(run, spec["fingerprint"], split, notes),
+        "timing": Timing(seconds=dict(costs.seconds), images_per_second=costs.images_per_second),
+        "environment": environment(threads=threads, **device),
+        "started": started,
+        "finished": datetime.now(UTC),
+        "hide": _hidden(run),
+    }
 
 
 def _plan(plan: Plan, memory_budget: float) -> PassPlan:
@@ -135,10 +132,6 @@ def _plan(plan: Plan, memory_budget: float) -> PassPlan:
         judges=plan.judges,
         test_batches_at_once=plan.test_batches_at_once,
     )
-
-
-def _weights_label(weights: Weights) -> str:
-    return weights.source if weights.source == weights.label else f"{weights.source}: {weights.label}"
 
 
 def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engine_notes: Sequence[str]) -> DatasetInfo:
@@ -155,12 +148,6 @@ def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engin
         has_masks=split.has_masks if split else None,
         notes=[*(split.notes if split else ()), *engine_notes],
     )
-
-
-def _environment(run: RunConfig, threads: int | None) -> Environment:
-    if run.device != "cuda":
-        return environment(threads=threads)
-    return environment(threads=threads, device=gpu_name())
 
 
 def _peak_device_bytes(device: str) -> int | None:

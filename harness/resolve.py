@@ -1,14 +1,15 @@
-"""A composed configuration becomes a Job: checked across keys, with every default filled in."""
+"""What Hydra composes has the types of a request, and becomes a Job: checked across keys, every default filled in."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
 from platformdirs import user_cache_path
 
 from harness.config import (
@@ -31,6 +32,83 @@ from harness.padim.weights import weights_file
 DEFAULT_STORE = PROJECT / "results"
 SYNTHETIC_STORE = PROJECT / "smoke"
 """Where runs on drawn images go: never beside real ones."""
+
+
+@dataclass
+class DatasetSchema:
+    """configs/dataset/*.yaml."""
+
+    name: str = MISSING
+    layout: str = MISSING
+    root: str | None = None
+    limit: int | None = None
+    synthetic: bool = False
+    normal_test_share: float = 0.2
+    white_level: float | None = None
+
+
+@dataclass
+class BackboneSchema:
+    """configs/backbone/*.yaml."""
+
+    name: str = MISSING
+    architecture: str = MISSING
+    pretrained_tag: str = MISSING
+    layers: list[str] = MISSING
+    channels: list[int] = MISSING
+    reductions: list[int] = MISSING
+    weights: str = "timm"
+    package: str | None = None
+
+
+@dataclass
+class ProtocolSchema:
+    """configs/protocol/*.yaml."""
+
+    resize: list[int] = MISSING
+    interpolation: str = MISSING
+    antialias: bool = MISSING
+    center_crop: list[int] | None = None
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+    batch_size: int = MISSING
+    epsilon: float = MISSING
+    blur_sigma: int = MISSING
+    index_sampler: Any = MISSING
+    """A name, or a list of names folded into one job."""
+    n_features: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass
+class RequestSchema:
+    """configs/config.yaml."""
+
+    dataset: DatasetSchema = MISSING
+    backbone: BackboneSchema = MISSING
+    protocol: ProtocolSchema = MISSING
+    metrics: dict[str, Any] = MISSING
+    experiment: dict[str, Any] | None = None
+    category: str | None = None
+    seed: int = MISSING
+    seeds: list[int] | None = None
+    n_features: Any = None
+    """A number, null, or a list of these folded into one job."""
+    engine: str = MISSING
+    device: str = MISSING
+    data_root: str | None = None
+    store: str | None = None
+    dry_run: bool = False
+    launcher: str = "basic"
+    jobs: int | None = None
+    slurm: dict[str, Any] = MISSING
+    threads: int | None = None
+    workers: int | None = None
+    memory_budget: float = MISSING
+
+
+def register() -> None:
+    """Make the schema known to Hydra, under the name that configs/config.yaml begins with."""
+    ConfigStore.instance().store(name="schema", node=RequestSchema)
 
 
 def resolve(config: DictConfig, *, protocol_name: str) -> Job:
@@ -110,8 +188,7 @@ def read_backbone(name: str) -> BackboneConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[assignment]
-    return values
+    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:
@@ -126,18 +203,9 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
 
 
 def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:
-    fields = {key: value for key, value in values.items() if key != "n_features"}
-    return make_protocol({**fields, "index_sampler": index_sampler})
-
-
-def make_protocol(values: Mapping[str, Any]) -> ProtocolConfig:
-    """A protocol from its fields' values, lists as YAML has them.
-
-    Raises:
-        RequestError: the crop is larger than the resized image, or the blur's border than what is left of it.
-    """
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    protocol = ProtocolConfig(**fields)
+    del fields["n_features"]
+    protocol = ProtocolConfig(**{**fields, "index_sampler": index_sampler})
     crop, resize = protocol.center_crop, protocol.resize
     if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
         raise RequestError(

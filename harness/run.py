@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config import Job, RunConfig, run_key, run_spec, settings_of
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
+from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
 from harness.interruption import raise_if_asked
 from harness.metrics import VERSION as METRICS_VERSION
@@ -23,7 +24,6 @@ from harness.padim.engine import index_versions
 from harness.padim.weights import Weights, resolve_weights
 from harness.passes import Pass, carry_out, plan_runs
 from harness.recording import Costs, failed_record
-from harness.resources import ran_out
 from harness.store import Store
 from harness.store.claims import Claims
 
@@ -122,7 +122,7 @@ class _JobUnderWay:
         """Seconds by stage that all passes share."""
 
     def outcomes(self) -> Iterator[Outcome]:
-        """How each run ended, as soon as it has."""
+        """Yield how each run ended, as soon as it has."""
         try:
             self._prepared = prepare(self._job, self._monitor)
             self._specs = dict(zip(self._job.runs, self._prepared.specs, strict=True))
@@ -133,7 +133,7 @@ class _JobUnderWay:
                 ours = []
                 for run in together.runs:
                     if elsewhere := self._elsewhere(run):
-                        yield self._ended(run, elsewhere)
+                        yield elsewhere
                     else:
                         ours.append(run)
                 yield from self._carried_out(ours)
@@ -141,15 +141,23 @@ class _JobUnderWay:
             raise_if_asked()
             yield from self._failures(list(self._pending), error)
 
+    def _ended(self, run: RunConfig, status: str, **details: Any) -> Outcome:
+        """Give the claim back, and do not do this run again."""
+        self._pending.remove(run)
+        outcome = outcome_of(run, status=status, spec=self._specs.get(run), **details)
+        if outcome.key is not None:
+            self._claims.release(outcome.key)
+        return outcome
+
     def _done_before(self) -> Iterator[Outcome]:
         for run in self._job.runs:
             try:
                 record = self._store.done(self._specs[run])
             except StoreError as error:  # one record that cannot be trusted stops one run
-                yield self._ended(run, self._outcome(run, FAILED, error=str(error)))
+                yield self._ended(run, FAILED, error=str(error))
                 continue
             if record:
-                yield self._ended(run, self._outcome(run, DONE, record=record))
+                yield self._ended(run, DONE, record=record)
 
     def _too_large(self) -> Iterator[Outcome]:
         """Refuse the runs that take too much memory even alone; the others of the job do not suffer for it."""
@@ -160,15 +168,15 @@ class _JobUnderWay:
                 try:
                     self._planned([run])
                 except RequestError as error:
-                    yield self._ended(run, self._outcome(run, REFUSED, error=str(error)))
+                    yield self._ended(run, REFUSED, error=str(error))
 
     def _elsewhere(self, run: RunConfig) -> Outcome | None:
-        """How a run stands that another process has claimed, or has ended since we looked; None where it is ours."""
+        """Return how a run stands that others have claimed, or have ended since we looked; None where it is ours."""
         label = f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"
         if holder := self._claims.take(run_key(self._specs[run]), label):
-            return self._outcome(run, CLAIMED, holder=str(holder))
+            return self._ended(run, CLAIMED, holder=str(holder))
         if record := self._store.done(self._specs[run]):
-            return self._outcome(run, DONE, record=record)
+            return self._ended(run, DONE, record=record)
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
@@ -181,15 +189,14 @@ class _JobUnderWay:
             UserError: one that the other runs would meet as well: a wrong request, a store that fails.
         """
         waiting = deque(self._planned(runs))
-        alone: deque[RunConfig] = deque()
-        while waiting or alone:
-            (planned,) = self._planned([alone.popleft()]) if alone else [waiting.popleft()]
+        while waiting:
+            planned = waiting.popleft()
             left = list(planned.runs)
             raise_if_asked()  # an exception in a destructor is lost
             try:
                 for run, record in self._scored(planned):
                     left.remove(run)
-                    yield self._ended(run, self._outcome(run, OK, record=record))
+                    yield self._ended(run, OK, record=record)
                 continue
             except Exception as error:
                 raise_if_asked()
@@ -197,7 +204,7 @@ class _JobUnderWay:
                     raise
                 failure = error
             if len(planned.runs) > 1 and self._monitor.current not in SHARED_STAGES:
-                alone.extend(left)
+                waiting.extendleft(alone for run in reversed(left) for alone in self._planned([run]))
             else:
                 yield from self._failures(left, failure)
             del failure  # its traceback holds all that the pass had in memory
@@ -220,36 +227,26 @@ class _JobUnderWay:
             started=self._started,
         )
 
-    def _ended(self, run: RunConfig, outcome: Outcome) -> Outcome:
-        """Give the claim back, and do not do this run again."""
-        self._pending.remove(run)
-        if outcome.key is not None:
-            self._claims.release(outcome.key)
-        return outcome
-
-    def _outcome(self, run: RunConfig, status: str, **details: Any) -> Outcome:
-        return outcome_of(run, status=status, spec=self._specs.get(run), **details)
-
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
-        """How each run ends that an error stopped; recorded where the data or the numbers are to blame, or we are."""
+        """Yield how runs end that an error stopped; recorded where the data or the numbers are to blame, or we are."""
         error = ran_out(error) or error
         if isinstance(error, UserError) and not isinstance(error, DataError):
             # A store that fails under a run has no room for its failure either, but the request was right.
             status = FAILED if isinstance(error, StoreError) else REFUSED
-            yield from (self._ended(run, self._outcome(run, status, error=str(error))) for run in runs)
+            yield from (self._ended(run, status, error=str(error)) for run in runs)
             return
         if not isinstance(error, UserError):
             # Names from data stand in it, too.
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)
-        stage, costs = self._monitor.current, Costs.so_far(self._monitor)
+        stage, costs = self._monitor.current, Costs(dict(self._monitor.seconds))
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         message = f"{stage or 'start'}: {' '.join(text.split())}"
+        split = self._prepared.split if self._prepared else None
         for run in runs:
             # Without a fingerprint where the split could not be read, and the weights where these were not reached.
             weights = self._prepared.weights if self._prepared else resolve_weights(run.backbone)
-            spec = self._specs.get(run) or _spec(run, None, weights)
-            split = self._prepared.split if self._prepared else None
+            spec = self._specs.setdefault(run, _spec(run, None, weights))
             record = failed_record(
                 run, spec, weights=weights, split=split, error=error, stage=stage, costs=costs, started=self._started
             )
@@ -258,7 +255,7 @@ class _JobUnderWay:
                 self._store.write(record)
             except UserError as unwritable:
                 unrecorded = f" (and the failure could not be recorded: {unwritable})"
-            yield self._ended(run, outcome_of(run, spec=spec, status=FAILED, error=f"{message}{unrecorded}"))
+            yield self._ended(run, FAILED, error=f"{message}{unrecorded}")
 
 
 def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
 
 from omegaconf import DictConfig
 
-from harness.config import DatasetConfig, Job, RunConfig
+from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
@@ -21,8 +20,7 @@ from harness.overrides import parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
-from harness.telling import varying
-from harness.terminal import make_display, print_outcomes, print_plan, print_status, print_summary
+from harness.terminal import differing, make_display, print_outcomes, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Job], Spread], Generator[tuple[int, Ended]]]
@@ -56,7 +54,6 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
         jobs.append(resolve(config, protocol_name=protocol_name))
         devices.add(config.device)
         dry_run = dry_run or bool(config.dry_run)
-    jobs = _distinct(jobs)
     _check(jobs)
     if dry_run:
         planned = [outcome for job in jobs for outcome in _plan(job, foresee=True)]
@@ -80,11 +77,13 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
 
 def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch) -> list[Outcome]:
     """Launch all jobs; then again those with runs that other sweeps had claimed, once these have let go of them."""
-    differing = _differing(jobs)
-    ended = _launch(jobs, spread, launch, differing)
+    from harness.run import outcome_of
+
+    keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
+    ended = _launch(jobs, spread, launch, keys)
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
-        for i, again in zip(free, _launch([jobs[i] for i in free], spread, launch, differing), strict=True):
+        for i, again in zip(free, _launch([jobs[i] for i in free], spread, launch, keys), strict=True):
             by_place = {outcome.place_in_job: outcome for outcome in ended[i]}
             by_place |= {new.place_in_job: new for new in again if by_place[new.place_in_job].status not in (OK, DONE)}
             ended[i] = tuple(by_place.values())
@@ -111,7 +110,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
         pause = min(2 * pause, SELDOM_S)
 
 
-def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, differing: list[str]) -> list[tuple[Outcome, ...]]:
+def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
     """Each job's outcomes: here, one job after the other, or by the launcher in processes of their own.
 
     A job that kills such a process is lost, and takes no other with it.
@@ -120,11 +119,11 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, differing: list
         RequestError: the launcher cannot start any job.
     """
     if spread.launcher == "basic":
-        return [_run_here(job, differing) for job in jobs]
+        return [_run_here(job, keys) for job in jobs]
     ended: dict[int, tuple[Outcome, ...]] = {}
 
     def has_ended(i: int, how: Ended) -> None:
-        ended[i] = tuple(print_outcomes(_lost(jobs[i], how) if isinstance(how, Exception) else how, differing))
+        ended[i] = tuple(print_outcomes(_lost(jobs[i], how) if isinstance(how, Exception) else how, keys))
 
     try:
         with closing(launch(jobs, spread)) as results:
@@ -143,12 +142,12 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, differing: list
     return [ended[i] for i in range(len(jobs))]
 
 
-def _run_here(job: Job, differing: list[str]) -> tuple[Outcome, ...]:
+def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
     from harness.run import run_job
 
     first = job.runs[0]
     display = make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")
-    return tuple(print_outcomes(run_job(job, display), differing))
+    return tuple(print_outcomes(run_job(job, display), keys))
 
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
@@ -162,23 +161,6 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
         outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
         for outcome in _plan(job)
     )
-
-
-def _distinct(jobs: Sequence[Job]) -> list[Job]:
-    """Without the jobs whose every run is in an earlier one: device=auto,cpu names one thing twice where no GPU is."""
-    seen: set[tuple[Any, RunConfig]] = set()
-    kept = []
-    for job in jobs:
-        runs = {(job.execution.store, run) for run in job.runs}
-        kept += [] if runs <= seen else [job]
-        seen |= runs
-    return kept
-
-
-def _differing(jobs: Sequence[Job]) -> list[str]:
-    from harness.run import outcome_of
-
-    return varying([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
 
 
 def _check(jobs: Sequence[Job]) -> None:

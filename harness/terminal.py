@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
@@ -17,7 +19,6 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
@@ -27,8 +28,8 @@ from rich.text import Text
 from harness.config import preprocessing
 from harness.errors import printable
 from harness.monitor import Display
-from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, Outcome
-from harness.telling import but_for_the_seed, setting, short_name, varying
+from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.store.settings import shown, varying
 
 COLUMNS = {
     "image_auroc": "image\nAUROC",
@@ -56,40 +57,6 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH, soft_wrap=True)
 
 
-class ProgressDisplay(Display):
-    """A bar with stage and rate on a terminal's standard error; gone when the stage ends."""
-
-    def __init__(self, label: str) -> None:
-        self._label = printable(label)
-        self._progress: Progress | None = None
-        self._task = TaskID(0)
-
-    def begin(self, stage: str, total: int | None) -> None:
-        """Show the stage; without a total the bar only moves."""
-        counted = (MofNCompleteColumn(), _Rate()) if total is not None else ()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            *counted,
-            TimeElapsedColumn(),
-            console=console(stderr=True),
-            transient=True,
-        )
-        self._task = self._progress.add_task(f"{self._label}  {stage}", total=total)
-        self._progress.start()
-
-    def advance(self, n: int) -> None:
-        """Move the bar by `n` images."""
-        if self._progress:
-            self._progress.advance(self._task, n)
-
-    def end(self) -> None:
-        """Take the bar away."""
-        if self._progress:
-            self._progress.stop()
-        self._progress = None
-
-
 class _Rate(ProgressColumn):
     """Images a second."""
 
@@ -98,16 +65,46 @@ class _Rate(ProgressColumn):
 
 
 def make_display(label: str) -> Display | None:
-    """A progress bar where standard error is a terminal, else nothing."""
-    return ProgressDisplay(label) if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else None
+    """Return a progress bar where standard error is a terminal, else nothing."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        return None
+
+    @contextmanager
+    def show(stage: str, total: int | None) -> Iterator[Callable[[int], None]]:
+        counted = (MofNCompleteColumn(), _Rate()) if total is not None else ()
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), *counted)
+        with Progress(*columns, TimeElapsedColumn(), console=console(stderr=True), transient=True) as progress:
+            task = progress.add_task(f"{printable(label)}  {stage}", total=total)
+            yield lambda n: progress.advance(task, n)
+
+    return show
 
 
-def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
-    """One line for one run, as soon as it has ended.
+def differing(outcomes: Sequence[Outcome]) -> list[str]:
+    """Return the settings that tell apart runs of one dataset, category and backbone, but for the seed.
 
-    Args:
-        differing: the settings in which the sweep's runs differ, by `harness.telling.varying`.
+    A protocol that varies stands for its fields and for what else comes with it.
     """
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for outcome in outcomes:
+        what = outcome.dataset, outcome.category, outcome.backbone, str(outcome.settings["protocol"])
+        groups.setdefault(what, []).append(_settings(outcome))
+    found = {key for group in groups.values() for key in varying(group)}
+    if len({what[:3] for what in groups}) < len(groups):
+        found.add("protocol")
+    return [key for key in _settings(outcomes[0]) if key in found] if outcomes else []
+
+
+def _settings(outcome: Outcome) -> dict[str, Any]:
+    return {"n_features": outcome.n_features, **outcome.settings}
+
+
+def _short(key: str) -> str:
+    return "features" if key == "n_features" else key.rpartition(".")[2]
+
+
+def print_outcome(outcome: Outcome, keys: Sequence[str] = ()) -> None:
+    """Print one line for one run, as soon as it has ended, with these of its settings."""
     if outcome.status == DONE:
         detail = f"already in the store, nothing to do ({outcome.folder})"
     elif outcome.status == CLAIMED:
@@ -122,28 +119,34 @@ def print_outcome(outcome: Outcome, differing: Sequence[str] = ()) -> None:
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""
-    which = "".join(f"  {short_name(key)} {setting(outcome, key)}" for key in differing)
+    which = "".join(f"  {_short(key)} {shown(_settings(outcome)[key])}" for key in keys)
     line = Text.assemble(
         (f"{outcome.status:<8}", STYLES[outcome.status]), printable(f"{synthetic}{outcome.label}{which}  {detail}")
     )
     console().print(line, soft_wrap=True)
 
 
-def print_outcomes(outcomes: Iterable[Outcome], differing: Sequence[str]) -> list[Outcome]:
-    """A line for each run of one job as it comes, and once what its data or engine calls for; returns them."""
+def print_outcomes(outcomes: Iterable[Outcome], keys: Sequence[str]) -> list[Outcome]:
+    """Print a line for each run of one job as it comes, and once what its data or engine calls for; return them."""
     ended: list[Outcome] = []
     for outcome in outcomes:
-        print_outcome(outcome, differing)
+        print_outcome(outcome, keys)
         if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in ended):
-            print_notes(outcome)
+            for note in outcome.notes:
+                if note != _seen(outcome):  # which its own line says
+                    _print_error(f"note: {outcome.dataset}/{outcome.category}: {note}")
         ended.append(outcome)
     return ended
 
 
 def print_status(text: str) -> None:
-    """What takes a moment before the first run, on standard error of a terminal."""
+    """Print what takes a moment before the first run, on standard error of a terminal."""
     if sys.stderr.isatty():
-        console(stderr=True).print(Text(printable(text)))
+        _print_error(text)
+
+
+def _print_error(text: str) -> None:
+    console(stderr=True).print(Text(printable(text)), soft_wrap=True)
 
 
 def _seen(outcome: Outcome) -> str:
@@ -151,55 +154,38 @@ def _seen(outcome: Outcome) -> str:
     return preprocessing(outcome.settings["protocol.resize"], outcome.settings["protocol.center_crop"])
 
 
-def print_notes(outcome: Outcome) -> None:
-    """Print the notes on a run's data and engine to standard error, but for what its own line says."""
-    for note in outcome.notes:
-        if note == _seen(outcome):
-            continue
-        console(stderr=True).print(
-            Text(printable(f"note: {outcome.dataset}/{outcome.category}: {note}")), soft_wrap=True
-        )
-
-
 def print_summary(outcomes: Sequence[Outcome]) -> None:
-    """A table of all runs, where there are several, then the ones that failed, each on a line."""
+    """Print a table of all runs, where there are several, then the ones that failed, each on a line."""
+    if len(outcomes) < 2:
+        return
     out = console()
     plain = not sys.stdout.isatty()
     seeds = seed_table(outcomes, plain=plain)
-    if len(outcomes) > 1 and (len(outcomes) <= LONGEST_TABLE or not seeds.row_count):
+    if len(outcomes) <= LONGEST_TABLE or not seeds.row_count:
         out.print(summary_table(outcomes, plain=plain))
     if seeds.row_count:
         out.print(seeds)
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
-    if bad and len(outcomes) > 1:
+    if bad:
         kinds = {FAILED: "failed", REFUSED: "were refused"}
         how = " or ".join(text for status, text in kinds.items() if any(one.status == status for one in bad))
         out.print(f"{len(bad)} of {len(outcomes)} runs {how}:")
-    if bad:
-        errors, differing = console(stderr=True), varying(outcomes)
-        for outcome in bad if len(outcomes) > 1 else []:
-            which = "".join(f" {key}={setting(outcome, key)}" for key in differing)
-            errors.print(Text(printable(f"  {outcome.label}{which}: {outcome.error}")), soft_wrap=True)
+    keys = differing(outcomes)
+    for outcome in bad:
+        which = "".join(f" {key}={shown(_settings(outcome)[key])}" for key in keys)
+        _print_error(f"  {outcome.label}{which}: {outcome.error}")
 
 
 def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     """One row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
-    table = Table(
-        title="SYNTHETIC: drawn images, not a benchmark result" if synthetic else None,
-        **_look(plain=plain),
-    )
-    differing = varying(outcomes)
-    for name in ("dataset", "category", "backbone", *map(short_name, differing), "seed", "state"):
-        table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
-    _add_metrics(table, outcomes)
+    table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None, plain)
+    keys = differing(outcomes)
+    _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes)
     for outcome in outcomes:
-        values = [outcome.metrics.get(name) for name in COLUMNS]
-        names = [escape(printable(text)) for text in (outcome.dataset, outcome.category, outcome.backbone)]
-        numbers = ["-" if value is None else f"{value:.4f}" for value in values]
-        state = f"[{STYLES[outcome.status]}]{outcome.status}[/]" if not plain else outcome.status
-        settings = [escape(printable(setting(outcome, key))) for key in differing]
-        table.add_row(*names, *settings, str(outcome.seed), state, *numbers)
+        state = outcome.status if plain else f"[{STYLES[outcome.status]}]{outcome.status}[/]"
+        numbers = (_number(outcome.metrics.get(name)) for name in COLUMNS)
+        table.add_row(*_labels(outcome, keys), str(outcome.seed), state, *numbers)
     return table
 
 
@@ -210,26 +196,28 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     """
     groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
-        groups.setdefault(but_for_the_seed(outcome), []).append(outcome)
-    differing = [key for key in varying(outcomes) if key != "n_features"]
-    table = Table(title="Over seeds", **_look(plain=plain))
-    for name in ("dataset", "category", "backbone", "features", *map(short_name, differing), "seeds", ""):
-        table.add_column(name, no_wrap=True)
-    _add_metrics(table, outcomes)
+        what = outcome.dataset, outcome.category, outcome.backbone, *_settings(outcome).items()
+        groups.setdefault(what, []).append(outcome)
+    keys = differing(outcomes)
+    table = _table("Over seeds", plain)
+    _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes)
     for members in groups.values():
-        first = members[0]
-        place = [first.dataset, first.category, first.backbone, str(first.n_features)]
-        place += [setting(first, key) for key in differing]
         scored = [member for member in members if member.metrics]
         if len({member.seed for member in scored}) > 1:
-            labels = [*(escape(printable(text)) for text in place), str(len(scored))]
+            labels = [*_labels(scored[0], keys), str(len(scored))]
             for statistic, function in _STATISTICS.items():
                 table.add_row(*labels, statistic, *(_over(function, scored, name) for name in COLUMNS))
                 labels = [""] * len(labels)
     return table
 
 
-def _add_metrics(table: Table, outcomes: Sequence[Outcome]) -> None:
+def _table(title: str | None, plain: bool) -> Table:
+    return Table(title=title, box=None if plain else SIMPLE_HEAD, header_style="" if plain else "bold", pad_edge=False)
+
+
+def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+    for name in ("dataset", "category", "backbone", *names):
+        table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
     limits = {outcome.settings.get("metrics.aupro_fpr_limit") for outcome in outcomes}
     limit = limits.pop() if len(limits) == 1 else None
     for name, heading in COLUMNS.items():
@@ -237,33 +225,35 @@ def _add_metrics(table: Table, outcomes: Sequence[Outcome]) -> None:
         table.add_column(f"{heading}{at}", justify="right", no_wrap=True)
 
 
+def _labels(outcome: Outcome, keys: Sequence[str]) -> list[str]:
+    settings = _settings(outcome)
+    texts = (outcome.dataset, outcome.category, outcome.backbone, *(shown(settings[key]) for key in keys))
+    return [escape(printable(text)) for text in texts]
+
+
 _STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "lowest": min, "highest": max}
 
 
 def _over(function: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome], metric: str) -> str:
     values = [value for outcome in outcomes if (value := outcome.metrics[metric]) is not None]
-    return f"{function(values):.4f}" if values else "-"
+    return _number(function(values) if values else None)
 
 
-def _look(*, plain: bool) -> dict[str, Any]:
-    return {"box": None if plain else SIMPLE_HEAD, "header_style": "" if plain else "bold", "pad_edge": False}
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
 
 
 def print_plan(outcomes: Sequence[Outcome]) -> None:
-    """The runs that a request means, their keys, and which are done."""
+    """Print the runs that a request means, their keys, and which are done."""
     out = console()
-    differing = [key for key in varying(outcomes) if key != "n_features"]
+    keys = dict.fromkeys(["n_features", *differing(outcomes)])
     for outcome in outcomes:
-        settings = [f"{short_name(key)} {setting(outcome, key)}" for key in differing]
-        detail = outcome.error or ", ".join([f"n_features {outcome.n_features}", *settings])
+        detail = outcome.error or ", ".join(f"{key} {shown(_settings(outcome)[key])}" for key in keys)
         if outcome.holder:
             detail += f", another sweep runs it ({outcome.holder})"
-        out.print(
-            Text(printable(f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}")), soft_wrap=True
-        )
-    done = sum(outcome.status == DONE for outcome in outcomes)
-    claimed = sum(outcome.status == CLAIMED for outcome in outcomes)
-    failed = sum(outcome.status == FAILED for outcome in outcomes)
-    others = "".join(f", {n} {what}" for n, what in ((claimed, "claimed"), (failed, "cannot be done")) if n)
-    to_do = len(outcomes) - done - claimed - failed
-    out.print(f"{len(outcomes)} runs, {done} done{others}, {to_do} to do; nothing was run (dry_run=true)")
+        line = f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}"
+        out.print(Text(printable(line)), soft_wrap=True)
+    number = Counter(outcome.status for outcome in outcomes)
+    others = {"claimed": number[CLAIMED], "cannot be done": number[FAILED]}
+    told = "".join(f", {n} {what}" for what, n in others.items() if n)
+    out.print(f"{len(outcomes)} runs, {number[DONE]} done{told}, {number[TO_DO]} to do; nothing was run (dry_run=true)")

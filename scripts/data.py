@@ -11,9 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, UserError, printable
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

@@ -18,11 +18,10 @@ import numpy as np
 
 from benchmarks.measure import BenchError, once
 from benchmarks.sections import Bench, Setup, ours
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.store.scores import read_examples, read_scores
-from harness.streams import one_line_errors, run_script
 
 NOT_RUN = 3
 PARITY = 1e-4

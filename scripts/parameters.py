@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.keys import group_options
 from harness.paper.published import PARAMETERS
 from harness.report.output import write_output
 from harness.resolve import read_backbone
 from harness.store.files import csv_text
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

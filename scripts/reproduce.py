@@ -13,10 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import Parser, seeds
+from harness.command import Parser, one_line_errors, run_script, seeds
 from harness.errors import RequestError, printable
 from harness.keys import KEYS, LAUNCHERS, PROJECT
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
 from harness.keys import PROJECT
 from harness.paper.published import load_published
@@ -20,7 +20,6 @@ from harness.report.checkup import check_store
 from harness.report.output import write_output
 from harness.report.style import FORMATS
 from harness.store import Store
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

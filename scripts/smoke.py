@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.__main__ import main as harness
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
 from harness.keys import PROJECT
 from harness.smoke import GOLDEN, deviations, load_golden, real_request, smoke_records, to_golden
 from harness.store import Store
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

@@ -9,10 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.arguments import Parser
+from harness.command import Parser, one_line_errors, run_script
 from harness.errors import printable
 from harness.keys import PROJECT
-from harness.streams import one_line_errors, run_script
 
 
 @one_line_errors

@@ -11,12 +11,10 @@ from omegaconf import OmegaConf
 
 from harness.__main__ import help_text
 from harness.config import run_key, run_spec
-from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS, group_options
 from harness.overrides import parse, quote
-from harness.resolve import DEFAULT_STORE, resolve
-from harness.schema import register
+from harness.resolve import DEFAULT_STORE, register, resolve
 
 
 def composed(*overrides: str):
@@ -97,42 +95,11 @@ def test_data_root_is_the_parent_of_the_dataset(monkeypatch):
         resolve(composed("category=x"), protocol_name="paper")
 
 
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["n_features=449"], "n_features=449: resnet18 has 448 channels"),
-        (["backbone.weights=/nowhere.pth"], "backbone.weights=/nowhere.pth: there is no such file"),
-        (["backbone.weights=/nowhere.txt"], "neither a .safetensors nor a .pth"),
-        (["backbone.weights=package"], "no package carries resnet18"),
-        (["protocol.center_crop=[300,300]"], "is larger than protocol.resize"),
-    ],
-)
-def test_keys_that_do_not_go_together_are_refused(overrides, words):
-    with pytest.raises(RequestError) as caught:
-        job(*overrides)
-    assert words in str(caught.value)
-
-
-def test_cuda_without_a_gpu_is_refused(monkeypatch):
+def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
     monkeypatch.setattr("harness.device._cuda_is_available", lambda: False)
-    with pytest.raises(RequestError, match="device=cuda"):
-        job("device=cuda")
     assert job("device=auto").runs[0].device == "cpu"
     monkeypatch.setattr("harness.device._cuda_is_available", lambda: True)
     assert job("device=auto").runs[0].device == "cuda"
-
-
-def test_without_a_driver_torch_is_not_asked(monkeypatch):
-    asked = []
-
-    def no_such_library(name):
-        asked.append(name)
-        raise OSError(name)
-
-    monkeypatch.setattr("torch.cuda.is_available", lambda: pytest.fail("torch was asked"))
-    monkeypatch.setattr("ctypes.CDLL", no_such_library)  # once torch, which loads libraries itself, is there
-    assert resolve_device("auto") == "cpu"
-    assert asked == ["libcuda.so.1"]
 
 
 def test_what_moves_a_number_is_in_the_key():
@@ -171,25 +138,7 @@ def test_every_field_of_the_protocol_is_in_the_spec():
     assert set(spec(run)["protocol"]) == {field.name for field in dataclasses.fields(run.protocol)}
 
 
-def test_a_key_is_twelve_hex_digits_of_canonical_json():
-    assert run_key({"b": 1, "a": "é"}) == run_key({"a": "é", "b": 1})
-    assert len(run_key({})) == 12
-    int(run_key({}), 16)
-
-
 def test_a_run_that_is_named_twice_is_one():
     config = composed("category=bottle", "dataset.root=/data", "backbone=resnet18")
     config.n_features = [100, None, 50]  # as n_features=100,null,50 is folded
     assert [run.n_features for run in resolve(config, protocol_name="paper").runs] == [100, 50]
-
-
-def test_what_anomalibs_engine_cannot_do_is_refused_before_anything_is_opened():
-    with pytest.raises(RequestError, match=r"^protocol.blur_sigma=3: engine=reference always blurs with 4"):
-        job("protocol.blur_sigma=3", "engine=reference")
-    assert job("protocol.blur_sigma=4", "engine=reference").runs[0].engine == "reference"
-
-
-def test_a_blur_that_the_input_has_no_room_for_is_refused_before_anything_is_opened():
-    with pytest.raises(RequestError, match=r"^protocol.blur_sigma=60 reaches 240 pixels and needs an input larger"):
-        job("protocol.blur_sigma=60")
-    assert job("protocol.blur_sigma=55").runs[0].protocol.blur_sigma == 55  # 220 of 224

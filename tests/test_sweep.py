@@ -8,20 +8,24 @@ from dataclasses import replace
 
 import pytest
 
-from harness import interruption, sweep
-from harness.config import Job
+from harness import sweep
+from harness.__main__ import main
+from harness.config import Execution, Job
 from harness.errors import RequestError
 from harness.launch.launchers import LostJobError, Spread
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.run import outcome_of
 from harness.store.claims import Claims
+from scripts import status
 from tests.test_config import job
+
+RUN = job().runs[0]
 
 
 @pytest.fixture
 def jobs(tmp_path) -> list[Job]:
     """Five jobs of one run each."""
-    made = [job(f"seed={seed}") for seed in range(5)]
-    return [replace(one, execution=replace(one.execution, store=tmp_path)) for one in made]
+    return [Job((replace(RUN, seed=seed),), Execution(tmp_path)) for seed in range(5)]
 
 
 @pytest.fixture
@@ -37,22 +41,7 @@ def stored(monkeypatch) -> set[int]:
 
 
 def outcome(seed: int, status: str) -> Outcome:
-    return Outcome(
-        "mvtec",
-        "bottle",
-        "resnet18",
-        seed,
-        100,
-        {
-            "protocol": "paper",
-            "protocol.resize": (256, 256),
-            "protocol.center_crop": (224, 224),
-            "protocol.index_sampler": "anomalib_v1",
-        },
-        key=f"{seed:012x}",
-        status=status,
-        holder="somebody",
-    )
+    return replace(outcome_of(RUN, status=status, holder="somebody"), seed=seed, key=f"{seed:012x}")
 
 
 def carry_out(jobs: list[Job], launch) -> list[Outcome]:
@@ -138,40 +127,41 @@ def test_a_job_that_comes_back_as_an_error_is_one_outcome_among_others(jobs, sto
     assert [one.status for one in ended[2:]] == [OK, OK, OK]
 
 
-def test_in_this_very_process_no_launcher_is_asked_and_a_defect_is_not_dressed_up(jobs, monkeypatch):
-    begun = []
+@pytest.fixture
+def planned(drawn_mvtec, tmp_path, capsys):
+    """The lines of a dry run of two seeds on the drawn bottle."""
 
-    def run(job, _differing):
-        begun.append(job.runs[0].seed)
-        if job.runs[0].seed == 2:
-            raise ZeroDivisionError
-        return (outcome(job.runs[0].seed, OK),)
+    def lines(status: int = 0) -> list[str]:
+        capsys.readouterr()
+        request = ["dataset=mvtec", f"dataset.root={drawn_mvtec}", "category=bottle", "backbone.weights=random"]
+        assert main([*request, "seeds=[1,2]", "device=cpu", f"store={tmp_path / 'store'}", "dry_run=true"]) == status
+        return capsys.readouterr().out.splitlines()
 
-    monkeypatch.setattr(sweep, "_run_here", run)
-    assert [one.seed for one in sweep._carry_out_all(jobs[:2], Spread("basic"))] == [0, 1]
-    with pytest.raises(ZeroDivisionError):
-        sweep._carry_out_all(jobs, Spread("basic"))
-    assert begun == [0, 1, 0, 1, 2]
+    return lines
 
 
-@pytest.mark.parametrize("lost", [KeyboardInterrupt, SystemExit])
-def test_an_interruption_that_a_destructor_swallowed_is_heard(jobs, monkeypatch, lost):
-    monkeypatch.setattr(interruption, "_heard", [])
-    launched = []
+def test_a_plan_tells_what_is_claimed_and_by_whom_and_what_cannot_be_trusted(planned, tmp_path):
+    first, second, total = planned()
+    key, other = first.split()[0], second.split()[0]
+    assert total.startswith("2 runs, 0 done, 2 to do")
+    broken = tmp_path / "store/runs/mvtec/bottle/resnet18" / f"seed2-{other}" / "record.json"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{")
+    with Claims(tmp_path / "store") as others:
+        others.take(key)
+        first, second, total = planned(status=1)
+    assert first.split()[1] == "claimed"
+    assert "another sweep runs it" in first
+    assert second.split()[1] == "failed"
+    assert "record.json: is not the JSON of a record" in second
+    assert total.startswith("2 runs, 0 done, 1 claimed, 1 cannot be done, 0 to do")
+    assert planned(status=1)[0].split()[1:3] == ["to", "do"]
 
-    def launch(seeds):
-        for seed in seeds:
-            launched.append(seed)
-            interruption._heard.append(lost)
-            yield (outcome(seed, OK),)
 
-    with pytest.raises(lost):
-        carry_out(jobs, launch)
-    assert launched == [0]
-
-
-def test_a_job_whose_every_run_is_in_an_earlier_one_is_left_out():
-    one, same, other = job("seeds=[1,2]", "device=cpu"), job("seeds=[2,1]", "threads=1"), job("seeds=[2,3]")
-    assert sweep._distinct([one, same, other]) == [one, other]
-    elsewhere = replace(same, execution=replace(same.execution, store=same.execution.store / "x"))
-    assert sweep._distinct([one, elsewhere]) == [one, elsewhere]
+def test_the_status_tells_what_is_running(tmp_path, capsys):
+    with Claims(tmp_path) as claims:
+        claims.take("0123456789ab", "mvtec/bottle resnet18 seed 42")
+        assert status.main(["--store", str(tmp_path)]) == 0
+        assert "running now: mvtec/bottle resnet18 seed 42 (" in capsys.readouterr().out
+    status.main(["--store", str(tmp_path)])
+    assert "running now" not in capsys.readouterr().out

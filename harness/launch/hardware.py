@@ -6,6 +6,7 @@ import ctypes
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import Execution
+from harness.device import available_memory, cores
 from harness.errors import RequestError
 from harness.overrides import Override
-from harness.resources import available_memory
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launcher -> the package that it needs; `basic` needs none."""
@@ -30,20 +31,16 @@ _taken: list[tuple[str, Any]] = []
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is to share."""
+    """What there is to share: cores that this process may use, GPUs, and memory that is free."""
 
     cores: int
-    """That this process may use."""
     gpus: int
     memory_bytes: int
-    """That is free."""
 
 
 def this_machine() -> Machine:
-    """The machine that this runs on, told without torch."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = available_memory() or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Machine(cores, len(visible_gpus()), memory)
+    """Return the machine that this runs on, told without torch."""
+    return Machine(cores(), len(visible_gpus()), available_memory() or sys.maxsize)
 
 
 def require(launcher: str) -> None:
@@ -69,9 +66,7 @@ def divide(own: Sequence[Override], *, n_jobs: int, machine: Machine, cluster: b
     `jobs` alone means joblib; one job at a time needs no process of its own. What the request itself says stays.
 
     Args:
-        own: the request.
-        n_jobs: how many jobs it means.
-        machine: what there is to share.
+        n_jobs: how many jobs the request means.
         cluster: whether Ray joins a cluster that is there, and so has other machines than this one.
 
     Returns:
@@ -95,18 +90,15 @@ def divide(own: Sequence[Override], *, n_jobs: int, machine: Machine, cluster: b
 
 
 def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
-    for key in ("launcher", "jobs"):
-        if len(given.get(key, ())) > 1:
-            shown = ",".join(map(str, given[key]))
-            raise RequestError(f"{key}={shown}: a sweep has one {key.removesuffix('s')} setting; give one value")
     launcher, jobs = given.get("launcher", (None,))[0], given.get("jobs", (None,))[0]
+    for key, values in given.items():
+        of_slurm = key.startswith("slurm.")
+        if len(values) > 1 and (of_slurm or key in ("launcher", "jobs")):
+            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep has one value of it; give one")
+        if of_slurm and launcher != "submitit_slurm":
+            raise RequestError(f"{key}={values[0]}: is for SLURM; give launcher=submitit_slurm as well")
     if launcher == "basic" and jobs not in (None, 1):
         raise RequestError(f"jobs={jobs}: launcher=basic runs one job at a time; give launcher=joblib, or no launcher")
-    for key, values in given.items():
-        if key.startswith("slurm.") and launcher != "submitit_slurm":
-            raise RequestError(f"{key}={values[0]}: is for SLURM; give launcher=submitit_slurm as well")
-        if key.startswith("slurm.") and len(values) > 1:
-            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep has one value of it; give one")
     return str(launcher or ("joblib" if jobs is not None else "basic")), jobs
 
 
@@ -131,7 +123,7 @@ def _filled_in(
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none."""
+    """Return the GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; empty where there is none."""
     n_gpus, named = count_gpus(), os.environ.get(VISIBLE)
     if n_gpus == 0 or named is None:
         return tuple(map(str, range(n_gpus)))
@@ -139,17 +131,16 @@ def visible_gpus() -> tuple[str, ...]:
 
 
 def count_gpus() -> int:
-    """The GPUs of this machine, by the driver's own library; 0 where there is no driver."""
+    """Return the number of GPUs of this machine, by the driver's own library; 0 where there is no driver."""
     number = ctypes.c_uint(0)
     try:
         library = ctypes.CDLL("libnvidia-ml.so.1")
-        if library.nvmlInit_v2() != 0:
-            return 0
-        found = library.nvmlDeviceGetCount_v2(ctypes.byref(number)) == 0
-        library.nvmlShutdown()
+        if library.nvmlInit_v2() == 0:
+            library.nvmlDeviceGetCount_v2(ctypes.byref(number))
+            library.nvmlShutdown()
     except (OSError, AttributeError):
         return 0
-    return number.value if found else 0
+    return number.value
 
 
 def take_gpu() -> str | None:
@@ -160,30 +151,22 @@ def take_gpu() -> str | None:
     Returns:
         The GPU, which is all that CUDA_VISIBLE_DEVICES names now; None where there are not several.
     """
+    from filelock import FileLock, Timeout
+
     gpus = visible_gpus()
     if _taken or len(gpus) < 2:
         return _taken[0][0] if _taken else None
     folder = Path(tempfile.gettempdir()) / f"vad-harness-gpus-{os.getuid()}"
-    for turn in count():
-        for gpu in gpus:
-            lock = _lock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.{turn}")
-            if lock is not None:
-                _taken.append((gpu, lock))
-                os.environ[VISIBLE] = gpu
-                return gpu
-    raise AssertionError("unreachable")
-
-
-def _lock(path: Path) -> Any:
-    """A lock that ends with this process; None if another process has it. Where nothing can be locked, any will do."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path, mode=0o600)
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        return None
-    except (OSError, NotImplementedError):
-        pass  # without locks all processes take the first: better than none
-    return lock
+    for turn, gpu in ((turn, gpu) for turn in count() for gpu in gpus):
+        lock = FileLock(folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', gpu)}.{turn}", mode=0o600)
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        except (OSError, NotImplementedError):
+            pass  # without locks all processes take the first: better than none
+        break
+    _taken.append((gpu, lock))
+    os.environ[VISIBLE] = gpu
+    return gpu

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import shutil
 import signal
 import tempfile
 import threading
 import time
 import traceback
-import warnings
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
+from harness.command import unbreakable_output
 from harness.config import Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.interruption import listen, undisturbed
-from harness.launch.hardware import VISIBLE, take_gpu
+from harness.launch.hardware import VISIBLE, take_gpu, visible_gpus
 from harness.leftovers import is_alive
 from harness.outcome import Outcome
-from harness.streams import unbreakable_output
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0
 """How often processes and clusters are asked whether a job has ended."""
@@ -62,52 +60,61 @@ class Spread:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Task:
-    """One job, as it travels to another process."""
-
-    job: Job
-    spread: Spread
-    sweep: int | None = None
-    """The sweep's process, where this is on the same machine: the job ends with it."""
-    flag: Path | None = None
-    """A file: the job ends when it is gone."""
-    visible_gpus: str | None = None
-    """The sweep's own CUDA_VISIBLE_DEVICES; submitit would show no GPU to its local processes."""
-
-
 def launch(jobs: Sequence[Job], spread: Spread) -> Generator[tuple[int, Ended]]:
-    """Do jobs in other processes; yield the place of each and how it ended, as soon as it has.
+    """Do jobs in other processes, a few at once; yield the place of each and how it ended, as soon as it has.
 
     To close the iterator ends all that still runs. A process that is killed costs the job that it was at, and no other.
 
     Raises:
         Exception: whatever a library raises that cannot start a job at all.
     """
-    sweep = os.getpid() if spread.launcher in ("joblib", "submitit_local") else None
-    tasks = [Task(job, spread, sweep, visible_gpus=os.environ.get(VISIBLE)) for job in jobs]
-    by = {"joblib": _by_joblib, "submitit_local": _by_submitit, "submitit_slurm": _by_submitit, "ray": _by_ray}
-    return by[spread.launcher](tasks, spread)
+    by = {"joblib": _joblib, "submitit_local": _submitit, "submitit_slurm": _submitit, "ray": _ray}
+    on_slurm = spread.launcher == "submitit_slurm"  # it divides itself
+    at_once = len(jobs) if on_slurm else spread.at_once or len(jobs)
+    with by[spread.launcher](jobs, spread) as start:
+        waiting, running = deque(range(len(jobs))), dict[int, Any]()
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                place = waiting.popleft()
+                running[place] = start(place)
+            for place in [place for place, job in running.items() if job.done()]:
+                yield place, _result_of(running.pop(place))
+            time.sleep(SLURM_LOOK_S if on_slurm else LOOK_S)
 
 
-def run_task(task: Task) -> Ended:
-    """Do one job in a process that a launcher made."""
+def _result_of(job: Any) -> Ended:
+    try:
+        return job.result()
+    except Exception as error:  # each library has its own
+        log = (job.stderr() or "").split("\n") if hasattr(job, "stderr") else []
+        said = next((line for line in reversed(log) if line.strip()), in_one_line(error))
+        return LostJobError(f"its process was killed, or never began: {said[:LONGEST_TEXT].strip()}")
+
+
+def run_there(
+    job: Job, spread: Spread, sweep: int | None = None, flag: Path | None = None, visible: str | None = None
+) -> Ended:
+    """Do one job in a process that a launcher made.
+
+    Args:
+        sweep: the sweep's process, where this is on the same machine: the job ends with it.
+        flag: a file: the job ends when it is gone.
+        visible: the sweep's own GPUs; submitit would show none to its local processes.
+    """
     from harness.run import run_job
 
-    if task.sweep is not None:
-        _end_with(task.sweep, task.flag)
-    launcher, device = task.spread.launcher, task.spread.device
-    if launcher.startswith("submitit"):
+    if sweep is not None:
+        _end_with(sweep, flag)
+    if spread.launcher.startswith("submitit"):
         listen()  # SLURM's SIGTERM, which submitit ignores: claims are given back at once
-    if launcher == "submitit_local":
-        os.environ.pop(VISIBLE, None)
-        os.environ.update({VISIBLE: task.visible_gpus} if task.visible_gpus is not None else {})
+    if visible is not None:
+        os.environ[VISIBLE] = visible
     with unbreakable_output():
         try:
-            if device != "cpu":
+            if spread.device != "cpu":
                 take_gpu()
-            runs = tuple(replace(run, device=resolve_device(device or run.device)) for run in task.job.runs)
-            return tuple(run_job(replace(task.job, runs=runs)))
+            runs = tuple(replace(run, device=resolve_device(spread.device or run.device)) for run in job.runs)
+            return tuple(run_job(replace(job, runs=runs)))
         except UserError as error:  # where the job runs, something is not as it is where the sweep was started
             return error
         except Exception as error:
@@ -115,15 +122,14 @@ def run_task(task: Task) -> Ended:
             return LostJobError(in_one_line(error))
 
 
-def in_one_line(error: BaseException) -> str:
-    """What an error says, as one line: our own in full, a library's with its name and no longer than needed."""
-    text = " ".join(str(error).split())
+def in_one_line(error: Exception) -> str:
+    """Return what an error says, as one line: our own in full, a library's with its name and no longer than needed."""
     if isinstance(error, LostJobError):
-        return text
-    shown = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]} …"
+        return str(error)
+    return shorten(f"{type(error).__name__}: {error}", LONGEST_TEXT, placeholder=" …")
 
 
+@cache
 def _end_with(sweep: int, flag: Path | None) -> None:
     """From now on this process ends when the sweep's does, however that ends, or when the flag is gone."""
 
@@ -132,8 +138,7 @@ def _end_with(sweep: int, flag: Path | None) -> None:
             time.sleep(LOOK_S)
         os._exit(1)
 
-    if all(thread.name != "sweep" for thread in threading.enumerate()):
-        threading.Thread(target=watch, name="sweep", daemon=True).start()
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -146,120 +151,85 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _by_joblib(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
-    """joblib gives up with the first process that is killed.
-
-    What had not begun is then launched again; what was under way comes first, job by job: only the guilty one is lost.
-    """
-    batches = deque([list(range(len(tasks)))])
-    while batches:
-        batch = batches.popleft()
-        alone = batch[0] if len(batch) == 1 else None
-        under_way: list[int] = []
-        try:
-            yield from _together(tasks, batch, under_way, spread.at_once or 1)
-        except BrokenExecutor as error:
-            if alone is not None:
-                yield alone, LostJobError(f"its process was killed: {in_one_line(error)}")
-            else:
-                batches.extendleft([batch] if batch else [])
-                batches.extendleft([place] for place in under_way)
+Start = Callable[[int], Any]
+"""Starts the job at a place, and returns what has `done` and `result` as a future has."""
 
 
-def _together(
-    tasks: Sequence[Task], batch: list[int], under_way: list[int], at_once: int
-) -> Iterator[tuple[int, Ended]]:
-    """Do a batch's tasks; takes from the batch what begins, and from `under_way` what has ended."""
+@contextmanager
+def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
+    """One executor for each process: one that is killed breaks its own, and the job that it was at is lost alone."""
     from multiprocessing import resource_tracker
 
-    from joblib import Parallel, delayed
+    from joblib.externals.loky import ProcessPoolExecutor
 
-    def calls() -> Iterator[Any]:
-        while batch:
-            under_way.append(batch.pop(0))
-            yield delayed(_numbered)(under_way[-1], tasks[under_way[-1]])
-
-    # Of an interrupted sweep joblib would say what it cleans up, and that not all was awaited.
+    # Of an interrupted sweep it would say what it cleans up.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        resource_tracker.ensure_running()  # whoever needs it first would unblock what `_deaf` blocks
+    resource_tracker.ensure_running()  # whoever needs it first would unblock what `_deaf` blocks
+    at_work: dict[Any, Any] = {}
+
+    def start(place: int) -> Any:
+        idle = (one for one, job in at_work.items() if job.done() and job.exception() is None)
         with _deaf():
-            # At least two: with one joblib would work in this very process.
-            parallel = Parallel(max(2, at_once), return_as="generator_unordered", batch_size=1, pre_dispatch=at_once)
-            results = parallel(calls())
-        for place, ended in results:
-            under_way.remove(place)
-            yield place, ended
+            executor = next(idle, None) or ProcessPoolExecutor(1, env={"OMP_NUM_THREADS": str(spread.threads or 1)})
+            at_work[executor] = executor.submit(run_there, jobs[place], spread, os.getpid())
+        return at_work[executor]
+
+    try:
+        yield start
+    finally:
+        with undisturbed():
+            for executor in at_work:
+                executor.shutdown(kill_workers=True)
 
 
-def _numbered(place: int, task: Task) -> tuple[int, Ended]:
-    return place, run_task(task)
-
-
-def _by_submitit(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
-    """On SLURM one array of jobs; here, where it is for tests, a process for each job, a few at once."""
+@contextmanager
+def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
+    """On SLURM one array of jobs, which begin when it says so; here, to try that out, a process for each job."""
     import submitit
 
     on_slurm = spread.launcher == "submitit_slurm"
-    folder = _shared_folder(tasks[0].job.execution.store) if on_slurm else Path(tempfile.mkdtemp(prefix="vad-harness-"))
-    flag = folder / "flag"
-    flag.touch()
-    executor = submitit.AutoExecutor(folder=folder, cluster="slurm" if on_slurm else "local")
-    waiting, lost = deque(range(len(tasks))), False
-    running: dict[int, Any] = {}
-    try:
-        if on_slurm:
-            executor.update_parameters(**_slurm_parameters(spread))
-            running = dict(enumerate(executor.map_array(run_task, tasks)))
-            waiting.clear()
-        else:
-            executor.update_parameters(timeout_min=LONGEST_MIN)
-        while waiting or running:
-            while waiting and len(running) < (spread.at_once or 1):
-                place = waiting.popleft()
-                with _deaf():
-                    running[place] = executor.submit(run_task, replace(tasks[place], flag=flag))
-            for place in [place for place, job in running.items() if job.done()]:
-                ended = _result_of(running.pop(place))
-                lost = lost or isinstance(ended, LostJobError)
-                yield place, ended
-            time.sleep(SLURM_LOOK_S if on_slurm else LOOK_S)
-    finally:
-        flag.unlink(missing_ok=True)
-        with undisturbed():
-            for job in running.values():
-                job.cancel(check=False) if on_slurm else job._process.wait()
-        if not lost:  # else it may say why
-            shutil.rmtree(folder, ignore_errors=True)
-            with suppress(OSError):
-                folder.parent.rmdir() if on_slurm else None
+    common = jobs[0].execution.store / FOLDER if on_slurm else Path(tempfile.gettempdir())
+    if on_slurm and "%" in str(common):
+        raise RequestError(f"store={common.parent}: SLURM reads a % in a path as a job's number; give another store")
+    common.mkdir(parents=True, exist_ok=True)
+    started: list[Any] = []
+    with tempfile.TemporaryDirectory(prefix="vad-harness-", dir=common, ignore_cleanup_errors=True) as folder:
+        flag = Path(folder, "flag")
+        flag.touch()
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm" if on_slurm else "local")
 
+        def start(place: int) -> Any:
+            with _deaf():
+                given = os.getpid(), flag, ",".join(visible_gpus())
+                job = executor.submit(run_there, jobs[place], spread, *given)
+            job._results_timeout_s = 0  # on one disk no result comes late
+            started.append(job)
+            return job
 
-def _shared_folder(store: Path) -> Path:
-    folder = store / FOLDER / secrets.token_hex(6)
-    if "%" in str(folder):
-        raise RequestError(f"store={store}: SLURM reads a % in a path as a job's number; give another store")
-    folder.mkdir(parents=True)
-    return folder
+        try:
+            executor.update_parameters(**(_slurm_parameters(spread) if on_slurm else {"timeout_min": LONGEST_MIN}))
+            if on_slurm:
+                started += executor.map_array(partial(run_there, spread=spread), jobs)
+            yield started.__getitem__ if on_slurm else start
+        finally:
+            flag.unlink(missing_ok=True)
+            with undisturbed():
+                for job in [job for job in started if not job.done()]:
+                    job.cancel(check=False) if on_slurm else job._process.wait()
+    with suppress(OSError):
+        common.rmdir() if on_slurm else None
 
 
 def _slurm_parameters(spread: Spread) -> dict[str, Any]:
-    """submitit's names: what every cluster has goes without a prefix."""
+    """Return submitit's names: what every cluster has goes without a prefix."""
     given = {key: value for key, value in spread.slurm.items() if value is not None}
     common = ("cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min")
     named = {key if key in common else f"slurm_{key}": value for key, value in given.items()}
     return {"name": "vad-harness", **named, **({"slurm_array_parallelism": spread.at_once} if spread.at_once else {})}
 
 
-def _result_of(job: Any) -> Ended:
-    try:
-        return job.result()
-    except Exception:  # submitit has several, some of which say nothing but what is in the log
-        return LostJobError(f"its process was killed, or never began; what it said is in {job.paths.stderr}")
-
-
-def _by_ray(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended]]:
+@contextmanager
+def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
     """On the cluster that RAY_ADDRESS names, else on one of this machine alone, which ends with the sweep."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -278,25 +248,9 @@ def _by_ray(tasks: Sequence[Task], spread: Spread) -> Generator[tuple[int, Ended
         signal.signal(signal.SIGTERM, before)  # Ray's own would leave with another status
         try:
             on_gpu = spread.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
-            remote = ray.remote(num_cpus=n_cpus, num_gpus=int(on_gpu), max_retries=0)(run_task)
-            waiting = deque(range(len(tasks)))
-            running: dict[Any, int] = {}
-            while waiting or running:
-                while waiting and len(running) < (spread.at_once or len(tasks)):
-                    place = waiting.popleft()
-                    running[remote.remote(tasks[place])] = place
-                for reference in ray.wait(list(running), timeout=0)[0]:
-                    yield running.pop(reference), _result_by_ray(reference)
-                time.sleep(LOOK_S)  # a signal that comes while Ray waits would get an answer of Ray's
+            remote = ray.remote(num_cpus=n_cpus, num_gpus=int(on_gpu), max_retries=0)(run_there)
+            # Futures: a signal that comes while Ray waits would get an answer of Ray's.
+            yield lambda place: remote.remote(jobs[place], spread).future()
         finally:
             with undisturbed():
                 ray.shutdown()
-
-
-def _result_by_ray(reference: Any) -> Ended:
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayError as error:
-        return LostJobError(f"its process was killed, or never began: {in_one_line(error)}")

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.command import run_script
 from harness.paper.audit import audit_markdown, replace_audit, run_audit
 from harness.paper.published import load_published
-from harness.streams import run_script
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -27,28 +27,46 @@ def divided(*arguments: str, machine: Machine = EIGHT, n_jobs: int = 10, cluster
     return dict(values)
 
 
-def test_one_job_at_a_time_needs_no_process_and_jobs_alone_mean_joblib():
-    assert divided("seed=1") == {"seed": 1, "launcher": "basic"}
-    for alone in (["jobs=1"], ["jobs=null"], ["launcher=joblib", "jobs=1"], ["launcher=basic", "jobs=1"]):
-        assert divided(*alone)["launcher"] == "basic"
-    assert divided("launcher=joblib", n_jobs=1)["launcher"] == "basic"
-    assert divided("jobs=2") == {"launcher": "joblib", "jobs": 2, "threads": 4, "workers": 4}
+JOBLIB = {"launcher": "joblib"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("words", "machine", "expected"),
     [
-        (["jobs=2", "launcher=basic"], "^jobs=2: launcher=basic runs one job at a time; give"),
-        (["launcher=basic,joblib"], "^launcher=basic,joblib: .*give one value"),
-        (["jobs=1,2"], "^jobs=1,2: .*give one value"),
-        (["slurm.partition=gpu"], "^slurm.partition=gpu: is for SLURM; give launcher=submitit_slurm"),
-        (["launcher=ray", "slurm.mem_gb=8"], "^slurm.mem_gb=8.0: is for SLURM"),
-        (["launcher=submitit_slurm", "slurm.qos=a,b"], "^slurm.qos=a,b: .*give one"),
+        # one job at a time needs no process, and jobs alone mean joblib
+        ("seed=1", EIGHT, {"seed": 1, "launcher": "basic"}),
+        ("jobs=1", EIGHT, {"launcher": "basic"}),
+        ("jobs=null", EIGHT, {"launcher": "basic"}),
+        ("launcher=joblib jobs=1", EIGHT, {"launcher": "basic"}),
+        ("launcher=basic jobs=1", EIGHT, {"launcher": "basic"}),
+        ("jobs=2", EIGHT, JOBLIB | {"jobs": 2, "threads": 4, "workers": 4}),
+        # two cores have two jobs, and many have two threads a job
+        ("launcher=joblib", Machine(2, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 1}),
+        ("launcher=joblib", Machine(4, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 2}),
+        ("launcher=joblib", Machine(16, 0, 1 << 40), JOBLIB | {"jobs": 8, "threads": 2}),
+        # memory limits the jobs, unless the request says how many
+        ("launcher=joblib", Machine(16, 0, 12 << 30), JOBLIB | {"jobs": 3}),
+        ("launcher=joblib memory_budget=8", Machine(16, 0, 12 << 30), {"launcher": "basic"}),
+        ("jobs=5", Machine(16, 0, 12 << 30), JOBLIB | {"jobs": 5}),
+        # one job for each GPU
+        ("launcher=joblib", Machine(16, 4, 256 << 30), JOBLIB | {"jobs": 4, "threads": 4, "workers": 4}),
+        ("launcher=joblib device=cpu", Machine(16, 4, 256 << 30), JOBLIB | {"jobs": 8}),
+        # what the request says stays
+        ("jobs=2 threads=3 workers=null", EIGHT, JOBLIB | {"threads": 3, "workers": 4}),
+        ("jobs=2 workers=5", EIGHT, JOBLIB | {"workers": 5}),
+        # a cluster divides itself
+        ("launcher=submitit_slurm jobs=20 slurm.cpus_per_task=8", EIGHT, {"threads": 8, "jobs": 20}),
+        ("launcher=submitit_slurm", EIGHT, {"threads": None}),
     ],
 )
-def test_what_no_launcher_can_do_is_one_line(arguments, said):
-    with pytest.raises(RequestError, match=said):
-        divided(*arguments)
+def test_how_the_machine_is_divided(words, machine, expected):
+    ours = divided(*words.split(), machine=machine)
+    assert {key: ours.get(key) for key in expected} == expected
+
+
+def test_rays_cluster_has_other_machines():
+    ours = divided("launcher=ray", cluster=True, n_jobs=100)
+    assert (ours["jobs"], ours["threads"]) == (100, 2)
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
@@ -60,40 +78,6 @@ def test_jobs_times_threads_never_exceed_the_cores(launcher):
         threads = int(ours.get("threads", cores))
         assert at_once <= min(n_jobs, jobs or n_jobs)
         assert at_once * threads <= cores or (threads == 1 and jobs is not None)
-
-
-def test_two_cores_have_two_jobs_and_many_have_two_threads_a_job():
-    for cores, at_once, threads in ((2, 2, 1), (4, 2, 2), (16, 8, 2)):
-        ours = divided("launcher=joblib", machine=Machine(cores, 0, 1 << 40))
-        assert (ours["jobs"], ours["threads"]) == (at_once, threads)
-
-
-def test_memory_limits_the_jobs_unless_the_request_says_how_many():
-    machine = Machine(16, 0, 12 << 30)
-    assert divided("launcher=joblib", machine=machine)["jobs"] == 3
-    assert divided("launcher=joblib", "memory_budget=8", machine=machine)["launcher"] == "basic"
-    assert divided("jobs=5", machine=machine)["jobs"] == 5
-
-
-def test_one_job_for_each_gpu():
-    machine = Machine(16, 4, 256 << 30)
-    ours = divided("launcher=joblib", machine=machine)
-    assert (ours["jobs"], ours["threads"], ours["workers"]) == (4, 4, 4)
-    assert divided("launcher=joblib", "device=cpu", machine=machine)["jobs"] == 8
-
-
-def test_what_the_request_says_stays():
-    ours = divided("jobs=2", "threads=3", "workers=null")
-    assert (ours["threads"], ours["workers"]) == (3, 4)
-    assert divided("jobs=2", "workers=5")["workers"] == 5
-
-
-def test_a_cluster_divides_itself():
-    ours = divided("launcher=submitit_slurm", "jobs=20", "slurm.cpus_per_task=8")
-    assert (ours["threads"], ours["jobs"]) == (8, 20)
-    assert "threads" not in divided("launcher=submitit_slurm")
-    ours = divided("launcher=ray", cluster=True, n_jobs=100)
-    assert (ours["jobs"], ours["threads"]) == (100, 2)
 
 
 def test_a_launcher_that_cannot_be_used_is_refused_with_its_remedy(monkeypatch):

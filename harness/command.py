@@ -1,20 +1,50 @@
-"""Output that cannot be written stops no sweep: a closed pipe or a full disk under a log loses lines, never runs."""
+"""What every command has in common: errors in one line, exit statuses, and output that stops no work.
+
+Output that cannot be written stops no sweep: a closed pipe or a full disk under a log loses lines, never runs.
+"""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import io
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ParamSpec, TextIO
+from typing import Any, NoReturn, ParamSpec, TextIO
 
 from harness.errors import RequestError, StoreError, UserError
-from harness.interruption import INTERRUPTED, TERMINATED, listen, restore
+from harness.interruption import INTERRUPTED, TERMINATED, listen
+from harness.keys import KEYS
 
 P = ParamSpec("P")
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises RequestError where argparse would print its usage and leave; takes no abbreviations."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise RequestError(f"{message}; --help shows what is allowed")
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Read a list of seeds such as `42` or `0,1,2`, each once.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    try:
+        found = [KEYS["seed"].check(int(part)) for part in re.split(r"[,\s]+", text.strip(" []"))]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 42 or 0,1,2") from None
+    return tuple(dict.fromkeys(found))
 
 
 class _Forgiving:
@@ -22,30 +52,22 @@ class _Forgiving:
 
     def __init__(self, stream: TextIO, lost: list[OSError]) -> None:
         self._stream, self._lost = stream, lost
-        self._failed = False
 
     def write(self, text: str) -> int:
         """Write, or drop; returns how many characters were taken either way."""
-        if not self._failed:
-            try:
-                return self._stream.write(text)
-            except OSError as error:
-                self._fail(error)
+        self._try(self._stream.write, text)
         return len(text)
 
     def flush(self) -> None:
         """Flush, or drop."""
-        if not self._failed:
-            try:
-                self._stream.flush()
-            except OSError as error:
-                self._fail(error)
+        self._try(self._stream.flush)
 
-    def _fail(self, error: OSError) -> None:
-        self._failed = True
-        self._lost.append(error)
-        # What the stream still holds is written when Python ends: to nowhere, or Python would complain.
-        with suppress(OSError, ValueError):
+    def _try(self, do: Callable[..., object], *arguments: str) -> None:
+        try:
+            do(*arguments)
+        except OSError as error:
+            self._lost.append(error)
+            # From here on, and what the stream still holds, to nowhere.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
             os.close(nowhere)
@@ -94,31 +116,36 @@ def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
     return told
 
 
-def run_script(main: Callable[[], int]) -> int:
-    """Call a script's main function and return its exit status, whatever becomes of its output.
+def run_script(
+    main: Callable[[], int], *, when_stopped: str = ": what was finished is kept; the same command goes on"
+) -> int:
+    """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 
     Whoever closed the pipe (`status.py | head`) has seen enough. Any other failure of the output makes a success a 1.
+
+    Args:
+        when_stopped: said after `interrupted` or `terminated`.
     """
-    before = listen()
     try:
+        listen()
         with unbreakable_output() as lost:
             try:
                 status = main()
-            except KeyboardInterrupt:
-                print("interrupted: what was finished is kept; the same command goes on", file=sys.stderr)
-                status = INTERRUPTED
-            except SystemExit as stop:
-                if stop.code != TERMINATED:
-                    raise
-                print("terminated", file=sys.stderr)
-                status = TERMINATED
-        return status_of_output(lost, status)
-    finally:
-        restore(before)
+            except (KeyboardInterrupt, SystemExit) as stop:
+                status = _stopped(stop, when_stopped)
+        return _status_of_output(lost, status)
+    except (KeyboardInterrupt, SystemExit) as stop:  # before the work or after it, or a second one while it ends
+        return _stopped(stop, when_stopped)
 
 
-def status_of_output(lost: Sequence[OSError], status: int) -> int:
-    """Say what became of the output, in one line where it was no closed pipe, and return the exit status with that."""
+def _stopped(stop: KeyboardInterrupt | SystemExit, hint: str) -> int:
+    status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
+    if status in (INTERRUPTED, TERMINATED):
+        print(f"{'interrupted' if status == INTERRUPTED else 'terminated'}{hint}", file=sys.stderr)
+    return status
+
+
+def _status_of_output(lost: list[OSError], status: int) -> int:
     for error in lost:
         if error.errno != errno.EPIPE:
             print(f"error: the output cannot be written ({error.strerror}); what was done is kept", file=sys.stderr)
