@@ -20,21 +20,12 @@ TIE = Fraction(1, 10**12)
 
 
 def exact(printed: str) -> Fraction:
-    """The printed number itself.
-
-    Raises:
-        ValueError: it is no decimal number.
-    """
+    """The printed number itself."""
     return Fraction(printed)
 
 
 def places(printed: str) -> int:
-    """Digits behind the point: 4 for `0.9730`.
-
-    Raises:
-        ValueError: it is no decimal number.
-    """
-    exact(printed)
+    """Digits behind the point: 4 for `0.9730`."""
     return len(printed.partition(".")[2])
 
 
@@ -96,8 +87,7 @@ def auroc_halves(printed: str, classes: Classes) -> range:
 def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
     """Every (TP, FP) whose F1 prints as this, most true positives first."""
     true, false = _thresholds(classes)
-    cells = _cells(2 * true, classes.n_pos + true + false, places(printed))
-    found = (cells == int(exact(printed) / unit(printed))).any(axis=0)
+    found = (_f1_cells(printed, classes) == int(exact(printed) / unit(printed))).any(axis=0)
     pairs = zip(true[found].tolist(), false[found].tolist(), strict=True)
     return tuple(Counts(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1])))
 
@@ -119,8 +109,7 @@ def auroc_share(printed: str, classes: Classes, *, ties: bool = True) -> Fractio
 
 def f1_share(printed: str, classes: Classes) -> Fraction:
     """The share of the printed values around this one that an F1 can take at all."""
-    true, false = _thresholds(classes)
-    return _share(_cells(2 * true, classes.n_pos + true + false, places(printed)), printed)
+    return _share(_f1_cells(printed, classes), printed)
 
 
 def _share(cells: np.ndarray, printed: str) -> Fraction:
@@ -135,6 +124,11 @@ def _thresholds(classes: Classes) -> tuple[np.ndarray, np.ndarray]:
     """(n,) int64 true and false positives of every threshold that finds anything."""
     true, false = np.meshgrid(np.arange(1, classes.n_pos + 1), np.arange(classes.n_neg + 1), indexing="ij")
     return true.ravel(), false.ravel()
+
+
+def _f1_cells(printed: str, classes: Classes) -> np.ndarray:
+    true, false = _thresholds(classes)
+    return _cells(2 * true, classes.n_pos + true + false, places(printed))
 
 
 def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from harness.keys import PROJECT
@@ -82,7 +81,7 @@ class Published:
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[int, str, str], PublishedCell]:
-        return MappingProxyType({(cell.table, cell.row, cell.column): cell for cell in self.cells})
+        return {(cell.table, cell.row, cell.column): cell for cell in self.cells}
 
     def table(self, number: int) -> PublishedTable:
         """One of Tables 1 to 6.
@@ -105,6 +104,23 @@ class Published:
         return tuple(cell for cell in self.cells if (cell.table, cell.row) == (table, row))
 
 
+@dataclass(frozen=True)
+class Context:
+    """What the paper's claims are held against."""
+
+    published: Published
+    facts: Mapping[str, Any]
+    """results/paper/facts.toml: public facts with their sources."""
+    subjects: Mapping[int, tuple[str, ...]]
+    """Number in the reference list -> what a citation of it can mean."""
+    names: Mapping[int, str]
+    """Number in the reference list -> authors as printed there."""
+    citations: tuple[tuple[str, str, int], ...]
+    """(section, what is named, cited number) of every citation in the prose that names what it cites."""
+    parameters: Mapping[str, int]
+    """Backbone -> parameters up to the last layer read, counted on the network itself."""
+
+
 def load_published() -> Published:
     """Read results/paper.
 
@@ -119,11 +135,25 @@ def load_published() -> Published:
     return Published(tables=tables, cells=cells, settings=settings)
 
 
+def load_context(published: Published) -> Context:
+    """Read facts.toml, references.toml and the counted parameters."""
+    references = read_toml(FOLDER / "references.toml")
+    listed = references["references"]
+    return Context(
+        published=published,
+        facts=read_toml(FOLDER / "facts.toml"),
+        subjects={entry["number"]: tuple(entry["subjects"]) for entry in listed},
+        names={entry["number"]: entry["printed"] for entry in listed},
+        citations=tuple((entry["section"], entry["subject"], entry["number"]) for entry in references["citations"]),
+        parameters=load_parameters(),
+    )
+
+
 @cache
 def load_parameters() -> Mapping[str, int]:
     """Backbone -> parameters up to the last layer that PaDiM reads, counted once on the network and kept as data."""
     with open(PARAMETERS, encoding="utf-8", newline="") as file:
-        return MappingProxyType({line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)})
+        return {line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -140,10 +170,8 @@ def _table(entry: Mapping[str, Any]) -> PublishedTable:
         columns=tuple(entry["columns"]),
         rows=tuple(row["name"] for row in rows),
         notes=tuple(entry["notes"]),
-        texts=MappingProxyType({(row["name"], column): text for row in rows for column, text in row["texts"].items()}),
-        places=MappingProxyType(
-            {row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows}
-        ),
+        texts={(row["name"], column): text for row in rows for column, text in row["texts"].items()},
+        places={row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows},
     )
 
 
