@@ -139,18 +139,11 @@ def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.
     return np.stack((up, up - halfway))
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One way in which a printed F1 and a printed AUROC of the same images go together."""
-
-    best: Counts
-    """The threshold that maximises F1, `score >= threshold`."""
-    printed: Counts
-    """What the printed F1 was computed from: the same, or by anomalib's strict rule one true positive less."""
-
-
-def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool) -> Iterator[Reading]:
+def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool) -> Iterator[tuple[Counts, Counts]]:
     """Yield every way in which the two printed numbers can come from one ranking of the images.
+
+    Each is the counts at the threshold that maximises F1, `score >= threshold`, and those that the printed F1 was
+    computed from: the same, or by anomalib's strict rule one true positive less.
 
     Args:
         strict: read F1 as anomalib's, `score > threshold` at the threshold that maximises F1, which sits on the
@@ -165,7 +158,7 @@ def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool)
         if limits is not None and any(
             limits[0] <= half <= limits[1] for half in auroc_halves(auroc, classes) if ties or half % 2 == 0
         ):
-            yield Reading(best, counts)
+            yield best, counts
 
 
 def least_f1_max(classes: Classes) -> Fraction:

@@ -14,7 +14,7 @@ from harness.data.catalog import CATALOG
 from harness.paper.arithmetic import (
     RADIUS,
     Classes,
-    Reading,
+    Counts,
     auroc_halves,
     auroc_limits,
     auroc_share,
@@ -217,18 +217,17 @@ def _consistent(row: ImageRow, prefix: str, claim: str, holds: bool, evidence: s
     return Finding(f"{prefix}{row.slug}", "consistency", "4.2", statement, _verdict(holds), evidence)
 
 
-def _possible(row: ImageRow, found: list[Reading]) -> str:
+def _possible(row: ImageRow, found: list[tuple[Counts, Counts]]) -> str:
     """What gives the row's F1 beside its AUROC; empty where nothing does."""
     n_pos = row.classes.n_pos
     texts = []
-    for reading in found[:SHOWN]:
-        counts = reading.printed
+    for best, counts in found[:SHOWN]:
         text = (
             f"{_fraction(counts.f1(n_pos))} with {counts.true_positives} of {n_pos} defects found, "
             f"{counts.false_positives} false alarms"
         )
-        if reading.best != counts:
-            text += f" (at the threshold itself {_fraction(reading.best.f1(n_pos))})"
+        if best != counts:
+            text += f" (at the threshold itself {_fraction(best.f1(n_pos))})"
         texts.append(text)
     texts += [f"{len(found) - SHOWN} more"] if len(found) > SHOWN else []
     return f"possible: {'; '.join(texts)}" if texts else ""

@@ -127,8 +127,7 @@ class Judgement:
     reason: str
     """One line: what the verdict rests on, for example `4 of 11 seeds give exactly this`."""
     difference: float | None
-    """Reproduced at the declared seed less published; None without a run at that seed, or where the two are not
-    comparable."""
+    """Reproduced at the declared seed less published; None without such a run, or where the two are not comparable."""
     seeds_exact: tuple[int, ...] = ()
     """Seeds that give exactly the printed digits."""
 
@@ -143,9 +142,6 @@ class RowJudgement:
     """Of the row's numbers that a run gives."""
     verdict: Verdict
     reason: str
-    """One line."""
-    seeds_exact: tuple[int, ...] = ()
-    """Seeds at which every number of the row has exactly the printed digits."""
 
 
 class ClaimVerdict(StrEnum):

@@ -64,17 +64,13 @@ class Setting:
     choice: str | None = None
     """What the harness does where the paper states nothing, or otherwise than it states; and why."""
 
-    @property
-    def stated(self) -> bool:
-        """The paper states a value."""
-        return self.value is not None
-
 
 @dataclass(frozen=True)
 class Published:
     """Everything that the paper published and that a run, a reader or the audit compares with."""
 
     tables: tuple[PublishedTable, ...]
+    """1 to 6."""
     cells: tuple[PublishedCell, ...]
     """By table, row and column in the order of values.csv."""
     settings: tuple[Setting, ...]
@@ -84,19 +80,11 @@ class Published:
         return {(cell.table, cell.row, cell.column): cell for cell in self.cells}
 
     def table(self, number: int) -> PublishedTable:
-        """One of Tables 1 to 6.
-
-        Raises:
-            KeyError: there is none of that number.
-        """
-        return {table.number: table for table in self.tables}[number]
+        """One of Tables 1 to 6."""
+        return self.tables[number - 1]
 
     def cell(self, table: int, row: str, column: str) -> PublishedCell:
-        """The number in one place of one table.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """The number in one place of one table."""
         return self._by_name[table, row, column]
 
     def row(self, table: int, row: str) -> tuple[PublishedCell, ...]:
@@ -122,15 +110,10 @@ class Context:
 
 
 def load_published() -> Published:
-    """Read results/paper.
-
-    Raises:
-        OSError, ValueError, KeyError: the files are not there or do not go together: a defect of the checkout.
-    """
+    """Read results/paper."""
     tables = tuple(_table(entry) for entry in read_toml(FOLDER / "tables.toml")["tables"])
-    by_number = {table.number: table for table in tables}
     with open(FOLDER / "values.csv", encoding="utf-8", newline="") as file:
-        cells = tuple(_cell(line, by_number[int(line["table"])]) for line in csv.DictReader(file))
+        cells = tuple(_cell(line, tables[int(line["table"]) - 1]) for line in csv.DictReader(file))
     settings = tuple(Setting(**entry) for entry in read_toml(FOLDER / "settings.toml")["settings"])
     return Published(tables=tables, cells=cells, settings=settings)
 

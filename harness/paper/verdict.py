@@ -22,9 +22,6 @@ from harness.paper.arithmetic import exact, places, prints_as, rounded
 from harness.paper.model import DECLARED_SEED, Edition, Judgement, Measured, PublishedCell, RowJudgement, Verdict
 from harness.paper.published import N_CATEGORIES, PARAMS, Published
 
-NOTHING = Measured({}, None, ())
-"""What the store has where it has nothing."""
-
 
 def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgement:
     """One published number against what the store has for it."""
@@ -43,8 +40,8 @@ def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgemen
 def judge_all(
     published: Published, measured: Mapping[PublishedCell, Measured], edition: Edition
 ) -> tuple[Judgement, ...]:
-    """Every published number, in the order of `published.cells`; what is not in `measured` is not run."""
-    return tuple(judge(cell, measured.get(cell, NOTHING), edition) for cell in published.cells)
+    """Every published number, in the order of `published.cells`."""
+    return tuple(judge(cell, measured[cell], edition) for cell in published.cells)
 
 
 def judge_rows(judgements: Iterable[Judgement]) -> tuple[RowJudgement, ...]:
@@ -107,12 +104,12 @@ def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...]) -> RowJu
         if reasons:
             return RowJudgement(table, row, judgements, verdict, "; ".join(reasons))
     seeds = sorted(set.intersection(*(set(judgement.measured.by_seed) for judgement in judgements)))
-    exact_seeds = tuple(seed for seed in seeds if all(seed in judgement.seeds_exact for judgement in judgements))
+    exact_seeds = [seed for seed in seeds if all(seed in judgement.seeds_exact for judgement in judgements)]
     n = len(judgements)
     share = f"{len(exact_seeds)} of {_seeds(len(seeds))} give all {n} numbers"
     if exact_seeds:
         verdict = Verdict.MATCH if DECLARED_SEED in exact_seeds else Verdict.WITHIN_SEEDS
-        return RowJudgement(table, row, judgements, verdict, share, exact_seeds)
+        return RowJudgement(table, row, judgements, verdict, share)
     reason = f"no seed of {len(seeds)} gives all {n} numbers; {_best(seeds, judgements)}"
     near = all(_near_at_declared(judgement) for judgement in judgements)
     return RowJudgement(table, row, judgements, Verdict.BELOW_SAMPLING_ERROR if near else Verdict.DIFFERS, reason)
