@@ -26,9 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--figures", type=Path, metavar="DIR", help="default: figures, or STORE/figures of another store than results"
     )
     arguments = parser.parse_args(argv)
+    from harness.report.checkup import verify_stores
     from harness.report.output import RESULTS, outputs_of
-    from harness.report.render import EDITIONS
-    from harness.report.verify import verify, verify_stores
+    from harness.report.render import EDITIONS, verify
 
     usual = outputs_of(arguments.store)
     tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures

@@ -9,14 +9,11 @@ from pathlib import Path
 from harness.paper.model import PAPER_METRICS, Judgement
 from harness.report.bars import backbones_figure, categories_figure, datasets_figure, methods_figure
 from harness.report.drawings import pipeline_figure, radar_figure
-from harness.report.output import write_output
+from harness.report.output import LOCAL, write_output
 from harness.report.overlays import OPACITY, Exhibit, overlays_figure, placeholder_figure
 from harness.report.style import Sheet, drawing, save
 from harness.report.table_text import markdown_text
 from harness.report.words import Judged, absence, spread_words
-
-LOCAL = "local"
-"""The folder, below that of the figures, for pictures of real images; never committed."""
 
 CAPTIONS = "captions.md"
 

@@ -27,6 +27,9 @@ def write_output(path: Path, data: bytes) -> Path:
 
 RESULTS = PROJECT / "results"
 
+LOCAL = "local"
+"""The folder, below that of the figures, for pictures of real images; never committed."""
+
 
 @dataclass(frozen=True)
 class Outputs:
