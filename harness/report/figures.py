@@ -26,18 +26,20 @@ class Figure:
     stem: str
     """File name without its ending."""
     draw: Callable[[Judged, Exhibit], Sheet]
-    title: Callable[[Judged], str]
-    """One line, without the number."""
+    words: str
+    """The title, with `{backbone}`, `{large}` and datasets for what the edition has in their place."""
     table: int | None = None
     """The table whose numbers it shows."""
 
+    def title(self, judged: Judged) -> str:
+        """One line, without the number."""
+        datasets = {name: judged.dataset(name) for name in judged.edition.datasets}
+        return self.words.format(backbone=judged.backbone(), large=judged.backbone("wide_resnet50_2"), **datasets)
+
 
 def _categories(number: int, stem: str, table: int, dataset: str) -> Figure:
-    def title(judged: Judged) -> str:
-        subject = f"PaDiM ({judged.backbone()}) on {judged.dataset(dataset)}"
-        return f"{subject}: (a) AUROC, (b) F1, at image and pixel level by category"
-
-    return Figure(number, stem, lambda judged, _: categories_figure(table, judged), title, table)
+    words = f"PaDiM ({{backbone}}) on {{{dataset}}}: (a) AUROC, (b) F1, at image and pixel level by category"
+    return Figure(number, stem, lambda judged, _: categories_figure(table, judged), words, table)
 
 
 def _overlays(stem: str, scale: str, *, one_scale: bool) -> Figure:
@@ -46,40 +48,34 @@ def _overlays(stem: str, scale: str, *, one_scale: bool) -> Figure:
             return placeholder_figure(judged, one_scale=one_scale)
         return overlays_figure(judged, exhibit, one_scale=one_scale)
 
-    def title(judged: Judged) -> str:
-        return f"Anomaly maps on {judged.dataset('mvtec')}, bottle, Jet laid over the image at {OPACITY:g}: {scale}"
-
-    return Figure(4, stem, draw, title)
-
-
-def _backbones_title(judged: Judged) -> str:
-    names = f"{judged.backbone()} and {judged.backbone('wide_resnet50_2')}"
-    return f"{names} on {judged.dataset('mvtec')}, bottle: (a) metrics, (b) parameters up to the third layer"
+    return Figure(4, stem, draw, f"Anomaly maps on {{mvtec}}, bottle, Jet laid over the image at {OPACITY:g}: {scale}")
 
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
         1, "fig1_pipeline", lambda judged, _: pipeline_figure(judged),
-        lambda judged: "The pipeline: PaDiM's training on normal images, and its inference on each test image",
+        "The pipeline: PaDiM's training on normal images, and its inference on each test image",
     ),
     _categories(2, "fig2_mvtec", 1, "mvtec"),
-    Figure(3, "fig3_backbones", lambda judged, _: backbones_figure(judged), _backbones_title, 2),
+    Figure(
+        3, "fig3_backbones", lambda judged, _: backbones_figure(judged),
+        "{backbone} and {large} on {mvtec}, bottle: (a) metrics, (b) parameters up to the third layer", 2,
+    ),
     _overlays("fig4_overlays", "each map between its own minimum and maximum, as in the paper", one_scale=False),
     _overlays("fig4_overlays_one_scale", "one colour scale for all of the category's test images", one_scale=True),
     _categories(5, "fig5_visa", 3, "visa"),
     _categories(6, "fig6_btad", 4, "btad"),
     Figure(
         7, "fig7_datasets", lambda judged, _: datasets_figure(judged),
-        lambda judged: f"PaDiM ({judged.backbone()}): means over the categories of three datasets", 5,
+        "PaDiM ({backbone}): means over the categories of three datasets", 5,
     ),
     Figure(
         8, "fig8_methods", lambda judged, _: methods_figure(judged),
-        lambda judged: "PaDiM (red) beside published methods (blue) on MVTec AD: (a) image AUROC, (b) pixel AUROC", 6,
+        "PaDiM (red) beside published methods (blue) on MVTec AD: (a) image AUROC, (b) pixel AUROC", 6,
     ),
     Figure(
         9, "fig9_radar", lambda judged, _: radar_figure(judged),
-        lambda judged: f"PaDiM ({judged.backbone()}): four metrics on three datasets, 0 at the centre and 1 at the rim",
-        5,
+        "PaDiM ({backbone}): four metrics on three datasets, 0 at the centre and 1 at the rim", 5,
     ),
 )  # fmt: skip
 
@@ -132,7 +128,12 @@ def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]
     Raises:
         RequestError: the folder cannot be written.
     """
-    files = [write_output(folder / CAPTIONS, _captions(judged).encode())]
+    parts = ["# Captions"]
+    for figure in FIGURES:
+        parts += [f"## {figure.stem}", markdown_text(caption(figure, judged))]
+        words = numbers(figure, judged)
+        parts += [markdown_text(f"In numbers: {words}.")] if words else []
+    files = [write_output(folder / CAPTIONS, ("\n\n".join(parts) + "\n").encode())]
     mark = "SYNTHETIC. " if judged.edition.synthetic else ""
     with drawing():
         for figure in FIGURES:
@@ -142,13 +143,3 @@ def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]
                 sheet = overlays_figure(judged, exhibit, one_scale=figure.stem.endswith("one_scale"))
                 files += save(sheet.figure, folder / LOCAL, figure.stem, title=title)
     return files
-
-
-def _captions(judged: Judged) -> str:
-    """captions.md."""
-    parts = ["# Captions"]
-    for figure in FIGURES:
-        parts += [f"## {figure.stem}", markdown_text(caption(figure, judged))]
-        words = numbers(figure, judged)
-        parts += [markdown_text(f"In numbers: {words}.")] if words else []
-    return "\n\n".join(parts) + "\n"
