@@ -91,10 +91,8 @@ def _astray(store: Store) -> Iterator[str]:
             continue
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if names and RECORD not in names:
-            yield (
-                f"{folder}: has no {RECORD}: its run was cut off, or the record was deleted; restore it (git checkout) "
-                "or run it again"
-            )
+            what = f"has no {RECORD}: its run was cut off, or the record was deleted"
+            yield f"{folder}: {what}; restore it (git checkout) or run it again"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from harness.store.files import csv_text, no_formula
 
 PAPER_FORM, VERDICTS_FORM = "paper", "verdicts"
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _TEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -38,8 +37,6 @@ _TEX = {
     "…": r"\ldots{}",
     "−": r"\ensuremath{-}",
 }
-_TEX_LACKS = frozenset("«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ")
-"""Latin letters that pdfLaTeX has not, at least in its default encoding; all others up to U+017F it has."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +71,9 @@ def csv_document(table: Table) -> str:
     A cell that a spreadsheet would take for a formula gets an apostrophe before it; numbers stay numbers.
     """
     header = (*table.columns, "Runs", "Protocol", "Synthetic")
-    rows = [
-        (*row, runs, table.protocol, _truth(table.synthetic)) for row, runs in zip(table.rows, table.runs, strict=True)
-    ]
+    last = (table.protocol, "yes" if table.synthetic else "no")
+    rows = [(*row, runs, *last) for row, runs in zip(table.rows, table.runs, strict=True)]
     return csv_text([no_formula(cell) for cell in header], [[no_formula(cell) for cell in row] for row in rows])
-
-
-def _truth(value: bool) -> str:
-    return "yes" if value else "no"
 
 
 def markdown_document(table: Table) -> str:
@@ -108,8 +100,10 @@ def latex_document(table: Table) -> str:
 
     Where a table has several rows of one name, the name becomes a line of its own above them.
     """
-    grouped = table.form == "verdicts"
+    grouped = table.form == VERDICTS_FORM
     first = 1 if grouped else 0
+    # For a document that counts its own tables.
+    caption = table.title.replace(f"Table {table.number}. ", f"Table {table.number} of the paper. ", 1)
     columns = "".join("r" if right else "l" for right in table.numeric[first:])
     columns = f"{columns[:-1]}>{{\\raggedright\\arraybackslash}}p{{0.2\\textwidth}}" if grouped else columns
     lines: list[str] = []
@@ -125,7 +119,7 @@ def latex_document(table: Table) -> str:
             r"\begin{table*}[t]",
             r"\centering\scriptsize" if grouped else r"\centering\footnotesize",
             *([r"\setlength{\tabcolsep}{2.4pt}"] if grouped else []),
-            rf"\caption{{{latex_text(_of_the_paper(table))}}}",
+            rf"\caption{{{latex_text(caption)}}}",
             rf"\label{{tab:{table.stem.replace('_', '-')}}}",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
@@ -143,11 +137,6 @@ def latex_document(table: Table) -> str:
     )
 
 
-def _of_the_paper(table: Table) -> str:
-    """The title, for a document that counts its own tables."""
-    return table.title.replace(f"Table {table.number}. ", f"Table {table.number} of the paper. ", 1)
-
-
 def _latex_row(cells: Sequence[str]) -> str:
     # The braces keep a cell that begins with a bracket from being the optional argument of the line break before it.
     return " & ".join(f"{{{latex_text(cell)}}}" for cell in cells) + r" \\"
@@ -156,14 +145,15 @@ def _latex_row(cells: Sequence[str]) -> str:
 def latex_text(text: str) -> str:
     """Text on one line in which nothing is a command; a letter that pdfLaTeX lacks is written as [U+30C7]."""
     line = _one_line(text)
-    if _NUMBER.fullmatch(line):
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?", line):
         return line.replace("-", r"\ensuremath{-}")
-    return "".join(_TEX.get(letter) or _latex_letter(letter) for letter in line)
+    letters = (_TEX.get(letter) or (letter if _tex_has(letter) else f"[U+{ord(letter):04X}]") for letter in line)
+    return "".join(letters)
 
 
-def _latex_letter(letter: str) -> str:
-    known = ord(letter) < 0x180 and letter not in _TEX_LACKS
-    return letter if known else f"[U+{ord(letter):04X}]"
+def _tex_has(letter: str) -> bool:
+    """Whether pdfLaTeX has it, at least in its default encoding: Latin letters up to U+017F but for some."""
+    return ord(letter) < 0x180 and letter not in "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
 
 
 def _one_line(text: str) -> str:

@@ -71,7 +71,7 @@ class _Maker:
     def paper_form(self, layout: PublishedTable) -> Table:
         rows = []
         for row in layout.rows:
-            cells = [self._laid_out(layout, row, column) for column in layout.columns[1:]]
+            cells = (self._laid_out(layout, row, column) for column in layout.columns[1:])
             keys = self._keys(self._measured(layout, [row]), all_seeds=False)
             rows.append(((self.judged.row_name(layout.number, row), *cells), keys))
         return self._table(layout, PAPER_FORM, rows)
@@ -92,20 +92,23 @@ class _Maker:
         return self._table(layout, VERDICTS_FORM, rows)
 
     def _table(self, layout: PublishedTable, form: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Table:
-        edition, as_laid_out = self.judged.edition, form == PAPER_FORM
-        title = table_title(self.judged.published, layout.number, edition)
-        reproduced = f"Reproduced: the store's runs at seed {DECLARED_SEED}."
+        shown = "Published beside reproduced."
+        columns: tuple[str, ...] = (layout.columns[0], *_BESIDE)
+        numeric: tuple[bool, ...] = _NUMERIC
+        if form == PAPER_FORM:
+            shown, columns = f"Reproduced: the store's runs at seed {DECLARED_SEED}.", layout.columns
+            numeric = tuple(column in layout.value_columns for column in columns)
         return Table(
             number=layout.number,
             form=form,
-            title=f"{title} {reproduced if as_laid_out else 'Published beside reproduced.'}",
-            columns=layout.columns if as_laid_out else (layout.columns[0], *_BESIDE),
+            title=f"{table_title(self.judged.published, layout.number, self.judged.edition)} {shown}",
+            columns=columns,
             rows=tuple(cells for cells, _ in rows),
             runs=tuple(keys for _, keys in rows),
             footer=self._footer(layout, form),
-            numeric=tuple(column in layout.value_columns for column in layout.columns) if as_laid_out else _NUMERIC,
+            numeric=numeric,
             protocol=self.protocol,
-            synthetic=edition.synthetic,
+            synthetic=self.judged.edition.synthetic,
         )
 
     def _measured(self, layout: PublishedTable, rows: Sequence[str]) -> list[Judgement]:
@@ -138,18 +141,16 @@ class _Maker:
     def _beside(self, judgement: Judgement) -> tuple[str, ...]:
         """One published number: published, reproduced, difference, seeds, their range, interval, verdict, why."""
         cell, measured = judgement.cell, judgement.measured
-        digits, span, n_seeds = places(cell.printed), measured.seed_range, len(measured.by_seed)
-        difference = judgement.difference
-        if measured.interval is not None:
-            interval = _span(measured.interval, digits)
-        else:  # of a mean the half-width, which combines its categories'
-            interval = NOTHING if measured.half_width is None else f"± {rounded(measured.half_width, digits)}"
+        digits, n_seeds, gap = places(cell.printed), len(measured.by_seed), judgement.difference
+        interval = _span(measured.interval, digits)
+        if measured.interval is None and measured.half_width is not None:  # of a mean: it combines its categories'
+            interval = f"± {rounded(measured.half_width, digits)}"
         return (
             cell.printed,
             self._reproduced(judgement),
-            NOTHING if difference is None else f"{difference:+.{digits}f}",
-            str(n_seeds) if n_seeds else NOTHING,
-            _span(span, digits) if span and n_seeds > 1 else NOTHING,
+            NOTHING if gap is None else f"{gap:+.{digits}f}",
+            str(n_seeds or NOTHING),
+            _span(measured.seed_range if n_seeds > 1 else None, digits),
             interval,
             str(judgement.verdict),
             judgement.reason,
@@ -162,7 +163,13 @@ class _Maker:
 
     def _footer(self, layout: PublishedTable, form: str) -> tuple[str, ...]:
         shown = self._measured(layout, layout.rows)
-        lines = [_what(form, f1="Img F1" in layout.columns), self.protocol]
+        rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)."
+        f1 = rule if "Img F1" in layout.columns else ""
+        beside = (
+            f"Reproduced: seed {DECLARED_SEED}.{f1} Interval: 95 % bootstrap over the test images; ± of a mean "
+            "combines its categories' half-widths. The verdicts' rules: docs/findings.md."
+        )
+        lines = [f"Values are rounded to the paper's digits.{f1}" if form == PAPER_FORM else beside, self.protocol]
         if layout.number == 2:
             small, large = (self._parameters(self.judged.cells[2, row, PARAMS]) for row in layout.rows)
             lines.append(
@@ -190,15 +197,5 @@ class _Maker:
         return [f"Runs of {place}: {', '.join(runs)}." for place, runs in by_place.items()] or ["Runs: none."]
 
 
-def _span(span: tuple[float, float], digits: int) -> str:
-    return f"{rounded(span[0], digits)} to {rounded(span[1], digits)}"
-
-
-def _what(form: str, *, f1: bool) -> str:
-    rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)." if f1 else ""
-    if form == PAPER_FORM:
-        return f"Values are rounded to the paper's digits.{rule}"
-    return (
-        f"Reproduced: seed {DECLARED_SEED}.{rule} Interval: 95 % bootstrap over the test images; ± of a mean combines "
-        "its categories' half-widths. The verdicts' rules: docs/findings.md."
-    )
+def _span(span: tuple[float, float] | None, digits: int) -> str:
+    return NOTHING if span is None else f"{rounded(span[0], digits)} to {rounded(span[1], digits)}"

@@ -43,7 +43,7 @@ class Judged:
     judgements: tuple[Judgement, ...]
     """Of every published number, by `harness.paper.verdict.judge_all`."""
     records: tuple[RunRecord, ...] = ()
-    """Of the store; those that fill a place are named in footers."""
+    """Of the store, failed ones too; those that fill a place are named in footers."""
 
     @cached_property
     def cells(self) -> Mapping[tuple[int, str, str], Judgement]:
@@ -195,13 +195,12 @@ def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
     A mean over categories has no bootstrap interval of its own: its half-width combines the categories'.
     """
     measured = judgement.measured
+    middle, width = measured.declared, measured.half_width
     if kind is Spread.SEEDS:
         return measured.seed_range
-    if kind is Spread.NONE or measured.declared is None:
+    if kind is Spread.NONE or middle is None or width is None:
         return None
-    if measured.interval is not None or measured.half_width is None:
-        return measured.interval
-    return max(measured.declared - measured.half_width, 0.0), min(measured.declared + measured.half_width, 1.0)
+    return measured.interval or (max(middle - width, 0.0), min(middle + width, 1.0))
 
 
 def spread_words(judgements: Sequence[Judgement]) -> str:
