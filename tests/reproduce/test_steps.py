@@ -31,7 +31,7 @@ def sweep(monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(("code", "status"), [(0, 0), (1, 1), (2, 2), (3, 1)])
+@pytest.mark.parametrize(("code", "status"), [(0, 0), (2, 2), (3, 1)])
 def test_a_sweeps_exit_status_is_passed_on(sweep, code, status):
     assert sweep(f"raise SystemExit({code})") == (status, [])
 
