@@ -128,8 +128,13 @@ FALSE = {
 
 
 @pytest.fixture(scope="module")
-def found(published):
-    return _by_name(audit_claims(published))
+def findings(published):
+    return run_audit(published)
+
+
+@pytest.fixture(scope="module")
+def found(findings):
+    return _by_name(finding for finding in findings if finding.kind == "claim")
 
 
 def test_no_other_claim_is_false(found):
@@ -227,35 +232,16 @@ def test_anomalib_that_changed_or_is_missing_is_no_pass(published, monkeypatch):
         assert {found[name].verdict for name in named} == {ClaimVerdict.NOT_CHECKED}
 
 
-def _conv(kernel: int, channels_in: int, channels_out: int) -> int:
-    """Weights of a convolution without bias, and of the batch normalisation after it."""
-    return kernel**2 * channels_in * channels_out + 2 * channels_out
+@pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
+def test_parameters_are_those_of_torchvisions_network(published, name):
+    import torch
+    import torchvision
 
-
-def test_parameters_by_the_architectures_own_arithmetic(published):
-    counted = load_context(published).parameters
-    stem = _conv(7, 3, 64)
-
-    basic, channels = stem, 64
-    for width in (64, 128, 256):
-        shortcut = _conv(1, channels, width) if channels != width else 0
-        basic += _conv(3, channels, width) + 3 * _conv(3, width, width) + shortcut
-        channels = width
-    assert counted["resnet18"] == basic
-
-    bottleneck, channels = stem, 64
-    for blocks, width in ((3, 128), (4, 256), (6, 512)):
-        out = 2 * width  # bottlenecks twice as wide as ResNet-50's, of the same outputs
-        for block in range(blocks):
-            shortcut = _conv(1, channels, out) if block == 0 else 0
-            bottleneck += _conv(1, channels, width) + _conv(3, width, width) + _conv(1, width, out) + shortcut
-            channels = out
-    assert counted["wide_resnet50_2"] == bottleneck
-
-
-@pytest.fixture(scope="module")
-def findings(published):
-    return run_audit(published)
+    with torch.device("meta"):
+        children = dict(torchvision.models.get_model(name).named_children())
+    read = ("conv1", "bn1", "layer1", "layer2", "layer3")
+    counted = sum(parameter.numel() for child in read for parameter in children[child].parameters())
+    assert load_context(published).parameters[name] == counted
 
 
 @pytest.fixture(scope="module")
@@ -301,7 +287,7 @@ def test_numbers_in_the_words_are_the_audits(document, findings):
 
 
 def test_a_document_without_a_place_for_the_audit_is_refused(findings):
-    for text in ("", BEGIN, END, f"{END}{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"):
+    for text in ("", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"):
         with pytest.raises(ValueError):
             replace_audit(text, findings)
 
@@ -317,10 +303,6 @@ def test_command_line(tmp_path, capsys, findings):
     path = tmp_path / "doc.md"
     path.write_text(f"before\n{BEGIN}\nOUTDATED\n{END}\nafter\n")
     assert main(["--write", str(path)]) == 0
-    text = path.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "OUTDATED" not in text
-    assert audit_markdown(findings) in text
+    assert path.read_text() == f"before\n{BEGIN}\n\n{audit_markdown(findings)}\n\n{END}\nafter\n"
     assert main(["--write", str(tmp_path / "absent.md")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
