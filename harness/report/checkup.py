@@ -40,20 +40,16 @@ def check_store(store: Store) -> Checkup:
     contents = store.records()
     records, faults = [], list(contents.problems)
     for record in contents.records:
-        found = _run_faults(store, record) if record.status == OK else []
+        found = []
+        if record.status == OK:
+            path = store.run_folder(record.spec.model_dump()) / SCORES
+            try:
+                found = [f"{path}: {what}; {REMEDY}" for what in _contradictions(record, store.scores(record))]
+            except StoreError as error:
+                found = [str(error)]
         faults += found
-        if not found:
-            records.append(record)
+        records += [] if found else [record]
     return Checkup(tuple(records), tuple(faults), tuple(_astray(store)))
-
-
-def _run_faults(store: Store, record: RunRecord) -> list[str]:
-    try:
-        scores = store.scores(record)
-    except StoreError as error:
-        return [str(error)]
-    path = store.run_folder(record.spec.model_dump()) / SCORES
-    return [f"{path}: {what}; {REMEDY}" for what in _contradictions(record, scores)]
 
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:

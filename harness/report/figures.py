@@ -12,7 +12,7 @@ from harness.report.drawings import pipeline_figure, radar_figure
 from harness.report.output import LOCAL, write_output
 from harness.report.overlays import OPACITY, Exhibit, overlays_figure, placeholder_figure
 from harness.report.style import Sheet, drawing, save
-from harness.report.table_text import markdown_text
+from harness.report.tables import markdown_text
 from harness.report.words import Judged, absence, spread_words
 
 CAPTIONS = "captions.md"

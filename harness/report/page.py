@@ -23,7 +23,7 @@ from harness.report.page_commands import part_commands
 from harness.report.page_grid import Cell, Grid, anchor, cell, grid
 from harness.report.page_runs import describe_runs, failures, run_id
 from harness.report.page_summary import audit_parts, finding_id, summarise
-from harness.report.table_text import PAPER_FORM, VERDICTS_FORM, Table
+from harness.report.tables import PAPER_FORM, VERDICTS_FORM, Table
 from harness.report.words import Judged, table_title
 from harness.store.fields import RUNS
 

@@ -77,20 +77,15 @@ def render(
     ours = [one for one in judgements if one.cell.metric is not None]
     filled = sum(bool(one.measured.by_seed) for one in ours)
     warnings = [f"warning: {problem}" for problem in problems]
-    warnings += [] if filled else [f"warning: store {store}: {_nothing(judged)}"]
+    if not filled:
+        names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
+        why = (
+            f"none of its {len(judged.records)} runs (on {names}) fills a place of the edition {edition.name}; "
+            "every value is `not run`, and the tables say why"
+        )
+        warnings.append(f"warning: store {store}: {why if names else 'holds no runs; every value is `not run`'}")
     summary = f"{filled} of {len(ours)} numbers have runs, out of {len(judged.records)} records"
     return Rendered(tuple(files), tuple(warnings), summary)
-
-
-def _nothing(judged: Judged) -> str:
-    """Why no place of the edition has a run."""
-    if not judged.records:
-        return "holds no runs; every value is `not run`"
-    names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
-    return (
-        f"none of its {len(judged.records)} runs (on {names}) fills a place of the edition {judged.edition.name}; "
-        "every value is `not run`, and the tables say why"
-    )
 
 
 def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:

@@ -70,10 +70,8 @@ def test_the_sweeps_mean_each_run_whose_images_are_there_once(categories, by_han
 
 
 def test_one_sweep_does_for_everything_with_timms_weights():
-    plan = plan_of(present(*ALL), launcher="joblib", device="cuda")
-    (call,) = plan.calls
-    assert "launcher=joblib" in call
-    assert "device=cuda" in call
+    (call,) = plan_of(present(*ALL), launcher="joblib", device="cuda").calls
+    assert {"launcher=joblib", "device=cuda"} <= set(call)
     assert not [argument for argument in call if argument.startswith("backbone.weights")]
     assert not [argument for argument in plan_of(present(*ALL)).calls[0] if "launcher" in argument]
 
@@ -97,17 +95,13 @@ def test_done_failed_and_otherwise_made_runs_are_told_apart():
 
 
 def test_a_run_that_is_done_stays_done_without_its_images():
-    plan = plan_of(present(("btad", "01")), [run(PLACES[0])])
-    assert [state.run.category for state in plan.done] == ["bottle"]
+    assert [state.run.category for state in plan_of(present(("btad", "01")), [run(PLACES[0])]).done] == ["bottle"]
 
 
-def test_a_dataset_is_offered_for_download_only_as_a_whole():
-    assert downloads(present(("mvtec", "bottle"))) == ("visa", "btad")
-    assert downloads(present(*ALL)) == ()
-
-
-def test_after_the_download_nothing_of_it_is_missing():
+def test_a_dataset_is_downloaded_only_as_a_whole_and_then_nothing_of_it_is_missing():
     presence = present(("mvtec", "bottle"))
+    assert downloads(presence) == ("visa", "btad")
+    assert downloads(present(*ALL)) == ()
     later = after_download(presence, downloads(presence))
     assert {dataset for dataset, _ in later.missing} == {"mvtec"}
     assert later.there | set(later.missing) == set(ALL)
