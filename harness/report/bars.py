@@ -68,12 +68,7 @@ def floor_of(series: Iterable[Series], floor: float = CHANCE) -> float:
 
 
 def draw_bars(axes: Axes, groups: Sequence[str], series: Sequence[Series], *, floor: float = 0.0) -> None:
-    """Draw vertical bars group by group, each with its value at its foot.
-
-    Args:
-        groups: names below the axis; every series has one bar for each.
-        floor: where the axis begins; it ends a little above 1.
-    """
+    """Draw a bar of every series for each group, on an axis from `floor` to a little above 1."""
     height = 1.0 - floor
     width = 0.84 / len(series)
     for number, one in enumerate(series):
@@ -124,12 +119,7 @@ def _draw_whisker(axes: Axes, at: float, span: tuple[float, float], *, horizonta
 
 
 def _handles(parts: Sequence[tuple[str, str]], bars: Sequence[Bar], kind: Spread, published: str) -> list[Artist]:
-    """What the drawn bars use, each with its words; nothing that does not occur.
-
-    Args:
-        parts: (colour, label) of the bars themselves.
-        published: what the marker shows.
-    """
+    """What the drawn bars use, (colour, label) of the bars themselves first; nothing that does not occur."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -169,7 +159,7 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
     layout, cells = judged.published.table(table), judged.cells
     rows = [row for row in layout.rows if len(layout.places[row]) == 1]
     place = layout.places[rows[0]][0]
-    shown = [cells[table, row, column] for row in rows for column in PAPER_METRICS]
+    shown = judged.numbers(table, rows)
     kind = choose_spread(shown)
     heading = f"PaDiM ({judged.backbone(place.backbone)}) on {judged.dataset(place.dataset)}"
     sheet = new_sheet(judged.edition, heading, height=2.95)
@@ -192,7 +182,7 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
 def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) -> tuple[list[Series], list[Judgement]]:
     """A series of the four metrics for each row of a table, with (label, colour) of each; and the numbers in them."""
     rows = judged.published.table(table).rows
-    shown = [judged.cells[table, row, column] for row in rows for column in PAPER_METRICS]
+    shown = judged.numbers(table, rows)
     kind = choose_spread(shown)
     series = [
         Series(label, colour, tuple(_bar(judged.cells[table, row, column], kind) for column in PAPER_METRICS))
@@ -247,7 +237,7 @@ def datasets_figure(judged: Judged) -> Sheet:
 def methods_figure(judged: Judged) -> Sheet:
     """Figure 8: image AUROC and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
     layout, cells = judged.published.table(6), judged.cells
-    ours = [cells[6, row, column] for row in layout.rows for column in layout.value_columns if layout.places[row]]
+    ours = judged.numbers(6, [row for row in layout.rows if layout.places[row]])
     kind = choose_spread(ours)
     sheet = new_sheet(judged.edition, "PaDiM beside published methods on MVTec AD", height=3.4)
     floor = 0.0 if any((one.measured.declared or 1) < CHANCE for one in ours) else CHANCE

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.paper.model import PAPER_METRICS, Judgement
+from harness.paper.model import Judgement
 from harness.report.bars import backbones_figure, categories_figure, datasets_figure, methods_figure
 from harness.report.drawings import pipeline_figure, radar_figure
 from harness.report.output import LOCAL, write_output
@@ -111,19 +111,14 @@ def _shown(figure: Figure, judged: Judged) -> list[Judgement]:
     """The numbers of a figure that runs give."""
     if figure.table is None:
         return []
-    layout = judged.published.table(figure.table)
-    rows = [row for row in layout.rows if layout.places[row] and (len(layout.places[row]) == 1 or figure.number >= 7)]
-    columns = [column for column in PAPER_METRICS if column in layout.value_columns]
-    return [judged.cells[figure.table, row, column] for row in rows for column in columns]
+    places = judged.published.table(figure.table).places.items()
+    return judged.numbers(figure.table, [row for row, of in places if len(of) == 1 or (of and figure.number >= 7)])
 
 
 def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]:
     """Write every figure as SVG, PDF and PNG, and captions.md beside them.
 
     Real images never come into `folder` itself: there Figure 4 is a placeholder; pictures go to `folder`/local.
-
-    Returns:
-        The files, in the figures' order.
 
     Raises:
         RequestError: the folder cannot be written.

@@ -31,14 +31,10 @@ OPACITY = 0.45
 
 
 def unit_interval(scores: np.ndarray, limits: Limits | None = None) -> np.ndarray:
-    """Scale scores to [0, 1] by a minimum and a maximum.
+    """Scale finite scores of any shape to float64 in [0, 1], all 0 where the limits are equal.
 
     Args:
-        scores: any shape, finite, raw.
         limits: that become 0 and 1; None for the scores' own. Scores beyond them are clipped.
-
-    Returns:
-        float64 of the same shape; all 0 where the limits are equal.
     """
     scores = np.asarray(scores, np.float64)
     low, high = (scores.min(), scores.max()) if limits is None else limits
@@ -46,14 +42,7 @@ def unit_interval(scores: np.ndarray, limits: Limits | None = None) -> np.ndarra
 
 
 def jet(unit: np.ndarray) -> np.ndarray:
-    """Colour values in [0, 1] with matplotlib's Jet in 256 steps.
-
-    Args:
-        unit: (H, W) float in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Colour (H, W) values in [0, 1] with matplotlib's Jet in 256 steps: (H, W, 3) uint8 RGB."""
     import matplotlib
 
     colours = matplotlib.colormaps["jet"].resampled(256)  # whatever the user's own matplotlibrc says
@@ -61,14 +50,7 @@ def jet(unit: np.ndarray) -> np.ndarray:
 
 
 def blend(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """Lay a heatmap over an image: 0.55 x image + 0.45 x heatmap, rounded to the nearest.
-
-    Args:
-        image, heatmap: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Lay a heatmap over an image, all (H, W, 3) uint8 RGB: 0.55 x image + 0.45 x heatmap, rounded to the nearest."""
     mixed = (1 - OPACITY) * image.astype(np.float64) + OPACITY * heatmap.astype(np.float64)
     return np.rint(mixed).astype(np.uint8)
 

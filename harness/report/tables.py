@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.paper.arithmetic import places, rounded
-from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Judgement
+from harness.paper.model import DECLARED_SEED, Judgement
 from harness.paper.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
 from harness.paper.verdict import judge_rows
 from harness.report.output import write_output
@@ -122,7 +122,7 @@ class _Maker:
         rows = []
         for row in layout.rows:
             cells = (self._laid_out(layout, row, column) for column in layout.columns[1:])
-            keys = self._keys(self._measured(layout, [row]), all_seeds=False)
+            keys = self._keys(self.judged.numbers(layout.number, [row]), all_seeds=False)
             rows.append(((self.judged.row_name(layout.number, row), *cells), keys))
         return self._table(layout, PAPER_FORM, rows)
 
@@ -160,11 +160,6 @@ class _Maker:
             protocol=self.protocol,
             synthetic=self.judged.edition.synthetic,
         )
-
-    def _measured(self, layout: PublishedTable, rows: Sequence[str]) -> list[Judgement]:
-        """The numbers of these rows that runs fill."""
-        columns = [column for column in layout.value_columns if column in PAPER_METRICS]
-        return [self.judged.cells[layout.number, row, column] for row in rows for column in columns]
 
     def _laid_out(self, layout: PublishedTable, row: str, column: str) -> str:
         """One cell of the paper's form."""
@@ -212,7 +207,7 @@ class _Maker:
         return " ".join(chosen) or "none"
 
     def _footer(self, layout: PublishedTable, form: str) -> tuple[str, ...]:
-        shown = self._measured(layout, layout.rows)
+        shown = self.judged.numbers(layout.number, layout.rows)
         rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)."
         f1 = rule if "Img F1" in layout.columns else ""
         beside = (

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.paper.model import DECLARED_SEED, Edition, Judgement
+from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Edition, Judgement
 from harness.paper.published import Published, load_parameters
 from harness.paper.selection import read_config
 
@@ -49,6 +49,11 @@ class Judged:
     def cells(self) -> Mapping[tuple[int, str, str], Judgement]:
         """Judgements by table, row and column."""
         return {(one.cell.table, one.cell.row, one.cell.column): one for one in self.judgements}
+
+    def numbers(self, table: int, rows: Iterable[str]) -> list[Judgement]:
+        """The numbers of these rows that runs give, row by row."""
+        there = self.published.table(table).value_columns
+        return [self.cells[table, row, column] for row in rows for column in PAPER_METRICS if column in there]
 
     def backbone(self, name: str = "resnet18") -> str:
         """What the edition has for one of the paper's backbones, as people write it."""
@@ -208,13 +213,14 @@ def spread_words(judgements: Sequence[Judgement]) -> str:
     measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_spread(judgements)
     if not measured:
         return "No run fills a place of this figure: the published values stand alone."
-    text = f"Bars: the store's runs at seed {DECLARED_SEED}."
     if kind is Spread.SEEDS:
         counts = sorted({len(one.by_seed) for one in measured})
         number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        return f"{text} Whiskers: lowest to highest of the {number} seeds run."
-    if kind is Spread.NONE:
-        return f"{text} No whiskers: one seed, and no intervals in the records."
-    text += " Whiskers: 95 % bootstrap interval over the test images"
-    combined = any(one.interval is None and one.half_width is not None for one in measured)
-    return f"{text}, combined for a mean from its categories' half-widths." if combined else f"{text}."
+        whiskers = f"Whiskers: lowest to highest of the {number} seeds run."
+    elif kind is Spread.NONE:
+        whiskers = "No whiskers: one seed, and no intervals in the records."
+    else:
+        combined = any(one.interval is None and one.half_width is not None for one in measured)
+        how = ", combined for a mean from its categories' half-widths" if combined else ""
+        whiskers = f"Whiskers: 95 % bootstrap interval over the test images{how}."
+    return f"Bars: the store's runs at seed {DECLARED_SEED}. {whiskers}"
