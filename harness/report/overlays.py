@@ -122,12 +122,12 @@ def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> She
     low, high = map(float, arrays["map_range"]) if arrays is not None else (0.0, 0.0)
     limits = (low, high) if arrays is not None and one_scale else None
     for label in (0, 1):
-        shown = [] if arrays is None else np.flatnonzero(arrays["labels"] == label)
+        shown: list[int] = [] if arrays is None else np.flatnonzero(arrays["labels"] == label).tolist()
         for place in range(PER_LABEL):
             if arrays is None or place >= len(shown):
                 _draw_empty(sheet, label, place, exhibit.absent or "no such image")
             else:
-                _draw_example(sheet, (label, place), arrays, int(shown[place]), limits)
+                _draw_example(sheet, (label, place), arrays, shown[place], limits)
     _draw_scale(sheet, (f"{low:.1f}", f"{high:.1f}") if limits else _OWN_ENDS, one_scale=one_scale)
     scale = (
         "Numbers: a map's lowest and highest." if limits else "Each map fills the whole scale, a normal image's too."
