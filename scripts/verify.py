@@ -22,9 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; of another store STORE/figures")
     arguments = parser.parse_args(argv)
+    from harness.report.checkup import verify_stores
     from harness.report.output import RESULTS, outputs_of
-    from harness.report.render import EDITIONS
-    from harness.report.verify import verify, verify_stores
+    from harness.report.render import EDITIONS, verify
 
     usual = outputs_of(arguments.store)
     tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures

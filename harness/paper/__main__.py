@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.command import run_script
+from harness.command import Parser, one_line_errors, run_script
+from harness.errors import RequestError
 from harness.paper.audit import audit_markdown, replace_audit, run_audit
 from harness.paper.published import load_published
 
 
+@one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 0, or 2 where the document cannot be read or written."""
-    parser = argparse.ArgumentParser(prog="python -m harness.paper", description="Audit the paper by arithmetic.")
+    parser = Parser(prog="python -m harness.paper", description="Audit the paper by arithmetic.")
     parser.add_argument("--write", metavar="FILE", type=Path, help="replace the audit in this document")
     path: Path | None = parser.parse_args(argv).write
     findings = run_audit(load_published())
@@ -24,8 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         path.write_text(replace_audit(path.read_text(encoding="utf-8"), findings), encoding="utf-8")
     except (OSError, ValueError) as error:
-        print(f"error: {path}: {error}", file=sys.stderr)
-        return 2
+        raise RequestError(f"{path}: {error}") from error
     return 0
 
 

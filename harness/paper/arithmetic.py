@@ -20,21 +20,12 @@ TIE = Fraction(1, 10**12)
 
 
 def exact(printed: str) -> Fraction:
-    """The printed number itself.
-
-    Raises:
-        ValueError: it is no decimal number.
-    """
+    """The printed number itself."""
     return Fraction(printed)
 
 
 def places(printed: str) -> int:
-    """Digits behind the point: 4 for `0.9730`.
-
-    Raises:
-        ValueError: it is no decimal number.
-    """
-    exact(printed)
+    """Digits behind the point: 4 for `0.9730`."""
     return len(printed.partition(".")[2])
 
 
@@ -96,8 +87,7 @@ def auroc_halves(printed: str, classes: Classes) -> range:
 def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
     """Every (TP, FP) whose F1 prints as this, most true positives first."""
     true, false = _thresholds(classes)
-    cells = _cells(2 * true, classes.n_pos + true + false, places(printed))
-    found = (cells == int(exact(printed) / unit(printed))).any(axis=0)
+    found = (_f1_cells(printed, classes) == int(exact(printed) / unit(printed))).any(axis=0)
     pairs = zip(true[found].tolist(), false[found].tolist(), strict=True)
     return tuple(Counts(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1])))
 
@@ -119,8 +109,7 @@ def auroc_share(printed: str, classes: Classes, *, ties: bool = True) -> Fractio
 
 def f1_share(printed: str, classes: Classes) -> Fraction:
     """The share of the printed values around this one that an F1 can take at all."""
-    true, false = _thresholds(classes)
-    return _share(_cells(2 * true, classes.n_pos + true + false, places(printed)), printed)
+    return _share(_f1_cells(printed, classes), printed)
 
 
 def _share(cells: np.ndarray, printed: str) -> Fraction:
@@ -137,6 +126,11 @@ def _thresholds(classes: Classes) -> tuple[np.ndarray, np.ndarray]:
     return true.ravel(), false.ravel()
 
 
+def _f1_cells(printed: str, classes: Classes) -> np.ndarray:
+    true, false = _thresholds(classes)
+    return _cells(2 * true, classes.n_pos + true + false, places(printed))
+
+
 def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.ndarray:
     """(2, n) int64: each quotient rounded to so many places, as a whole number of units: up and down where halfway."""
     doubled = 2 * numerators * 10**digits
@@ -145,18 +139,11 @@ def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.
     return np.stack((up, up - halfway))
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One way in which a printed F1 and a printed AUROC of the same images go together."""
-
-    best: Counts
-    """The threshold that maximises F1, `score >= threshold`."""
-    printed: Counts
-    """What the printed F1 was computed from: the same, or by anomalib's strict rule one true positive less."""
-
-
-def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool) -> Iterator[Reading]:
+def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool) -> Iterator[tuple[Counts, Counts]]:
     """Yield every way in which the two printed numbers can come from one ranking of the images.
+
+    Each is the counts at the threshold that maximises F1, `score >= threshold`, and those that the printed F1 was
+    computed from: the same, or by anomalib's strict rule one true positive less.
 
     Args:
         strict: read F1 as anomalib's, `score > threshold` at the threshold that maximises F1, which sits on the
@@ -171,7 +158,7 @@ def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool)
         if limits is not None and any(
             limits[0] <= half <= limits[1] for half in auroc_halves(auroc, classes) if ties or half % 2 == 0
         ):
-            yield Reading(best, counts)
+            yield best, counts
 
 
 def least_f1_max(classes: Classes) -> Fraction:

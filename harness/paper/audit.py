@@ -5,14 +5,14 @@ Also the audit as Markdown, and its place in docs/findings.md.
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from harness.paper import checks  # noqa: F401  which registers its checks
+from harness.paper import checks_facts, checks_tables
 from harness.paper.audit_numbers import audit_attainable, audit_consistency, audit_means
-from harness.paper.claims import CHECKS, load_claims, load_context
 from harness.paper.model import ClaimVerdict, Finding
-from harness.paper.published import Published
+from harness.paper.published import FOLDER, Published, load_context, read_toml
 
 BEGIN = "<!-- audit: written by `python -m harness.paper --write docs/findings.md`; do not edit by hand -->"
 END = "<!-- end of audit -->"
@@ -24,6 +24,15 @@ KINDS = {
     "claim": "claims of the prose",
 }
 ORDER = (ClaimVerdict.FALSE, ClaimVerdict.NOT_CHECKED, ClaimVerdict.TRUE)
+VERDICTS = {True: ClaimVerdict.TRUE, False: ClaimVerdict.FALSE, None: ClaimVerdict.NOT_CHECKED}
+
+CHECKS = {
+    name: function
+    for module in (checks_facts, checks_tables)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
+}
+"""Every public function of the two modules: `check(context, **arguments) -> Outcome`, by the name in claims.toml."""
 
 
 def run_audit(published: Published) -> tuple[Finding, ...]:
@@ -37,25 +46,21 @@ def run_audit(published: Published) -> tuple[Finding, ...]:
 
 
 def audit_claims(published: Published) -> Iterator[Finding]:
-    """One finding for each claim, in the order of claims.toml, which is the paper's.
-
-    Raises:
-        KeyError, TypeError: a claim names no check or wrong arguments: a defect of the checkout.
-    """
+    """One finding for each claim, in the order of claims.toml, which is the paper's."""
     context = load_context(published)
-    for claim in load_claims():
-        outcome = CHECKS[claim.check](context, **claim.arguments)
-        yield Finding(claim.identifier, "claim", claim.section, claim.says, outcome.verdict, outcome.evidence)
+    for claim in read_toml(FOLDER / "claims.toml")["claims"]:
+        holds, evidence = CHECKS[claim["check"]](context, **claim.get("with", {}))
+        yield Finding(claim["id"], "claim", claim["section"], claim["says"], VERDICTS[holds], evidence)
 
 
 def audit_markdown(findings: Sequence[Finding]) -> str:
     """A summary by kind and verdict, then everything that is false, then every claim by verdict."""
-    arithmetic = [finding for finding in findings if finding.kind != "claim"]
-    claims = [finding for finding in findings if finding.kind == "claim"]
+    claims = {verdict: [one for one in findings if (one.kind, one.verdict) == ("claim", verdict)] for verdict in ORDER}
+    wrong = [one for one in findings if one.kind != "claim" and one.verdict is ClaimVerdict.FALSE]
     parts = [
         _summary(findings),
-        _table("Arithmetic: false", _only(arithmetic, ClaimVerdict.FALSE)),
-        *(_table(f"Claims: {verdict}", _only(claims, verdict)) for verdict in ORDER),
+        _table("Arithmetic: false", wrong),
+        *(_table(f"Claims: {verdict}", listed) for verdict, listed in claims.items()),
     ]
     return "\n\n".join(parts)
 
@@ -82,19 +87,9 @@ def _summary(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _only(findings: Iterable[Finding], verdict: ClaimVerdict) -> list[Finding]:
-    return [finding for finding in findings if finding.verdict is verdict]
-
-
 def _table(title: str, findings: Sequence[Finding]) -> str:
-    return "\n".join((f"### {title} ({len(findings)})", "", *_rows(findings)))
-
-
-def _rows(findings: Sequence[Finding]) -> Iterator[str]:
-    yield "| § | the paper | evidence |"
-    yield "|---|---|---|"
-    for finding in findings:
-        yield f"| {finding.section} | {_cell(finding.statement)} | {_cell(finding.evidence)} |"
+    rows = (f"| {one.section} | {_cell(one.statement)} | {_cell(one.evidence)} |" for one in findings)
+    return "\n".join((f"### {title} ({len(findings)})", "", "| § | the paper | evidence |", "|---|---|---|", *rows))
 
 
 def _cell(text: str) -> str:

@@ -14,7 +14,7 @@ from harness.data.catalog import CATALOG
 from harness.paper.arithmetic import (
     RADIUS,
     Classes,
-    Reading,
+    Counts,
     auroc_halves,
     auroc_limits,
     auroc_share,
@@ -54,11 +54,8 @@ def audit_means(published: Published) -> Iterator[Finding]:
 
 
 def _mean(published: Published, cell: PublishedCell) -> Finding:
-    parts = [
-        other
-        for other in published.cells
-        if other.table == cell.table and other.column == cell.column and other != cell
-    ]
+    place = (cell.table, cell.column)
+    parts = [other for other in published.cells if (other.table, other.column) == place and other != cell]
     mean = sum((exact(part.printed) for part in parts), Fraction(0)) / len(parts)
     # Each part was rounded before it was printed, so the mean that the authors rounded is known to half a unit.
     possible = abs(mean - exact(cell.printed)) <= unit(cell.printed)
@@ -74,27 +71,32 @@ def _mean(published: Published, cell: PublishedCell) -> Finding:
         kind="mean",
         section=cell.section,
         statement=f"Table {cell.table}, mean {cell.column}: {cell.printed}",
-        verdict=ClaimVerdict.TRUE if possible else ClaimVerdict.FALSE,
+        verdict=_verdict(possible),
         evidence=f"({terms}) / {len(parts)} = {rounded(mean, 6)}: {outcome}",
     )
 
 
 def _repeated(published: Published, table: int, row: str, origin: int, origin_row: str) -> Finding:
-    pairs = [
-        (cell.column, cell.printed, published.cell(origin, origin_row, cell.column).printed)
-        for cell in published.row(table, row)
-        if cell.metric is not None
-    ]
-    differing = [f"{column} {here}, there {there}" for column, here, there in pairs if here != there]
-    agreed = ", ".join(f"{column} {here}" for column, here, _ in pairs)
+    differing, agreed = [], []
+    for cell in published.row(table, row):
+        if cell.metric is None:
+            continue
+        there = published.cell(origin, origin_row, cell.column).printed
+        agreed.append(f"{cell.column} {cell.printed}")
+        if cell.printed != there:
+            differing.append(f"{cell.column} {cell.printed}, there {there}")
     return Finding(
         identifier=f"repeated-table{table}-{row.split(maxsplit=1)[0].lower()}",
         kind="mean",
         section=published.table(table).section,
         statement=f"Table {table}, {row}: the numbers of Table {origin}, {origin_row}",
-        verdict=ClaimVerdict.FALSE if differing else ClaimVerdict.TRUE,
-        evidence="; ".join(differing) or f"the same digits: {agreed}",
+        verdict=_verdict(not differing),
+        evidence="; ".join(differing) or f"the same digits: {', '.join(agreed)}",
     )
+
+
+def _verdict(holds: bool) -> ClaimVerdict:
+    return ClaimVerdict.TRUE if holds else ClaimVerdict.FALSE
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,13 @@ class ImageRow:
     auroc: str
     f1: str
     classes: Classes
+    n_train: int
+    """Official training images."""
 
     @property
     def slug(self) -> str:
         """For identifiers."""
         return f"table{self.table}-{self.row.split()[0].strip(',').lower()}"
-
-    @property
-    def both(self) -> str:
-        """For statements."""
-        return f"Table {self.table}, {self.row}: {F1} {self.f1} beside {AUROC} {self.auroc}"
 
     @property
     def images(self) -> str:
@@ -126,92 +125,60 @@ class ImageRow:
 
 def image_rows(published: Published) -> tuple[ImageRow, ...]:
     """The rows of Tables 1 to 4 that are about one category, with its official counts."""
-    return tuple(
-        _image_row(published, table.number, row)
-        for table in published.tables
-        if table.number <= 4
-        for row in table.rows
-        if len(table.places[row]) == 1
-    )
-
-
-def _image_row(published: Published, table: int, row: str) -> ImageRow:
-    (place,) = published.table(table).places[row]
-    counts = CATALOG[place.dataset].categories[place.category]
-    auroc = published.cell(table, row, AUROC)
-    return ImageRow(
-        table=table,
-        row=row,
-        section=auroc.section,
-        auroc=auroc.printed,
-        f1=published.cell(table, row, F1).printed,
-        classes=Classes(n_pos=counts.test_anomalous, n_neg=counts.test_normal),
-    )
+    rows = []
+    for cell in published.cells:
+        if cell.table <= 4 and cell.column == AUROC and len(cell.places) == 1:
+            counts = CATALOG[cell.places[0].dataset].categories[cell.places[0].category]
+            f1 = published.cell(cell.table, cell.row, F1).printed
+            classes = Classes(n_pos=counts.test_anomalous, n_neg=counts.test_normal)
+            rows.append(ImageRow(cell.table, cell.row, cell.section, cell.printed, f1, classes, counts.train))
+    return tuple(rows)
 
 
 def audit_attainable(published: Published) -> Iterator[Finding]:
     """Whether each image AUROC and F1 is a value that so many test images can give, and what that check is worth."""
     rows = image_rows(published)
     for row in rows:
-        yield _attainable_auroc(row)
-        yield _attainable_f1(row)
+        share = auroc_share(row.auroc, row.classes, ties=False)
+        worth = f"without ties, {_percent(auroc_share(row.auroc, row.classes))} with ties"
+        yield _attainable(row, AUROC, row.auroc, _auroc_witnesses(row), share, how=f" {worth}")
+        yield _attainable(row, F1, row.f1, _f1_witnesses(row), f1_share(row.f1, row.classes))
     yield _all_attainable(rows)
 
 
-def audit_consistency(published: Published) -> Iterator[Finding]:
-    """Check each image F1 beside its AUROC: as F1-max, which the paper says, and by anomalib's strict rule."""
-    for row in image_rows(published):
-        yield _as_f1_max(row, ties=False)
-        yield _as_f1_max(row, ties=True)
-        yield _as_strict(row)
-
-
-def _attainable_auroc(row: ImageRow) -> Finding:
-    halves = auroc_halves(row.auroc, row.classes)
-    untied = [half // 2 for half in halves if half % 2 == 0]
-    pairs = row.classes.pairs
-    share = auroc_share(row.auroc, row.classes, ties=False)
-    power = f"{_percent(share)} of the values within {RADIUS} units can occur without ties"
-    with_ties = f"{_percent(auroc_share(row.auroc, row.classes))} with ties"
-    if not halves:
-        verdict, found = ClaimVerdict.FALSE, f"no multiple of 1/{2 * pairs} prints so"
-    elif not untied:
-        verdict, found = ClaimVerdict.TRUE, f"{halves[0]}/{2 * pairs}, which needs a tie"
-    else:
-        verdict, found = ClaimVerdict.TRUE, " or ".join(f"{k}/{pairs}" for k in untied[:SHOWN])
-    if verdict is ClaimVerdict.TRUE and share == 1:
+def _attainable(row: ImageRow, column: str, printed: str, found: str, share: Fraction, *, how: str = "") -> Finding:
+    """Tell what gives a printed value, or that nothing does; where every value near it can occur, nothing is shown."""
+    verdict = _verdict(bool(found))
+    if found and share == 1:
         verdict = ClaimVerdict.NOT_CHECKED
-        power = f"no power: {power}"
+    power = f"{'no power: ' if verdict is ClaimVerdict.NOT_CHECKED else ''}{_percent(share)} of the values"
     return Finding(
-        identifier=f"attainable-{row.slug}-img-auroc",
+        identifier=f"attainable-{row.slug}-{column.lower().replace(' ', '-')}",
         kind="attainable",
         section=row.section,
-        statement=f"Table {row.table}, {row.row}: {AUROC} {row.auroc}",
+        statement=f"Table {row.table}, {row.row}: {column} {printed}",
         verdict=verdict,
-        evidence=f"{row.images}: {found}; {power}, {with_ties}",
+        evidence=f"{row.images}: {found or 'nothing gives it'}; {power} within {RADIUS} units can occur{how}",
     )
 
 
-def _attainable_f1(row: ImageRow) -> Finding:
-    counts = f1_counts(row.f1, row.classes)
-    n_pos = row.classes.n_pos
-    shown = " or ".join(
+def _auroc_witnesses(row: ImageRow) -> str:
+    """Fractions of the pairs that print as the row's AUROC; empty where there are none."""
+    halves, pairs = auroc_halves(row.auroc, row.classes), row.classes.pairs
+    untied = [half // 2 for half in halves if half % 2 == 0]
+    if halves and not untied:
+        return f"{halves[0]}/{2 * pairs}, which needs a tie"
+    return " or ".join(f"{k}/{pairs}" for k in untied[:SHOWN])
+
+
+def _f1_witnesses(row: ImageRow) -> str:
+    """Counts that give the row's F1; empty where there are none."""
+    counts, n_pos = f1_counts(row.f1, row.classes), row.classes.n_pos
+    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
+    shown = (
         f"TP {each.true_positives}, FP {each.false_positives} ({_fraction(each.f1(n_pos))})" for each in counts[:SHOWN]
     )
-    more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
-    share = f1_share(row.f1, row.classes)
-    power = f"{_percent(share)} of the values within {RADIUS} units can occur"
-    verdict = ClaimVerdict.TRUE if counts else ClaimVerdict.FALSE
-    if counts and share == 1:
-        verdict, power = ClaimVerdict.NOT_CHECKED, f"no power: {power}"
-    return Finding(
-        identifier=f"attainable-{row.slug}-img-f1",
-        kind="attainable",
-        section=row.section,
-        statement=f"Table {row.table}, {row.row}: {F1} {row.f1}",
-        verdict=verdict,
-        evidence=f"{row.images}: {shown}{more}; {power}" if counts else f"{row.images}: no whole numbers give it",
-    )
+    return " or ".join(shown) + more
 
 
 def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
@@ -223,7 +190,7 @@ def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
         kind="attainable",
         section="4.2",
         statement="The image-level numbers are of the official test sets, whole",
-        verdict=ClaimVerdict.TRUE if possible == 2 * len(rows) else ClaimVerdict.FALSE,
+        verdict=_verdict(possible == 2 * len(rows)),
         evidence=(
             f"{possible} of {2 * len(rows)} values are attainable with the official counts; digits drawn at random "
             f"near them would all be so with probability {chance:.0e} (without ties)"
@@ -231,62 +198,56 @@ def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
     )
 
 
-def _as_f1_max(row: ImageRow, *, ties: bool) -> Finding:
-    found = list(readings(row.auroc, row.f1, row.classes, strict=False, ties=ties))
-    return Finding(
-        identifier=f"f1-max-{'tied-' if ties else ''}{row.slug}",
-        kind="consistency",
-        section="4.2",
-        statement=f"{row.both} can be the largest F1 over all thresholds, {'with' if ties else 'without'} tied scores",
-        verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
-        evidence=_possible(row, found) if found else _why_no_f1_max(row, ties=ties),
-    )
+def audit_consistency(published: Published) -> Iterator[Finding]:
+    """Check each image F1 beside its AUROC: as F1-max, which the paper says, and by anomalib's strict rule."""
+    for row in image_rows(published):
+        for ties in (False, True):
+            claim = f"can be the largest F1 over all thresholds, {'with' if ties else 'without'} tied scores"
+            found = list(readings(row.auroc, row.f1, row.classes, strict=False, ties=ties))
+            evidence = _possible(row, found) or _why_no_f1_max(row, ties=ties)
+            yield _consistent(row, f"f1-max-{'tied-' if ties else ''}", claim, bool(found), evidence)
+        claim = "can be what `score > threshold` gives, without tied scores"
+        found = list(readings(row.auroc, row.f1, row.classes, strict=True, ties=False))
+        evidence = _possible(row, found) or f"{row.images}: no threshold that maximises F1 leaves this behind it"
+        yield _consistent(row, "f1-strict-", claim, bool(found), evidence)
 
 
-def _as_strict(row: ImageRow) -> Finding:
-    found = list(readings(row.auroc, row.f1, row.classes, strict=True, ties=False))
-    return Finding(
-        identifier=f"f1-strict-{row.slug}",
-        kind="consistency",
-        section="4.2",
-        statement=f"{row.both} can be what `score > threshold` gives, without tied scores",
-        verdict=ClaimVerdict.TRUE if found else ClaimVerdict.FALSE,
-        evidence=_possible(row, found)
-        if found
-        else f"{row.images}: no threshold that maximises F1 leaves this behind it",
-    )
+def _consistent(row: ImageRow, prefix: str, claim: str, holds: bool, evidence: str) -> Finding:
+    statement = f"Table {row.table}, {row.row}: {F1} {row.f1} beside {AUROC} {row.auroc} {claim}"
+    return Finding(f"{prefix}{row.slug}", "consistency", "4.2", statement, _verdict(holds), evidence)
 
 
-def _possible(row: ImageRow, found: list[Reading]) -> str:
+def _possible(row: ImageRow, found: list[tuple[Counts, Counts]]) -> str:
+    """What gives the row's F1 beside its AUROC; empty where nothing does."""
     n_pos = row.classes.n_pos
     texts = []
-    for reading in found[:SHOWN]:
-        counts = reading.printed
+    for best, counts in found[:SHOWN]:
         text = (
             f"{_fraction(counts.f1(n_pos))} with {counts.true_positives} of {n_pos} defects found, "
             f"{counts.false_positives} false alarms"
         )
-        if reading.best != counts:
-            text += f" (at the threshold itself {_fraction(reading.best.f1(n_pos))})"
+        if best != counts:
+            text += f" (at the threshold itself {_fraction(best.f1(n_pos))})"
         texts.append(text)
-    more = f"; {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    return f"possible: {'; '.join(texts)}{more}"
+    texts += [f"{len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return f"possible: {'; '.join(texts)}" if texts else ""
 
 
 def _why_no_f1_max(row: ImageRow, *, ties: bool) -> str:
+    impossible = f"impossible: with {row.images},"
     least = least_f1_max(row.classes)
     if exact(row.f1) < least:
-        return f"impossible: with {row.images}, calling every image defective gives {_fraction(least)} already"
+        return f"{impossible} calling every image defective gives {_fraction(least)} already"
     pairs = row.classes.pairs
     limits = [auroc_limits(counts, row.classes, ties=ties) for counts in f1_counts(row.f1, row.classes)]
     most = max((Fraction(limit[1], 2) for limit in limits if limit is not None), default=None)
     needed = [Fraction(half, 2) for half in auroc_halves(row.auroc, row.classes) if ties or half % 2 == 0]
     if most is None or not needed:
-        return f"impossible: with {row.images}, no ranking has both"
+        return f"{impossible} no ranking has both"
     if most >= needed[0]:
-        return f"impossible: with {row.images}, every ranking with this F1 orders more of the {pairs} pairs rightly"
+        return f"{impossible} every ranking with this F1 orders more of the {pairs} pairs rightly"
     return (
-        f"impossible: with {row.images}, a ranking with this largest F1 orders at most {_pairs(most)} of {pairs} pairs "
+        f"{impossible} a ranking with this largest F1 orders at most {_pairs(most)} of {pairs} pairs "
         f"rightly; this AUROC needs {_pairs(needed[0])}"
     )
 

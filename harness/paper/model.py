@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 DECLARED_SEED = 42
 """The seed whose run a published digit is compared with: anomalib's README benchmark has it, the paper states none."""
 
-PAPER_METRICS: Mapping[str, str] = MappingProxyType(
-    {
-        "Img AUROC": "image_auroc",
-        "Img F1": "image_f1_adaptive",
-        "Pix AUROC": "pixel_auroc",
-        "Pix F1": "pixel_f1_adaptive",
-    }
-)
+PAPER_METRICS: Mapping[str, str] = {
+    "Img AUROC": "image_auroc",
+    "Img F1": "image_f1_adaptive",
+    "Pix AUROC": "pixel_auroc",
+    "Pix F1": "pixel_f1_adaptive",
+}
 """The paper's columns, and the record's metric that each is compared with: its F1 is anomalib's strict one."""
 
 
@@ -39,14 +36,14 @@ class Edition:
 PAPER = Edition(
     name="paper",
     synthetic=False,
-    datasets=MappingProxyType({"mvtec": "mvtec", "visa": "visa", "btad": "btad"}),
-    backbones=MappingProxyType({"resnet18": "resnet18", "wide_resnet50_2": "wide_resnet50_2"}),
+    datasets={"mvtec": "mvtec", "visa": "visa", "btad": "btad"},
+    backbones={"resnet18": "resnet18", "wide_resnet50_2": "wide_resnet50_2"},
 )
 SMOKE = Edition(
     name="smoke",
     synthetic=True,
-    datasets=MappingProxyType({"mvtec": "mini_mvtec", "visa": "mini_visa", "btad": "mini_btad"}),
-    backbones=MappingProxyType({"resnet18": "efficientnet_lite0", "wide_resnet50_2": "efficientnet_lite2"}),
+    datasets={"mvtec": "mini_mvtec", "visa": "mini_visa", "btad": "mini_btad"},
+    backbones={"resnet18": "efficientnet_lite0", "wide_resnet50_2": "efficientnet_lite2"},
 )
 
 
@@ -130,8 +127,7 @@ class Judgement:
     reason: str
     """One line: what the verdict rests on, for example `4 of 11 seeds give exactly this`."""
     difference: float | None
-    """Reproduced at the declared seed less published; None without a run at that seed, or where the two are not
-    comparable."""
+    """Reproduced at the declared seed less published; None without such a run, or where the two are not comparable."""
     seeds_exact: tuple[int, ...] = ()
     """Seeds that give exactly the printed digits."""
 
@@ -146,9 +142,6 @@ class RowJudgement:
     """Of the row's numbers that a run gives."""
     verdict: Verdict
     reason: str
-    """One line."""
-    seeds_exact: tuple[int, ...] = ()
-    """Seeds at which every number of the row has exactly the printed digits."""
 
 
 class ClaimVerdict(StrEnum):
@@ -157,6 +150,10 @@ class ClaimVerdict(StrEnum):
     TRUE = "true"
     FALSE = "false"
     NOT_CHECKED = "not checked here"
+
+
+Outcome = tuple[bool | None, str]
+"""Whether a claim of the paper holds (None: not checked here), and the numbers that decide it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from harness.keys import PROJECT
@@ -65,39 +64,27 @@ class Setting:
     choice: str | None = None
     """What the harness does where the paper states nothing, or otherwise than it states; and why."""
 
-    @property
-    def stated(self) -> bool:
-        """The paper states a value."""
-        return self.value is not None
-
 
 @dataclass(frozen=True)
 class Published:
     """Everything that the paper published and that a run, a reader or the audit compares with."""
 
     tables: tuple[PublishedTable, ...]
+    """1 to 6."""
     cells: tuple[PublishedCell, ...]
     """By table, row and column in the order of values.csv."""
     settings: tuple[Setting, ...]
 
     @cached_property
     def _by_name(self) -> Mapping[tuple[int, str, str], PublishedCell]:
-        return MappingProxyType({(cell.table, cell.row, cell.column): cell for cell in self.cells})
+        return {(cell.table, cell.row, cell.column): cell for cell in self.cells}
 
     def table(self, number: int) -> PublishedTable:
-        """One of Tables 1 to 6.
-
-        Raises:
-            KeyError: there is none of that number.
-        """
-        return {table.number: table for table in self.tables}[number]
+        """One of Tables 1 to 6."""
+        return self.tables[number - 1]
 
     def cell(self, table: int, row: str, column: str) -> PublishedCell:
-        """The number in one place of one table.
-
-        Raises:
-            KeyError: there is none.
-        """
+        """The number in one place of one table."""
         return self._by_name[table, row, column]
 
     def row(self, table: int, row: str) -> tuple[PublishedCell, ...]:
@@ -105,25 +92,51 @@ class Published:
         return tuple(cell for cell in self.cells if (cell.table, cell.row) == (table, row))
 
 
-def load_published() -> Published:
-    """Read results/paper.
+@dataclass(frozen=True)
+class Context:
+    """What the paper's claims are held against."""
 
-    Raises:
-        OSError, ValueError, KeyError: the files are not there or do not go together: a defect of the checkout.
-    """
+    published: Published
+    facts: Mapping[str, Any]
+    """results/paper/facts.toml: public facts with their sources."""
+    subjects: Mapping[int, tuple[str, ...]]
+    """Number in the reference list -> what a citation of it can mean."""
+    names: Mapping[int, str]
+    """Number in the reference list -> authors as printed there."""
+    citations: tuple[tuple[str, str, int], ...]
+    """(section, what is named, cited number) of every citation in the prose that names what it cites."""
+    parameters: Mapping[str, int]
+    """Backbone -> parameters up to the last layer read, counted on the network itself."""
+
+
+def load_published() -> Published:
+    """Read results/paper."""
     tables = tuple(_table(entry) for entry in read_toml(FOLDER / "tables.toml")["tables"])
-    by_number = {table.number: table for table in tables}
     with open(FOLDER / "values.csv", encoding="utf-8", newline="") as file:
-        cells = tuple(_cell(line, by_number[int(line["table"])]) for line in csv.DictReader(file))
+        cells = tuple(_cell(line, tables[int(line["table"]) - 1]) for line in csv.DictReader(file))
     settings = tuple(Setting(**entry) for entry in read_toml(FOLDER / "settings.toml")["settings"])
     return Published(tables=tables, cells=cells, settings=settings)
+
+
+def load_context(published: Published) -> Context:
+    """Read facts.toml, references.toml and the counted parameters."""
+    references = read_toml(FOLDER / "references.toml")
+    listed = references["references"]
+    return Context(
+        published=published,
+        facts=read_toml(FOLDER / "facts.toml"),
+        subjects={entry["number"]: tuple(entry["subjects"]) for entry in listed},
+        names={entry["number"]: entry["printed"] for entry in listed},
+        citations=tuple((entry["section"], entry["subject"], entry["number"]) for entry in references["citations"]),
+        parameters=load_parameters(),
+    )
 
 
 @cache
 def load_parameters() -> Mapping[str, int]:
     """Backbone -> parameters up to the last layer that PaDiM reads, counted once on the network and kept as data."""
     with open(PARAMETERS, encoding="utf-8", newline="") as file:
-        return MappingProxyType({line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)})
+        return {line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -140,10 +153,8 @@ def _table(entry: Mapping[str, Any]) -> PublishedTable:
         columns=tuple(entry["columns"]),
         rows=tuple(row["name"] for row in rows),
         notes=tuple(entry["notes"]),
-        texts=MappingProxyType({(row["name"], column): text for row in rows for column, text in row["texts"].items()}),
-        places=MappingProxyType(
-            {row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows}
-        ),
+        texts={(row["name"], column): text for row in rows for column, text in row["texts"].items()},
+        places={row["name"]: tuple(Place(*place.split("/")) for place in row["places"]) for row in rows},
     )
 
 

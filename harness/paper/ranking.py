@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,7 +35,6 @@ class Agreement:
     """Columns whose printed digits this run gives."""
     differences: dict[str, float]
     """Column -> reproduced less published."""
-    key: str
 
     @property
     def distance(self) -> float:
@@ -53,7 +52,12 @@ def agreements(records: Iterable[RunRecord], published: Published) -> list[Agree
     usual = usual_weights(taken)
     found = []
     for record in taken:
-        found += [_agreement(record, table, row, published, usual) for table, row in rows]
+        values = _paper_values(record)
+        for table, row in rows:
+            printed = {column: published.cell(table, row, column).printed for column in values}
+            exact = tuple(column for column, value in values.items() if prints_as(value, printed[column]))
+            differences = {column: value - float(printed[column]) for column, value in values.items()}
+            found.append(Agreement(table, setting_of(record, usual), record.spec.seed, exact, differences))
     return sorted(found, key=lambda one: (one.table, -len(one.exact), one.distance, one.setting, one.seed))
 
 
@@ -67,26 +71,20 @@ def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
         and record.status == "ok"
         and record.dataset.limit is None
         and not record.spec.inexact
-        and all(record.values[metric] is not None for metric in PAPER_METRICS.values())
+        and len(_paper_values(record)) == len(PAPER_METRICS)
     ]
+
+
+def _paper_values(record: RunRecord) -> dict[str, float]:
+    """Column -> value, of those that the run has."""
+    values = {column: record.values[metric] for column, metric in PAPER_METRICS.items()}
+    return {column: value for column, value in values.items() if value is not None}
 
 
 def usual_weights(records: Sequence[RunRecord]) -> str | None:
     """The digest of the weights that most runs have, of which a setting's name says nothing."""
     counts = Counter(record.spec.backbone.weights_digest for record in records)
     return max(counts, key=lambda digest: (counts[digest], digest)) if counts else None
-
-
-def _agreement(record: RunRecord, table: int, row: str, published: Published, usual: str | None) -> Agreement:
-    exact, differences = [], {}
-    for column, metric in PAPER_METRICS.items():
-        printed = published.cell(table, row, column).printed
-        value = record.values[metric]
-        assert value is not None, "a comparable run has it"
-        differences[column] = value - float(printed)
-        if prints_as(value, printed):
-            exact.append(column)
-    return Agreement(table, setting_of(record, usual), record.spec.seed, tuple(exact), differences, record.key)
 
 
 def setting_of(record: RunRecord, usual: str | None = None) -> str:
@@ -110,7 +108,7 @@ def setting_of(record: RunRecord, usual: str | None = None) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return "null" if value is None else str(value).lower()
-    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 @dataclass(frozen=True)
@@ -124,17 +122,15 @@ class Spread:
 
 def spreads(records: Sequence[RunRecord]) -> list[Spread]:
     """The range over seeds for each setting, in the order of its name, `paper` first."""
-    groups: dict[str, list[RunRecord]] = {}
     taken = comparable(records)
+    usual = usual_weights(taken)
+    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
     for record in taken:
-        groups.setdefault(setting_of(record, usual_weights(taken)), []).append(record)
+        groups[setting_of(record, usual)].append(_paper_values(record))
     result = []
     for setting in sorted(groups, key=lambda name: (name != "paper", name)):
-        values = {
-            column: [value for record in groups[setting] if (value := record.values[metric]) is not None]
-            for column, metric in PAPER_METRICS.items()
-        }
-        ranges = {column: (min(each), max(each)) for column, each in values.items() if each}
+        by_column = {column: [values[column] for values in groups[setting]] for column in PAPER_METRICS}
+        ranges = {column: (min(values), max(values)) for column, values in by_column.items()}
         result.append(Spread(setting, len(groups[setting]), ranges))
     return result
 
@@ -153,8 +149,9 @@ class Line:
 
     def predict(self, auroc: float) -> tuple[float, float]:
         """Return pixel F1 at a pixel AUROC, and the standard error of predicting one more run there."""
-        mean, spread = self._moments
-        n = len(self.points)
+        values = [x for x, _ in self.points]
+        n, mean = len(values), math.fsum(values) / len(values)
+        spread = math.fsum((x - mean) ** 2 for x in values)
         error = self.deviation * math.sqrt(1 + 1 / n + (auroc - mean) ** 2 / spread)
         return self.intercept + self.slope * auroc, error
 
@@ -163,28 +160,20 @@ class Line:
         values = [x for x, _ in self.points]
         return min(values) <= auroc <= max(values)
 
-    @property
-    def _moments(self) -> tuple[float, float]:
-        values = [x for x, _ in self.points]
-        mean = math.fsum(values) / len(values)
-        return mean, math.fsum((x - mean) ** 2 for x in values)
-
 
 def lines(records: Sequence[RunRecord]) -> list[Line]:
     """Fit a line for each preprocessing (resize, crop, filter) with at least three different runs, in order of name."""
-    groups: dict[str, list[tuple[float, float]]] = {}
+    groups: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for record in comparable(records):
-        auroc, f1 = (record.values[PAPER_METRICS[column]] for column in ("Pix AUROC", "Pix F1"))
-        if auroc is not None and f1 is not None:
-            groups.setdefault(preprocessing_of(record), []).append((auroc, f1))
+        values = _paper_values(record)
+        groups[_preprocessing_of(record)].append((values["Pix AUROC"], values["Pix F1"]))
     return [_fit(name, points) for name, points in sorted(groups.items()) if len({x for x, _ in points}) > 2]
 
 
-def preprocessing_of(record: RunRecord) -> str:
+def _preprocessing_of(record: RunRecord) -> str:
     """Name resize, crop and filter of a run, for example `256x256, crop 224x224`."""
     protocol = record.spec.protocol
-    crop = f"crop {_plain(list(protocol.center_crop))}" if protocol.center_crop else "no crop"
-    parts = [_plain(list(protocol.resize)), crop]
+    parts = [_plain(protocol.resize), f"crop {_plain(protocol.center_crop)}" if protocol.center_crop else "no crop"]
     parts += [protocol.interpolation] if protocol.interpolation != "bilinear" else []
     parts += ["no antialias"] if not protocol.antialias else []
     return ", ".join(parts)
@@ -206,16 +195,10 @@ class Residual:
     auroc: float
     f1: float
     """The printed pixel AUROC and pixel F1."""
-
-    @property
-    def predicted(self) -> float:
-        """Pixel F1 of the line at the printed pixel AUROC."""
-        return self.line.predict(self.auroc)[0]
-
-    @property
-    def error(self) -> float:
-        """Standard error of that prediction for one run."""
-        return self.line.predict(self.auroc)[1]
+    predicted: float
+    """Pixel F1 of the line at the printed pixel AUROC."""
+    error: float
+    """Standard error of that prediction for one run."""
 
     @property
     def deviations(self) -> float:
@@ -225,15 +208,10 @@ class Residual:
 
 def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:
     """Hold each published row of the bottle against each line: by table and row, the nearest line first."""
-    rows = {
-        (cell.table, cell.row): None
-        for cell in published.cells
-        if cell.table in (1, 2) and [place.category for place in cell.places] == [PLACE.category]
-    }
     found = []
-    for table, row in rows:
-        auroc, f1 = (float(published.cell(table, row, column).printed) for column in ("Pix AUROC", "Pix F1"))
-        found += sorted(
-            (Residual(table, row, line, auroc, f1) for line in fitted), key=lambda each: abs(each.deviations)
-        )
+    for cell in published.cells:
+        if cell.table in (1, 2) and cell.column == "Pix AUROC" and [one.category for one in cell.places] == ["bottle"]:
+            auroc, f1 = float(cell.printed), float(published.cell(cell.table, cell.row, "Pix F1").printed)
+            of_row = [Residual(cell.table, cell.row, line, auroc, f1, *line.predict(auroc)) for line in fitted]
+            found += sorted(of_row, key=lambda each: abs(each.deviations))
     return found

@@ -7,18 +7,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
 from harness.keys import CONFIGS
 from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
-from harness.store.fields import FAILED
 from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:
-    from harness.store import RunRecord
+    from harness.store import Failure, RunRecord
 
 CONFIDENCE = 0.95
 """Of the intervals that verdicts use; a record with intervals at another level counts, without its intervals."""
@@ -47,7 +45,7 @@ def measure(
     by_place = _sort_by_place(records, edition)
     places = sorted({place for cell in published.cells for place in cell.places}, key=_name)
     chosen = {place: _choose(place, by_place.get(place, ()), edition, protocol) for place in places}
-    return MappingProxyType({cell: _measured(cell, chosen) for cell in published.cells})
+    return {cell: _measured(cell, chosen) for cell in published.cells}
 
 
 @dataclass(frozen=True)
@@ -78,14 +76,10 @@ def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[Pl
 
 @cache
 def read_config(name: str) -> Mapping[str, Any]:
-    """A file of configs/, for example `protocol/paper`.
-
-    Raises:
-        OSError, yaml.YAMLError: it is not there or no such file: a defect of the checkout.
-    """
+    """A file of configs/, for example `protocol/paper`."""
     import yaml
 
-    return MappingProxyType(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
+    return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:
@@ -98,11 +92,13 @@ def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, protoc
     fit: dict[int, list[RunRecord]] = defaultdict(list)
     left_out: list[tuple[int, str]] = []
     for record in sorted(records, key=lambda record: (record.spec.seed, record.key)):
-        reason = _unfit(record, edition, protocol) or _failure(record)
-        if reason is None:
-            fit[record.spec.seed].append(record)
+        reason = next(_reasons(record, edition, protocol), None)
+        if reason is not None:
+            left_out.append((record.spec.seed, f"does not count ({reason})"))
+        elif record.error is not None:
+            left_out.append((record.spec.seed, _failure(record.error)))
         else:
-            left_out.append((record.spec.seed, reason))
+            fit[record.spec.seed].append(record)
     if not fit:
         return _Chosen({}, missing=_why_missing(left_out))
     conflict = _conflict(fit)
@@ -114,13 +110,10 @@ def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, protoc
     )
 
 
-def _failure(record: RunRecord) -> str | None:
-    if record.status != FAILED or record.error is None:
-        return None
-    stage = f" at {record.error.stage}" if record.error.stage else ""
-    message = record.error.message
-    short = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
-    return f"failed{stage} ({record.error.type}: {short})"
+def _failure(error: Failure) -> str:
+    stage = f" at {error.stage}" if error.stage else ""
+    cut = "…" if len(error.message) > LONGEST_MESSAGE else ""
+    return f"failed{stage} ({error.type}: {error.message[:LONGEST_MESSAGE]}{cut})"
 
 
 def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
@@ -133,13 +126,8 @@ def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
     return "; ".join(f"seed {numbers} {reason}" for numbers, reason in listed) or "not run"
 
 
-def _unfit(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> str | None:
-    """Why a run does not fill its place, the first reason found; None where it does, if it went well."""
-    reason = next(_reasons(record, edition, protocol), None)
-    return f"does not count ({reason})" if reason else None
-
-
 def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> Iterator[str]:
+    """Why a run does not fill its place; nothing where it does, if it went well."""
     spec, info, own = record.spec, record.dataset, settings_of(record)
     required = required_settings(protocol, spec.backbone.name)
     if record.synthetic != edition.synthetic:
@@ -157,29 +145,27 @@ def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -
     found = (info.n_train, info.n_test_normal, info.n_test_anomalous)
     known = CATALOG.get(spec.dataset)
     counts = known.categories.get(spec.category) if known else None
-    official = (counts.train, counts.test_normal, counts.test_anomalous) if counts else None
-    if official is not None and None not in found and found != official:
-        slashed = ("/".join(map(str, counts)) for counts in (found, official))
-        yield "{} train/normal/defective images, officially {}".format(*slashed)
+    if counts is not None and None not in found:
+        official = (counts.train, counts.test_normal, counts.test_anomalous)
+        if found != official:
+            slashed = ("/".join(map(str, each)) for each in (found, official))
+            yield "{} train/normal/defective images, officially {}".format(*slashed)
 
 
-_UNIFORM: Mapping[str, Callable[[RunRecord], str]] = MappingProxyType(
-    {
-        "fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12],
-        "weights": lambda record: record.spec.backbone.weights_digest[:12],
-        "versions of the metrics": lambda record: str(record.spec.metrics.version),
-    }
-)
-"""What runs of one place must share over all seeds."""
+_UNIFORM: dict[str, Callable[[RunRecord], str]] = {
+    "weights": lambda record: record.spec.backbone.weights_digest[:12],
+    "versions of the metrics": lambda record: str(record.spec.metrics.version),
+}
+"""What runs of one place, and of the places of a mean, must share over all seeds."""
+_UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12]} | _UNIFORM
 
 
 def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
     """How runs that count contradict one another, on one line that says what to do."""
     runs = [record for records in fit.values() for record in records]
-    for what, of in _UNIFORM.items():
-        values = sorted({of(record) for record in runs})
-        if len(values) > 1:
-            return f"runs of different {what} ({', '.join(values)}): keep one kind in a store"
+    mixed = _mixed(runs, _UNIFORM_IN_PLACE)
+    if mixed is not None:
+        return f"runs of {mixed}: keep one kind in a store"
     for seed, records in sorted(fit.items()):
         if len(records) > 1:
             keys = ", ".join(record.key for record in records)
@@ -188,13 +174,21 @@ def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
     return None
 
 
+def _mixed(runs: Iterable[RunRecord], uniform: Mapping[str, Callable[[RunRecord], str]]) -> str | None:
+    """What these runs should share and do not, as `different weights (a, b)`."""
+    runs = list(runs)
+    for what, of in uniform.items():
+        values = sorted({of(record) for record in runs})
+        if len(values) > 1:
+            return f"different {what} ({', '.join(values)})"
+    return None
+
+
 def _measured(cell: PublishedCell, chosen: Mapping[Place, _Chosen]) -> Measured:
     if cell.metric is None:
         return Measured({}, None, ())
-    places = {place: _measure_place(place, chosen[place], cell.metric) for place in cell.places}
-    if len(places) == 1:
-        return next(iter(places.values()))
-    return _mean([chosen[place] for place in places], list(places.values()))
+    parts = [_measure_place(place, chosen[place], cell.metric) for place in cell.places]
+    return parts[0] if len(parts) == 1 else _mean([chosen[place] for place in cell.places], parts)
 
 
 def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
@@ -209,51 +203,35 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         if value is None:
             return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({record.metrics_absent[metric]})",))
         values[seed] = value
-    interval = _interval(chosen.runs.get(DECLARED_SEED), metric)
+    declared = chosen.runs.get(DECLARED_SEED)
+    usable = declared is not None and declared.spec.metrics.confidence == CONFIDENCE
+    interval = declared.intervals.get(metric) if declared is not None and usable else None
     return Measured(
-        by_seed=MappingProxyType(values),
-        interval=interval,
+        by_seed=values,
+        interval=(interval.low, interval.high) if interval else None,
         keys=tuple(record.key for record in chosen.runs.values()),
         notes=chosen.notes,
-        half_width=(interval[1] - interval[0]) / 2 if interval else None,
+        half_width=(interval.high - interval.low) / 2 if interval else None,
     )
-
-
-def _interval(record: RunRecord | None, metric: str) -> tuple[float, float] | None:
-    if record is None or record.spec.metrics.confidence != CONFIDENCE or metric not in record.intervals:
-        return None
-    interval = record.intervals[metric]
-    return interval.low, interval.high
 
 
 def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
     """The mean over places, at the seeds that all of them have; nothing where a place has nothing."""
     missing = tuple(text for part in parts for text in part.missing)
     refused = tuple(text for part in parts for text in part.refused)
-    if not missing and not refused:
-        refused = _mixed(chosen)
+    mixed = _mixed((record for place in chosen for record in place.runs.values()), _UNIFORM)
+    if not missing and not refused and mixed is not None:
+        refused = (f"the mean's categories have {mixed}",)
     if missing or refused:
         return Measured({}, None, (), missing=missing, refused=refused)
     common = sorted(set.intersection(*(set(part.by_seed) for part in parts)))
     if not common:
         return Measured({}, None, (), missing=("no seed that every category of the mean has",))
     widths = [part.half_width for part in parts if part.half_width is not None]
-    complete = len(widths) == len(parts)
     return Measured(
-        by_seed=MappingProxyType(
-            {seed: math.fsum(part.by_seed[seed] for part in parts) / len(parts) for seed in common}
-        ),
+        by_seed={seed: math.fsum(part.by_seed[seed] for part in parts) / len(parts) for seed in common},
         interval=None,
         keys=tuple(place.runs[seed].key for place in chosen for seed in common),
         notes=tuple(note for part in parts for note in part.notes),
-        half_width=math.hypot(*widths) / len(parts) if complete else None,
+        half_width=math.hypot(*widths) / len(parts) if len(widths) == len(parts) else None,
     )
-
-
-def _mixed(chosen: Sequence[_Chosen]) -> tuple[str, ...]:
-    """Why categories have no mean, each of which is right by itself."""
-    for what in ("weights", "versions of the metrics"):
-        values = sorted({_UNIFORM[what](record) for place in chosen for record in place.runs.values()})
-        if len(values) > 1:
-            return (f"the mean's categories have different {what} ({', '.join(values)})",)
-    return ()

@@ -19,19 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from harness.paper.arithmetic import exact, places, prints_as, rounded
-from harness.paper.model import (
-    DECLARED_SEED,
-    Edition,
-    Judgement,
-    Measured,
-    PublishedCell,
-    RowJudgement,
-    Verdict,
-)
+from harness.paper.model import DECLARED_SEED, Edition, Judgement, Measured, PublishedCell, RowJudgement, Verdict
 from harness.paper.published import N_CATEGORIES, PARAMS, Published
-
-NOTHING = Measured({}, None, ())
-"""What the store has where it has nothing."""
 
 
 def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgement:
@@ -51,8 +40,8 @@ def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgemen
 def judge_all(
     published: Published, measured: Mapping[PublishedCell, Measured], edition: Edition
 ) -> tuple[Judgement, ...]:
-    """Every published number, in the order of `published.cells`; what is not in `measured` is not run."""
-    return tuple(judge(cell, measured.get(cell, NOTHING), edition) for cell in published.cells)
+    """Every published number, in the order of `published.cells`."""
+    return tuple(judge(cell, measured[cell], edition) for cell in published.cells)
 
 
 def judge_rows(judgements: Iterable[Judgement]) -> tuple[RowJudgement, ...]:
@@ -86,40 +75,27 @@ def _incomparable(cell: PublishedCell, measured: Measured, edition: Edition) -> 
 def _compare(printed: str, measured: Measured, seeds_exact: Sequence[int]) -> tuple[Verdict, str]:
     """Rules 3 to 6, for a number with at least one value."""
     share = f"{len(seeds_exact)} of {_seeds(len(measured.by_seed))} give exactly this"
-    declared = measured.declared
     if DECLARED_SEED in seeds_exact:
         return Verdict.MATCH, f"seed {DECLARED_SEED} gives {printed}; {share}"
-    span = _span(printed, measured)
-    if _inside(printed, measured):
-        return Verdict.WITHIN_SEEDS, f"{_at_declared(printed, declared)}; {span}; {share}"
+    declared, digits = measured.declared, places(printed)
+    low, high = min(measured.by_seed.values()), max(measured.by_seed.values())
+    span = f"{_seeds(len(measured.by_seed))} from {rounded(low, digits)} to {rounded(high, digits)}"
+    at_declared = "is not run" if declared is None else f"gives {rounded(declared, digits)}"
+    told = f"seed {DECLARED_SEED} {at_declared}"
+    if low <= exact(printed) <= high or prints_as(low, printed) or prints_as(high, printed):
+        return Verdict.WITHIN_SEEDS, f"{told}; {span}; {share}"
     if declared is None:
-        return Verdict.DIFFERS, f"{_at_declared(printed, declared)}; outside {span}"
+        return Verdict.DIFFERS, f"{told}; outside {span}"
     if measured.half_width is None:
-        return Verdict.DIFFERS, f"{_at_declared(printed, declared)}; outside {span}; no 95 % interval"
+        return Verdict.DIFFERS, f"{told}; outside {span}; no 95 % interval"
     distance = abs(declared - float(exact(printed)))
     against = f"{distance:.4f} away, half-width of the 95 % interval {measured.half_width:.4f}"
     verdict = Verdict.BELOW_SAMPLING_ERROR if distance < measured.half_width else Verdict.DIFFERS
-    return verdict, f"{_at_declared(printed, declared)}; outside {span}; {against}"
+    return verdict, f"{told}; outside {span}; {against}"
 
 
 def _seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
-
-
-def _at_declared(printed: str, declared: float | None) -> str:
-    if declared is None:
-        return f"seed {DECLARED_SEED} is not run"
-    return f"seed {DECLARED_SEED} gives {rounded(declared, places(printed))}"
-
-
-def _span(printed: str, measured: Measured) -> str:
-    low, high = min(measured.by_seed.values()), max(measured.by_seed.values())
-    return f"{_seeds(len(measured.by_seed))} from {rounded(low, places(printed))} to {rounded(high, places(printed))}"
-
-
-def _inside(printed: str, measured: Measured) -> bool:
-    low, high = min(measured.by_seed.values()), max(measured.by_seed.values())
-    return low <= exact(printed) <= high or prints_as(low, printed) or prints_as(high, printed)
 
 
 def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...]) -> RowJudgement:
@@ -128,13 +104,12 @@ def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...]) -> RowJu
         if reasons:
             return RowJudgement(table, row, judgements, verdict, "; ".join(reasons))
     seeds = sorted(set.intersection(*(set(judgement.measured.by_seed) for judgement in judgements)))
-    exact_seeds = tuple(seed for seed in seeds if all(seed in judgement.seeds_exact for judgement in judgements))
+    exact_seeds = [seed for seed in seeds if all(seed in judgement.seeds_exact for judgement in judgements)]
     n = len(judgements)
     share = f"{len(exact_seeds)} of {_seeds(len(seeds))} give all {n} numbers"
-    if DECLARED_SEED in exact_seeds:
-        return RowJudgement(table, row, judgements, Verdict.MATCH, share, exact_seeds)
     if exact_seeds:
-        return RowJudgement(table, row, judgements, Verdict.WITHIN_SEEDS, share, exact_seeds)
+        verdict = Verdict.MATCH if DECLARED_SEED in exact_seeds else Verdict.WITHIN_SEEDS
+        return RowJudgement(table, row, judgements, verdict, share)
     reason = f"no seed of {len(seeds)} gives all {n} numbers; {_best(seeds, judgements)}"
     near = all(_near_at_declared(judgement) for judgement in judgements)
     return RowJudgement(table, row, judgements, Verdict.BELOW_SAMPLING_ERROR if near else Verdict.DIFFERS, reason)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import StoreError
-from harness.store.fields import OK, RECORD, RUNS, SCORES, key_of_folder
+from harness.errors import RequestError, StoreError
+from harness.store.fields import OK, RECORD, RUNS, RUNS_CSV, SCORES, key_of_folder
+from harness.store.files import read_plain
+from harness.store.frame import runs_csv
+from harness.store.scores import LARGEST, ScoreTable
 from harness.store.store import Store
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
-    from harness.store.scores import ScoreTable
 
 REMEDY = "restore both (git checkout), or move the folder out of the store and run again"
 
@@ -37,20 +40,16 @@ def check_store(store: Store) -> Checkup:
     contents = store.records()
     records, faults = [], list(contents.problems)
     for record in contents.records:
-        found = _run_faults(store, record) if record.status == OK else []
+        found = []
+        if record.status == OK:
+            path = store.run_folder(record.spec.model_dump()) / SCORES
+            try:
+                found = [f"{path}: {what}; {REMEDY}" for what in _contradictions(record, store.scores(record))]
+            except StoreError as error:
+                found = [str(error)]
         faults += found
-        if not found:
-            records.append(record)
+        records += [] if found else [record]
     return Checkup(tuple(records), tuple(faults), tuple(_astray(store)))
-
-
-def _run_faults(store: Store, record: RunRecord) -> list[str]:
-    try:
-        scores = store.scores(record)
-    except StoreError as error:
-        return [str(error)]
-    path = store.run_folder(record.spec.model_dump()) / SCORES
-    return [f"{path}: {what}; {REMEDY}" for what in _contradictions(record, scores)]
 
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
@@ -61,12 +60,10 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     if record.spec.metrics.version != VERSION or record.metrics is None:
         return  # computed in another way than today's
     n_anomalous = int(scores.labels.sum())
-    counts = (len(scores.labels) - n_anomalous, n_anomalous)
+    normal, defective = counts = (len(scores.labels) - n_anomalous, n_anomalous)
     stated = (record.dataset.n_test_normal, record.dataset.n_test_anomalous)
     if counts != stated:
-        yield (
-            f"has {counts[0]} normal and {counts[1]} defective images, and its record says {stated[0]} and {stated[1]}"
-        )
+        yield f"has {normal} normal and {defective} defective images, and its record says {stated[0]} and {stated[1]}"
     if not all(counts):
         return
     ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
@@ -90,7 +87,55 @@ def _astray(store: Store) -> Iterator[str]:
             continue
         names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
         if names and RECORD not in names:
-            yield (
-                f"{folder}: has no {RECORD}: its run was cut off, or the record was deleted; restore it (git checkout) "
-                "or run it again"
-            )
+            what = f"has no {RECORD}: its run was cut off, or the record was deleted"
+            yield f"{folder}: {what}; restore it (git checkout) or run it again"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at, and what is not as it must be."""
+
+    n_records: int
+    """That can be trusted."""
+    n_files: int
+    """Of tables and figures that were made again."""
+    faults: tuple[str, ...]
+    """A line each, beginning with the file."""
+
+
+def verify_stores(store: Path) -> Verification:
+    """Read a whole store, and every store that lies in a folder of it; without tables and figures.
+
+    Raises:
+        RequestError: there is no such store.
+        StoreError: one cannot be listed.
+    """
+    if not (store / RUNS).is_dir():
+        raise RequestError(f"{store / RUNS}: no such folder; give the one that holds the runs of a store")
+    n_records, faults = 0, []
+    for one in (store, *sorted(runs.parent for runs in store.glob(f"*/{RUNS}"))):
+        checkup = check_store(Store(one))
+        n_records += len(checkup.records)
+        faults += [*checkup.faults, *checkup.astray, *_runs_csv_faults(one, Store(one).records().records)]
+    return Verification(n_records, 0, tuple(faults))
+
+
+def _runs_csv_faults(store: Path, records: Iterable[RunRecord]) -> Iterator[str]:
+    path, expected = store / RUNS_CSV, runs_csv(records)
+    try:
+        found = read_plain(path, LARGEST)
+    except OSError as error:
+        yield f"{path}: cannot be read ({error.strerror or error}); the next sweep writes it"
+        return
+    if found != expected:
+        place = first_difference(found, expected)
+        yield f"{path}: is not the table of the records ({place}); the next sweep writes it"
+
+
+def first_difference(one: bytes, other: bytes) -> str:
+    """Where two files part: the line of a text, the byte of anything else."""
+    place = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    if b"\0" in one[:8192]:
+        return f"from byte {place} on"
+    line = one.count(b"\n", 0, place) + 1
+    return f"from line {line} on"

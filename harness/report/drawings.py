@@ -10,25 +10,10 @@ import numpy as np
 
 from harness.paper.model import PAPER_METRICS, Judgement
 from harness.paper.ranking import Line, Residual
+from harness.report import style
 from harness.report.bars import MARKER, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval
-from harness.report.style import (
-    BLACK,
-    BLUE,
-    DATASET_COLOURS,
-    GREEN,
-    INK,
-    MUTED,
-    ORANGE,
-    OURS,
-    PURPLE,
-    RULE,
-    SKY,
-    WIDTH,
-    Sheet,
-    new_figure,
-    new_sheet,
-)
+from harness.report.style import Sheet, new_figure, new_sheet
 from harness.report.words import Judged, ProtocolFacts, absence, protocol_facts
 
 if TYPE_CHECKING:
@@ -39,19 +24,18 @@ if TYPE_CHECKING:
 _HEIGHT = 3.55
 _LINE = 0.118
 """Inches from one line of small text to the next."""
-_TRAINING, _INFERENCE = "#E8F1F8", "#FDF3E1"
 
 
 def pipeline_figure(judged: Judged) -> Sheet:
     """Two lanes, training and inference, through the same preprocessing, backbone and embedding."""
     facts = protocol_facts(judged.edition)
     sheet = new_sheet(judged.edition, "PaDiM: from images to anomaly maps", _HEIGHT)
-    axes = sheet.axes(0, 0, WIDTH, _HEIGHT)
+    axes = sheet.axes(0, 0, style.WIDTH, _HEIGHT)
     axes.set_axis_off()
-    axes.set_xlim(0, WIDTH)
+    axes.set_xlim(0, style.WIDTH)
     axes.set_ylim(0, _HEIGHT)
-    _lane(axes, 1.87, 1.3, "Training", (_TRAINING, BLUE))
-    _lane(axes, 0.12, 1.65, "Inference", (_INFERENCE, ORANGE))
+    _lane(axes, 1.87, 1.3, "Training", ("#E8F1F8", style.BLUE))
+    _lane(axes, 0.12, 1.65, "Inference", ("#FDF3E1", style.ORANGE))
     _draw_images(axes)
     _draw_shared(axes, facts)
     _draw_statistics(axes, facts)
@@ -63,13 +47,9 @@ def _lane(axes: Axes, bottom: float, height: float, name: str, colours: tuple[st
     """A band across the sheet in the first colour, with a stripe of the second at its left."""
     from matplotlib.patches import FancyBboxPatch
 
-    width = WIDTH - 0.24
-    axes.add_patch(
-        FancyBboxPatch((0.12, bottom), width, height, boxstyle="square,pad=0", facecolor=colours[0], linewidth=0)
-    )
-    axes.add_patch(
-        FancyBboxPatch((0.12, bottom), 0.04, height, boxstyle="square,pad=0", facecolor=colours[1], linewidth=0)
-    )
+    for width, colour in zip((style.WIDTH - 0.24, 0.04), colours, strict=True):
+        place: dict[str, Any] = {"xy": (0.12, bottom), "width": width, "height": height}
+        axes.add_patch(FancyBboxPatch(**place, boxstyle="square,pad=0", facecolor=colour, linewidth=0))
     axes.text(0.25, bottom + height - 0.08, name, fontsize=7.6, weight="bold", va="top")
 
 
@@ -78,10 +58,8 @@ def _box(axes: Axes, place: tuple[float, float, float, float], title: str, lines
     from matplotlib.patches import FancyBboxPatch
 
     x, y, width, height = place
-    style = "round,pad=0,rounding_size=0.05"
-    axes.add_patch(
-        FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor="white", edgecolor=edge, linewidth=0.9)
-    )
+    look: dict[str, Any] = {"facecolor": "white", "edgecolor": edge, "linewidth": 0.9}
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.05", **look))
     axes.text(x + width / 2, y + height - 0.07, title, fontsize=7, weight="bold", ha="center", va="top")
     _write(axes, x + width / 2, y + (height - 0.2) / 2, lines)
 
@@ -93,22 +71,21 @@ def _write(axes: Axes, x: float, y: float, lines: Sequence[str]) -> None:
         axes.text(x, at, line, fontsize=6.3, ha="center", va="center_baseline")
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = MUTED) -> None:
-    style = {"arrowstyle": "-|>,head_width=0.16,head_length=0.32", "color": colour, "linewidth": 1.0}
-    axes.annotate("", end, start, arrowprops={**style, "shrinkA": 0, "shrinkB": 0})
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str = style.MUTED) -> None:
+    look = {"arrowstyle": "-|>,head_width=0.16,head_length=0.32", "color": colour, "linewidth": 1.0}
+    axes.annotate("", end, start, arrowprops={**look, "shrinkA": 0, "shrinkB": 0})
 
 
 def _part(side: int, defect: float) -> np.ndarray:
     """A drawn part, seen from above: a grey ring on white, with a dark spot. (side, side, 3) uint8."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
-    radius = np.hypot(x, y)
-    shade = 245 - 95 * _soft(radius, 0.78) + 70 * _soft(radius, 0.5) - 40 * _soft(radius, 0.2)
+
+    def disc(edge: float) -> np.ndarray:
+        return 1 / (1 + np.exp((np.hypot(x, y) - edge) * 40))
+
+    shade = 245 - 95 * disc(0.78) + 70 * disc(0.5) - 40 * disc(0.2)
     spot = defect * np.exp(-((x - 0.42) ** 2 + (y + 0.42) ** 2) / 0.018)
     return np.repeat(np.clip(shade * (1 - spot), 0, 255)[..., None], 3, axis=-1).astype(np.uint8)
-
-
-def _soft(radius: np.ndarray, edge: float) -> np.ndarray:
-    return 1 / (1 + np.exp((radius - edge) * 40))
 
 
 def _spot_map(side: int) -> np.ndarray:
@@ -121,41 +98,42 @@ def _spot_map(side: int) -> np.ndarray:
 def _picture(axes: Axes, image: np.ndarray, corner: tuple[float, float], side: float, level: int = 2) -> None:
     x, y = corner
     axes.imshow(image, extent=(x, x + side, y, y + side), interpolation="nearest", aspect="auto", zorder=level)
-    axes.plot([x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=MUTED, linewidth=0.5, zorder=level)
+    axes.plot(
+        [x, x + side, x + side, x, x], [y, y, y + side, y + side, y], color=style.MUTED, linewidth=0.5, zorder=level
+    )
 
 
 def _draw_images(axes: Axes) -> None:
     normal, defective = _part(96, 0), _part(96, 0.95)
     for level, step in enumerate((2, 1, 0)):
         _picture(axes, normal, (0.28 + 0.06 * step, 2.2 + 0.06 * step), 0.5, 2 + level)
-    axes.text(0.59, 2.14, "normal images", fontsize=6.3, ha="center", va="top")
-    axes.text(0.59, 2.03, "only", fontsize=6.3, ha="center", va="top")
+    for y, words in ((2.14, "normal images"), (2.03, "only")):
+        axes.text(0.59, y, words, fontsize=6.3, ha="center", va="top")
     _picture(axes, defective, (0.34, 0.68), 0.5)
     axes.text(0.59, 0.62, "test image", fontsize=6.3, ha="center", va="top")
-    _arrow(axes, (0.95, 2.45), (1.12, 2.45))
-    _arrow(axes, (0.95, 0.93), (1.12, 0.93))
+    for y in (2.45, 0.93):
+        _arrow(axes, (0.95, y), (1.12, y))
 
 
 def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     bottom, height = 0.4, 2.5
     middle = bottom + height / 2
+    small, large = facts.backbones
     lines = [
         "resize to", facts.resize, "bilinear", "", "centre crop to", facts.input_size, "",
         "ImageNet mean", "and deviation", "", f"batches of {facts.settings['batch_size']},", "no augmentation",
     ]  # fmt: skip
-    _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, GREEN)
-    first, second = facts.backbones
-    _box(axes, (2.36, bottom, 1.2, height), "Frozen backbone", [], GREEN)
-    _write(axes, 2.96, 2.4, [first.name, f"or {second.name}", "ImageNet-1K weights"])
+    _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, style.GREEN)
+    _box(axes, (2.36, bottom, 1.2, height), "Frozen backbone", [], style.GREEN)
+    _write(axes, 2.96, 2.4, [small.name, f"or {large.name}", "ImageNet-1K weights"])
     _draw_layers(axes, 2.5, 1.28)
-    _write(axes, 2.96, 0.85, ["three layers on grids of", ", ".join(f"{side}×{side}" for side in first.grids)])
-    small, large = facts.backbones
+    _write(axes, 2.96, 0.85, ["three layers on grids of", ", ".join(f"{side}×{side}" for side in small.grids)])
     lines = [
         "upsample to", f"{facts.grid}×{facts.grid} (nearest)", "", "concatenate", "",
         f"keep {small.n_features} of {small.n_channels},", f"or {large.n_features} of {large.n_channels},",
         "channels that the", "seed draws once", "", "a vector x at each", f"of {facts.grid**2} locations",
     ]  # fmt: skip
-    _box(axes, (3.76, bottom, 1.12, height), "Patch embedding", lines, GREEN)
+    _box(axes, (3.76, bottom, 1.12, height), "Patch embedding", lines, style.GREEN)
     for x in (2.16, 3.56):
         _arrow(axes, (x, middle), (x + 0.19, middle))
 
@@ -165,40 +143,31 @@ def _draw_layers(axes: Axes, x: float, y: float) -> None:
     from matplotlib.patches import Polygon, Rectangle
 
     depth = 0.06
-    for number, (side, thick) in enumerate(((0.56, 0.1), (0.38, 0.16), (0.24, 0.24))):
-        left = x + (0.0, 0.3, 0.58)[number]
-        low = y + (0.6 - side) / 2
-        shade = (SKY, "#3E9BD0", BLUE)[number]
+    edge: dict[str, Any] = {"edgecolor": "white", "linewidth": 0.4}
+    stacks = ((0.0, 0.56, 0.1, style.SKY), (0.3, 0.38, 0.16, "#3E9BD0"), (0.58, 0.24, 0.24, style.BLUE))
+    for offset, side, thick, shade in stacks:
+        left, low = x + offset, y + (0.6 - side) / 2
         right, top = left + thick, low + side
-        front = Rectangle((left, low), thick, side, facecolor=shade, edgecolor="white", linewidth=0.4)
-        lid = Polygon(
-            [(left, top), (left + depth, top + depth), (right + depth, top + depth), (right, top)],
-            facecolor=shade, alpha=0.6, edgecolor="white", linewidth=0.4,
-        )  # fmt: skip
-        flank = Polygon(
-            [(right, low), (right + depth, low + depth), (right + depth, top + depth), (right, top)],
-            facecolor=shade, alpha=0.8, edgecolor="white", linewidth=0.4,
-        )  # fmt: skip
-        for patch in (front, lid, flank):
-            axes.add_patch(patch)
+        front, lid_end = (left + depth, top + depth), (right + depth, top + depth)
+        axes.add_patch(Rectangle((left, low), thick, side, facecolor=shade, **edge))
+        axes.add_patch(Polygon([(left, top), front, lid_end, (right, top)], facecolor=shade, alpha=0.6, **edge))
+        flank = [(right, low), (right + depth, low + depth), lid_end, (right, top)]
+        axes.add_patch(Polygon(flank, facecolor=shade, alpha=0.8, **edge))
 
 
 def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
-    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.settings['epsilon']:g}", "", ""]
-    _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, BLUE)
-    _draw_ellipse(axes, 6.06, 2.21)
-    _arrow(axes, (4.88, 2.5), (5.09, 2.5))
-    lines = ["√[(x − μᵢⱼ)ᵀ (Σᵢⱼ + εI)⁻¹ (x − μᵢⱼ)]"]
-    _box(axes, (5.1, 1.18, 1.92, 0.48), "Mahalanobis distance M(i, j)", lines, ORANGE)
-    _arrow(axes, (4.88, 1.42), (5.09, 1.42))
-    _arrow(axes, (6.06, 2.06), (6.06, 1.67), BLUE)
-
-
-def _draw_ellipse(axes: Axes, x: float, y: float) -> None:
     from matplotlib.patches import Ellipse
 
+    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.settings['epsilon']:g}", "", ""]
+    _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, style.BLUE)
+    ring: dict[str, Any] = {"angle": 18, "facecolor": "none", "edgecolor": style.BLUE, "linewidth": 0.8}
     for scale in (0.46, 0.3, 0.14):
-        axes.add_patch(Ellipse((x, y), scale, scale * 0.4, angle=18, facecolor="none", edgecolor=BLUE, linewidth=0.8))
+        axes.add_patch(Ellipse((6.06, 2.21), scale, scale * 0.4, **ring))
+    _arrow(axes, (4.88, 2.5), (5.09, 2.5))
+    lines = ["√[(x − μᵢⱼ)ᵀ (Σᵢⱼ + εI)⁻¹ (x − μᵢⱼ)]"]
+    _box(axes, (5.1, 1.18, 1.92, 0.48), "Mahalanobis distance M(i, j)", lines, style.ORANGE)
+    _arrow(axes, (4.88, 1.42), (5.09, 1.42))
+    _arrow(axes, (6.06, 2.06), (6.06, 1.67), style.BLUE)
 
 
 def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
@@ -220,18 +189,25 @@ def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
 
 def radar_figure(judged: Judged) -> Sheet:
     """Figure 9: each dataset's means on four axes from 0 at the centre to 1 at the rim; published profiles dashed."""
+    from matplotlib.lines import Line2D
+
     layout = judged.published.table(5)
     sheet = new_sheet(judged.edition, f"PaDiM ({judged.backbone()}), three datasets", height=3.75, width=4.9)
     axes = sheet.axes(0.2, 0.72, 4.5, 2.7)
     _draw_web(axes)
-    labels = []
+    handles: list[Artist] = []
     for row in layout.rows:
         dataset = layout.places[row][0].dataset
-        cells = [judged.cells[5, row, column] for column in PAPER_METRICS]
-        _draw_profile(axes, cells, DATASET_COLOURS[dataset])
+        colour, cells = style.DATASET_COLOURS[dataset], [judged.cells[5, row, column] for column in PAPER_METRICS]
+        _draw_profile(axes, cells, colour)
         absent = next(filter(None, map(absence, cells)), "")
-        labels.append((judged.dataset(dataset), DATASET_COLOURS[dataset], absent))
-    sheet.legend(_radar_legend(labels, published_label(judged)), 0.6, 2)
+        label = f"{judged.dataset(dataset)}: {absent}" if absent else judged.dataset(dataset)
+        width = 0 if absent else 1.6
+        handles.append(Line2D([], [], color=colour, label=label, marker="o", markersize=4, linewidth=width))
+    dashed: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.0, "marker": "D", "markersize": 3}
+    published = published_label(judged)
+    handles.append(Line2D([], [], color=style.BLACK, label=published, markerfacecolor="white", **dashed))
+    sheet.legend(handles, 0.6, 2)
     return sheet
 
 
@@ -246,15 +222,15 @@ def _draw_web(axes: Axes) -> None:
     axes.set_aspect("equal")
     axes.set_xlim(-1.9, 1.9)
     axes.set_ylim(-1.16, 1.16)
+    paper = {"boxstyle": "square,pad=0.08", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
+    small: dict[str, Any] = {"fontsize": 6, "color": style.MUTED, "ha": "center", "va": "center"}
     for level in (0.2, 0.4, 0.6, 0.8, 1.0):
         corners = [_point(axis, level) for axis in range(5)]
-        rim = level == 1
-        axes.plot(*zip(*corners, strict=True), color=MUTED if rim else RULE, linewidth=0.9 if rim else 0.5)
-        paper = {"boxstyle": "square,pad=0.08", "facecolor": "white", "alpha": 0.8, "linewidth": 0}
-        at = (-level / 2, -level / 2)
-        axes.text(*at, f"{level:.1f}", fontsize=6, color=MUTED, ha="center", va="center", zorder=5, bbox=paper)
+        colour, width = (style.MUTED, 0.9) if level == 1 else (style.RULE, 0.5)
+        axes.plot(*zip(*corners, strict=True), color=colour, linewidth=width)
+        axes.text(-level / 2, -level / 2, f"{level:.1f}", zorder=5, bbox=paper, **small)
     for axis in range(4):
-        axes.plot(*zip((0, 0), _point(axis, 1), strict=True), color=RULE, linewidth=0.5)
+        axes.plot(*zip((0, 0), _point(axis, 1), strict=True), color=style.RULE, linewidth=0.5)
     names = ("Image AUROC", "Image F1", "Pixel AUROC", "Pixel F1")
     anchors = (("center", "bottom"), ("left", "center"), ("center", "top"), ("right", "center"))
     for axis, (name, (across, up)) in enumerate(zip(names, anchors, strict=True)):
@@ -275,26 +251,12 @@ def _draw_profile(axes: Axes, cells: Sequence[Judgement], colour: str) -> None:
         axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=colour)
 
 
-def _radar_legend(labels: Sequence[tuple[str, str, str]], published: str) -> list[Artist]:
-    """A handle for each (name, colour, why there is no profile), and the one of the published profiles."""
-    from matplotlib.lines import Line2D
-
-    handles: list[Artist] = []
-    for name, colour, absent in labels:
-        style: dict[str, Any] = {"marker": "o", "markersize": 4, "linewidth": 0 if absent else 1.6}
-        handles.append(Line2D([], [], color=colour, label=f"{name}: {absent}" if absent else name, **style))
-    dashed: dict[str, Any] = {"linestyle": (0, (3, 2)), "linewidth": 1.0}
-    dashed |= {"marker": "D", "markersize": 3, "markerfacecolor": "white"}
-    handles.append(Line2D([], [], color=BLACK, label=published, **dashed))
-    return handles
-
-
 def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
     """Pixel F1 over pixel AUROC of the bottle: a colour and a line for each preprocessing, marks for the paper.
 
     Every run is a point; lines are dotted where they are extrapolated to reach a published row.
     """
-    colours = (GREEN, PURPLE, ORANGE, SKY, OURS, BLUE)
+    colours = (style.GREEN, style.PURPLE, style.ORANGE, style.SKY, style.OURS, style.BLUE)
     published = {(each.table, each.row): (each.auroc, each.f1) for each in rows}
     targets = [auroc for auroc, _ in published.values()]
     figure = new_figure(4.2)
@@ -311,9 +273,14 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
                 axes.plot((end, beyond), [line.predict(each)[0] for each in (end, beyond)], ":", color=colour)
     for mark, ((table, row), (auroc, f1)) in zip("*sD", published.items(), strict=True):
         name = row.split(" (")[0].split(",")[0]
-        axes.plot(auroc, f1, mark, color=BLACK, markersize=8 if mark == "*" else 5, zorder=5)
+        axes.plot(auroc, f1, mark, color=style.BLACK, markersize=8 if mark == "*" else 5, zorder=5)
         axes.annotate(
-            f"Table {table}, {name}", (auroc, f1), xytext=(7, -3), textcoords="offset points", ha="left", color=INK
+            f"Table {table}, {name}",
+            (auroc, f1),
+            xytext=(7, -3),
+            textcoords="offset points",
+            ha="left",
+            color=style.INK,
         )
     axes.set_xlabel("pixel AUROC")
     axes.set_ylabel("pixel F1 (anomalib's)")

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.paper.model import PAPER_METRICS, Judgement
+from harness.paper.model import Judgement
 from harness.report.bars import backbones_figure, categories_figure, datasets_figure, methods_figure
 from harness.report.drawings import pipeline_figure, radar_figure
-from harness.report.output import write_output
+from harness.report.output import LOCAL, write_output
 from harness.report.overlays import OPACITY, Exhibit, overlays_figure, placeholder_figure
 from harness.report.style import Sheet, drawing, save
-from harness.report.table_text import markdown_text
+from harness.report.tables import markdown_text
 from harness.report.words import Judged, absence, spread_words
-
-LOCAL = "local"
-"""The folder, below that of the figures, for pictures of real images; never committed."""
 
 CAPTIONS = "captions.md"
 
@@ -29,18 +26,20 @@ class Figure:
     stem: str
     """File name without its ending."""
     draw: Callable[[Judged, Exhibit], Sheet]
-    title: Callable[[Judged], str]
-    """One line, without the number."""
+    words: str
+    """The title, with `{backbone}`, `{large}` and datasets for what the edition has in their place."""
     table: int | None = None
     """The table whose numbers it shows."""
 
+    def title(self, judged: Judged) -> str:
+        """One line, without the number."""
+        datasets = {name: judged.dataset(name) for name in judged.edition.datasets}
+        return self.words.format(backbone=judged.backbone(), large=judged.backbone("wide_resnet50_2"), **datasets)
+
 
 def _categories(number: int, stem: str, table: int, dataset: str) -> Figure:
-    def title(judged: Judged) -> str:
-        subject = f"PaDiM ({judged.backbone()}) on {judged.dataset(dataset)}"
-        return f"{subject}: (a) AUROC, (b) F1, at image and pixel level by category"
-
-    return Figure(number, stem, lambda judged, _: categories_figure(table, judged), title, table)
+    words = f"PaDiM ({{backbone}}) on {{{dataset}}}: (a) AUROC, (b) F1, at image and pixel level by category"
+    return Figure(number, stem, lambda judged, _: categories_figure(table, judged), words, table)
 
 
 def _overlays(stem: str, scale: str, *, one_scale: bool) -> Figure:
@@ -49,40 +48,34 @@ def _overlays(stem: str, scale: str, *, one_scale: bool) -> Figure:
             return placeholder_figure(judged, one_scale=one_scale)
         return overlays_figure(judged, exhibit, one_scale=one_scale)
 
-    def title(judged: Judged) -> str:
-        return f"Anomaly maps on {judged.dataset('mvtec')}, bottle, Jet laid over the image at {OPACITY:g}: {scale}"
-
-    return Figure(4, stem, draw, title)
-
-
-def _backbones_title(judged: Judged) -> str:
-    names = f"{judged.backbone()} and {judged.backbone('wide_resnet50_2')}"
-    return f"{names} on {judged.dataset('mvtec')}, bottle: (a) metrics, (b) parameters up to the third layer"
+    return Figure(4, stem, draw, f"Anomaly maps on {{mvtec}}, bottle, Jet laid over the image at {OPACITY:g}: {scale}")
 
 
 FIGURES: tuple[Figure, ...] = (
     Figure(
         1, "fig1_pipeline", lambda judged, _: pipeline_figure(judged),
-        lambda judged: "The pipeline: PaDiM's training on normal images, and its inference on each test image",
+        "The pipeline: PaDiM's training on normal images, and its inference on each test image",
     ),
     _categories(2, "fig2_mvtec", 1, "mvtec"),
-    Figure(3, "fig3_backbones", lambda judged, _: backbones_figure(judged), _backbones_title, 2),
+    Figure(
+        3, "fig3_backbones", lambda judged, _: backbones_figure(judged),
+        "{backbone} and {large} on {mvtec}, bottle: (a) metrics, (b) parameters up to the third layer", 2,
+    ),
     _overlays("fig4_overlays", "each map between its own minimum and maximum, as in the paper", one_scale=False),
     _overlays("fig4_overlays_one_scale", "one colour scale for all of the category's test images", one_scale=True),
     _categories(5, "fig5_visa", 3, "visa"),
     _categories(6, "fig6_btad", 4, "btad"),
     Figure(
         7, "fig7_datasets", lambda judged, _: datasets_figure(judged),
-        lambda judged: f"PaDiM ({judged.backbone()}): means over the categories of three datasets", 5,
+        "PaDiM ({backbone}): means over the categories of three datasets", 5,
     ),
     Figure(
         8, "fig8_methods", lambda judged, _: methods_figure(judged),
-        lambda judged: "PaDiM (red) beside published methods (blue) on MVTec AD: (a) image AUROC, (b) pixel AUROC", 6,
+        "PaDiM (red) beside published methods (blue) on MVTec AD: (a) image AUROC, (b) pixel AUROC", 6,
     ),
     Figure(
         9, "fig9_radar", lambda judged, _: radar_figure(judged),
-        lambda judged: f"PaDiM ({judged.backbone()}): four metrics on three datasets, 0 at the centre and 1 at the rim",
-        5,
+        "PaDiM ({backbone}): four metrics on three datasets, 0 at the centre and 1 at the rim", 5,
     ),
 )  # fmt: skip
 
@@ -118,10 +111,8 @@ def _shown(figure: Figure, judged: Judged) -> list[Judgement]:
     """The numbers of a figure that runs give."""
     if figure.table is None:
         return []
-    layout = judged.published.table(figure.table)
-    rows = [row for row in layout.rows if layout.places[row] and (len(layout.places[row]) == 1 or figure.number >= 7)]
-    columns = [column for column in PAPER_METRICS if column in layout.value_columns]
-    return [judged.cells[figure.table, row, column] for row in rows for column in columns]
+    places = judged.published.table(figure.table).places.items()
+    return judged.numbers(figure.table, [row for row, of in places if len(of) == 1 or (of and figure.number >= 7)])
 
 
 def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]:
@@ -129,13 +120,15 @@ def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]
 
     Real images never come into `folder` itself: there Figure 4 is a placeholder; pictures go to `folder`/local.
 
-    Returns:
-        The files, in the figures' order.
-
     Raises:
         RequestError: the folder cannot be written.
     """
-    files = [write_output(folder / CAPTIONS, _captions(judged).encode())]
+    parts = ["# Captions"]
+    for figure in FIGURES:
+        parts += [f"## {figure.stem}", markdown_text(caption(figure, judged))]
+        words = numbers(figure, judged)
+        parts += [markdown_text(f"In numbers: {words}.")] if words else []
+    files = [write_output(folder / CAPTIONS, ("\n\n".join(parts) + "\n").encode())]
     mark = "SYNTHETIC. " if judged.edition.synthetic else ""
     with drawing():
         for figure in FIGURES:
@@ -145,13 +138,3 @@ def render_figures(judged: Judged, exhibit: Exhibit, folder: Path) -> list[Path]
                 sheet = overlays_figure(judged, exhibit, one_scale=figure.stem.endswith("one_scale"))
                 files += save(sheet.figure, folder / LOCAL, figure.stem, title=title)
     return files
-
-
-def _captions(judged: Judged) -> str:
-    """captions.md."""
-    parts = ["# Captions"]
-    for figure in FIGURES:
-        parts += [f"## {figure.stem}", markdown_text(caption(figure, judged))]
-        words = numbers(figure, judged)
-        parts += [markdown_text(f"In numbers: {words}.")] if words else []
-    return "\n\n".join(parts) + "\n"

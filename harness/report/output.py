@@ -20,12 +20,16 @@ def write_output(path: Path, data: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RequestError(f"{path}: cannot be written ({reason}); give a folder that can be") from error
+        raise RequestError(
+            f"{path}: cannot be written ({error.strerror or error}); give a folder that can be"
+        ) from error
     return path
 
 
 RESULTS = PROJECT / "results"
+
+LOCAL = "local"
+"""The folder, below that of the figures, for pictures of real images; never committed."""
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.data.catalog import CATALOG
 from harness.errors import StoreError
 from harness.examples import PER_LABEL
-from harness.paper.model import DECLARED_SEED, Place
+from harness.paper.model import DECLARED_SEED
 from harness.report.style import EMPTY, MUTED, WIDTH, Sheet, new_sheet, write_notes
 from harness.report.words import Judged, absence
 
@@ -31,14 +31,10 @@ OPACITY = 0.45
 
 
 def unit_interval(scores: np.ndarray, limits: Limits | None = None) -> np.ndarray:
-    """Scale scores to [0, 1] by a minimum and a maximum.
+    """Scale finite scores of any shape to float64 in [0, 1], all 0 where the limits are equal.
 
     Args:
-        scores: any shape, finite, raw.
         limits: that become 0 and 1; None for the scores' own. Scores beyond them are clipped.
-
-    Returns:
-        float64 of the same shape; all 0 where the limits are equal.
     """
     scores = np.asarray(scores, np.float64)
     low, high = (scores.min(), scores.max()) if limits is None else limits
@@ -46,14 +42,7 @@ def unit_interval(scores: np.ndarray, limits: Limits | None = None) -> np.ndarra
 
 
 def jet(unit: np.ndarray) -> np.ndarray:
-    """Colour values in [0, 1] with matplotlib's Jet in 256 steps.
-
-    Args:
-        unit: (H, W) float in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Colour (H, W) values in [0, 1] with matplotlib's Jet in 256 steps: (H, W, 3) uint8 RGB."""
     import matplotlib
 
     colours = matplotlib.colormaps["jet"].resampled(256)  # whatever the user's own matplotlibrc says
@@ -61,14 +50,7 @@ def jet(unit: np.ndarray) -> np.ndarray:
 
 
 def blend(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
-    """Lay a heatmap over an image: 0.55 x image + 0.45 x heatmap, rounded to the nearest.
-
-    Args:
-        image, heatmap: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Lay a heatmap over an image, all (H, W, 3) uint8 RGB: 0.55 x image + 0.45 x heatmap, rounded to the nearest."""
     mixed = (1 - OPACITY) * image.astype(np.float64) + OPACITY * heatmap.astype(np.float64)
     return np.rint(mixed).astype(np.uint8)
 
@@ -87,14 +69,11 @@ def overlay(
     return image, heatmap, blend(image, heatmap)
 
 
-_HEIGHT = 3.66
 _SIDE = 1.12
 """Inches: 224 pixels at 200 dpi, so that a map's pixels are the PNG's."""
 _LEFTS = tuple(0.24 + _SIDE * column + (0.02 * (column % 3)) + 0.14 * (column // 3) for column in range(6))
 _BOTTOMS = (2.0, 0.66)
-_ROWS = ("normal", "defective")
 _OWN_ENDS = ("map's lowest score", "its highest")
-_COLUMNS = ("image", "score map", "overlay")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,25 +91,23 @@ class Exhibit:
 def find_exhibit(judged: Judged, store: Store) -> Exhibit:
     """The examples of the run that fills Table 1's first row at the declared seed."""
     cell = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"]
-    keys = set(cell.measured.keys)
-    record = next((one for one in judged.records if one.key in keys and one.spec.seed == DECLARED_SEED), None)
+    runs = {one.key: one for one in judged.records if one.spec.seed == DECLARED_SEED}
+    record = next((runs[key] for key in cell.measured.keys if key in runs), None)
     if record is None:
         return Exhibit(None, absence(cell) or "not run", "")
     try:
         arrays = store.examples(record)
-        fault = "no examples.npz\nbeside the record" if arrays is None else _fault(arrays)
     except StoreError:
-        fault = "examples.npz\nis damaged"
-    return Exhibit(None if fault else arrays, fault, record.key)
-
-
-def _fault(arrays: Mapping[str, np.ndarray]) -> str:
-    """What keeps arrays from being shown; empty where they are as `harness.examples` makes them."""
-    names = {"paths", "labels", "images", "anomaly_maps", "map_range"}
-    if not names <= set(arrays) or arrays["images"].shape != (*arrays["anomaly_maps"].shape, 3):
-        return "examples.npz is\nof another kind"
-    finite = np.isfinite(arrays["anomaly_maps"]).all() and np.isfinite(arrays["map_range"]).all()
-    return "" if finite else "examples.npz holds\nno finite maps"
+        return Exhibit(None, "examples.npz\nis damaged", record.key)
+    if arrays is None:
+        return Exhibit(None, "no examples.npz\nbeside the record", record.key)
+    if not {"paths", "labels", "images", "anomaly_maps", "map_range"} <= set(arrays) or (
+        arrays["images"].shape != (*arrays["anomaly_maps"].shape, 3)
+    ):
+        return Exhibit(None, "examples.npz is\nof another kind", record.key)
+    if not (np.isfinite(arrays["anomaly_maps"]).all() and np.isfinite(arrays["map_range"]).all()):
+        return Exhibit(None, "examples.npz holds\nno finite maps", record.key)
+    return Exhibit(arrays, "", record.key)
 
 
 def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> Sheet:
@@ -142,28 +119,23 @@ def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> She
     """
     sheet = _layout(judged)
     arrays = exhibit.arrays
-    shown = {} if arrays is None else {label: np.flatnonzero(arrays["labels"] == label)[:PER_LABEL] for label in (0, 1)}
-    limits: Limits | None = None
-    if arrays is not None and one_scale:
-        limits = float(arrays["map_range"][0]), float(arrays["map_range"][1])
+    low, high = map(float, arrays["map_range"]) if arrays is not None else (0.0, 0.0)
+    limits = (low, high) if arrays is not None and one_scale else None
     for label in (0, 1):
+        shown: list[int] = [] if arrays is None else np.flatnonzero(arrays["labels"] == label).tolist()
         for place in range(PER_LABEL):
-            if arrays is None or place >= len(shown[label]):
+            if arrays is None or place >= len(shown):
                 _draw_empty(sheet, label, place, exhibit.absent or "no such image")
             else:
-                _draw_example(sheet, (label, place), arrays, int(shown[label][place]), limits)
-    ends = _OWN_ENDS if limits is None else (f"{limits[0]:.1f}", f"{limits[1]:.1f}")
-    _draw_scale(sheet, ends, one_scale=one_scale)
-    contour = arrays is not None and "masks" in arrays
-    lines = [
-        "Each map fills the whole scale, a normal image's too."
-        if limits is None
-        else "Numbers: a map's lowest and highest.",
-        f"Overlay at {OPACITY:g}.{' White outline: ground truth.' if contour else ''}",
-    ]
-    if exhibit.key:
-        lines[1] += f" Run {exhibit.key}, seed {DECLARED_SEED}."
-    write_notes(sheet, lines if arrays is not None else lines[1:], 0.35)
+                _draw_example(sheet, (label, place), arrays, shown[place], limits)
+    _draw_scale(sheet, (f"{low:.1f}", f"{high:.1f}") if limits else _OWN_ENDS, one_scale=one_scale)
+    scale = (
+        "Numbers: a map's lowest and highest." if limits else "Each map fills the whole scale, a normal image's too."
+    )
+    outline = " White outline: ground truth." if arrays is not None and "masks" in arrays else ""
+    run = f" Run {exhibit.key}, seed {DECLARED_SEED}." if exhibit.key else ""
+    overlaid = f"Overlay at {OPACITY:g}.{outline}{run}"
+    write_notes(sheet, [overlaid] if arrays is None else [scale, overlaid], 0.35)
     return sheet
 
 
@@ -173,34 +145,28 @@ def placeholder_figure(judged: Judged, *, one_scale: bool) -> Sheet:
     for label in (0, 1):
         for place in range(PER_LABEL):
             _draw_empty(sheet, label, place, "")
-    subject = _subject(judged)
-    dataset = CATALOG[judged.edition.datasets[subject.dataset]]
+    dataset = CATALOG[judged.edition.datasets["mvtec"]]
     lines = (
         f"Pictures of {dataset.title} are not passed on with this repository.",
         f"Licence: {dataset.licence}.",
-        f"Run the category {subject.category} on your own copy, then `make figures`:",
+        "Run the category bottle on your own copy, then `make figures`:",
         "this figure is then drawn into figures/local/, in both colour scales.",
     )
     _draw_scale(sheet, ("lowest score", "highest") if one_scale else _OWN_ENDS, one_scale=one_scale)
     paper = {"boxstyle": "round,pad=0.6", "facecolor": "white", "edgecolor": MUTED, "linewidth": 0.6}
-    sheet.text(
-        WIDTH / 2, 1.9, "\n".join(lines), fontsize=8, ha="center", va="center", linespacing=1.5, bbox=paper, zorder=5
-    )
+    middle: dict[str, Any] = {"ha": "center", "va": "center", "linespacing": 1.5, "zorder": 5}
+    sheet.text(WIDTH / 2, 1.9, "\n".join(lines), fontsize=8, bbox=paper, **middle)
     return sheet
 
 
-def _subject(judged: Judged) -> Place:
-    layout = judged.published.table(1)
-    return layout.places[layout.rows[0]][0]
-
-
 def _layout(judged: Judged) -> Sheet:
-    place = _subject(judged)
+    place = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"].cell.places[0]
     heading = f"Anomaly maps on {judged.dataset(place.dataset)}, {place.category} ({judged.backbone(place.backbone)})"
-    sheet = new_sheet(judged.edition, heading, _HEIGHT)
+    sheet = new_sheet(judged.edition, heading, 3.66)
     for column, left in enumerate(_LEFTS):
-        sheet.text(left + _SIDE / 2, _BOTTOMS[0] + _SIDE + 0.05, _COLUMNS[column % 3], ha="center", fontsize=7.2)
-    for name, bottom in zip(_ROWS, _BOTTOMS, strict=True):
+        title = ("image", "score map", "overlay")[column % 3]
+        sheet.text(left + _SIDE / 2, _BOTTOMS[0] + _SIDE + 0.05, title, ha="center", fontsize=7.2)
+    for name, bottom in zip(("normal", "defective"), _BOTTOMS, strict=True):
         middle = bottom + _SIDE / 2
         sheet.text(0.13, middle, name, rotation=90, ha="center", va="center", fontsize=7.5, weight="bold")
     return sheet
@@ -230,7 +196,10 @@ def _draw_example(
     label, place = position
     scores = arrays["anomaly_maps"][index]
     pictures = overlay(arrays["images"][index], scores, limits)
-    under = (_file_name(str(arrays["paths"][index])), f"{scores.min():.1f} to {scores.max():.1f}", "")
+    # The last two parts of the path name the kind of defect; cut to what fits under an image.
+    name = "/".join(str(arrays["paths"][index]).split("/")[-2:])
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    under = (name if len(name) <= 24 else "…" + name[-23:], f"{scores.min():.1f} to {scores.max():.1f}", "")
     for column, picture in enumerate(pictures):
         axes = _panel(sheet, label, place, column)
         axes.imshow(picture, interpolation="none", aspect="auto")
@@ -240,19 +209,13 @@ def _draw_example(
             axes.contour(arrays["masks"][index], levels=[0.5], colors="white", linewidths=0.8)
 
 
-def _file_name(path: str) -> str:
-    """The last two parts of a path, which name the kind of defect, cut to what fits under an image."""
-    name = "/".join(path.split("/")[-2:])
-    name = "".join(letter if letter.isprintable() else "?" for letter in name)
-    return name if len(name) <= 24 else "…" + name[-23:]
-
-
 def _draw_scale(sheet: Sheet, ends: tuple[str, str], *, one_scale: bool) -> None:
     left, width = 4.6, 1.3
     axes = sheet.axes(left, 0.2, width, 0.11)
     axes.imshow(jet(np.linspace(0, 1, 256)[None]), interpolation="none", aspect="auto", extent=(0, 1, 0, 1))
     axes.set_axis_off()
-    sheet.text(left - 0.05, 0.255, ends[0], fontsize=6.5, ha="right", va="center", color=MUTED)
-    sheet.text(left + width + 0.05, 0.255, ends[1], fontsize=6.5, ha="left", va="center", color=MUTED)
+    small: dict[str, Any] = {"fontsize": 6.5, "color": MUTED}
+    sheet.text(left - 0.05, 0.255, ends[0], ha="right", va="center", **small)
+    sheet.text(left + width + 0.05, 0.255, ends[1], ha="left", va="center", **small)
     meaning = "one scale for all test images" if one_scale else "each map on its own scale"
-    sheet.text(left + width / 2, 0.33, meaning, fontsize=6.5, ha="center", va="bottom", color=MUTED)
+    sheet.text(left + width / 2, 0.33, meaning, ha="center", va="bottom", **small)

@@ -6,24 +6,25 @@ import base64
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__
-from harness.paper.model import Edition, Finding, Judgement, RowJudgement, Verdict
+from harness.errors import RequestError
+from harness.paper.model import Finding, Verdict
 from harness.paper.published import Published
-from harness.report.output import write_output
+from harness.paper.verdict import judge_rows
+from harness.report.figures import FIGURES, caption, numbers
+from harness.report.output import LOCAL, write_output
 from harness.report.page_commands import part_commands
-from harness.report.page_figures import Picture, load_pictures
 from harness.report.page_grid import Cell, Grid, anchor, cell, grid
-from harness.report.page_run import run_id
-from harness.report.page_runs import describe_runs, failures
+from harness.report.page_runs import describe_runs, failures, run_id
 from harness.report.page_summary import audit_parts, finding_id, summarise
-from harness.report.table_text import PAPER_FORM, VERDICTS_FORM, Table
-from harness.report.words import table_title
+from harness.report.tables import PAPER_FORM, VERDICTS_FORM, Table
+from harness.report.words import Judged, table_title
 from harness.store.fields import RUNS
 
 if TYPE_CHECKING:
@@ -38,6 +39,27 @@ PAPER_TITLE = (
     "A Cross-Dataset Evaluation Using MVTec AD, VisA, and BTAD"
 )
 
+_BARS = (
+    "Two bar charts of {what}: on the left image and pixel AUROC by category, on the right image and pixel F1, with "
+    "whiskers, and the published values as diamonds. A category without a run has an empty, labelled place."
+)
+
+ALTERNATIVES: Mapping[int, str] = {
+    1: "Drawing in two lanes. Training: normal images, preprocessing, a frozen backbone, patch embeddings, one "
+    "Gaussian for each location. Inference: a test image through the same steps, then Mahalanobis distances, an "
+    "anomaly map, an overlay and the image’s score.",
+    2: _BARS.format(what="the MVTec AD categories"),
+    3: "Bar charts of two backbones on one category: the four metrics side by side, with the published values as "
+    "diamonds, and the number of parameters of each backbone.",
+    4: "Two normal and two defective test images, each as image, anomaly map from blue (low) to red (high), and "
+    "the map laid over the image; where there is nothing to show, a labelled empty place.",
+    5: _BARS.format(what="the VisA categories"),
+    6: _BARS.format(what="the BTAD categories"),
+    7: "Bar chart of the four metrics’ means for three datasets, with the published values as diamonds.",
+    8: "Two bar charts, image AUROC and pixel AUROC: six published methods in blue, the two PaDiM rows in red.",
+    9: "Radar chart: an axis for each of the four metrics, a solid outline a dataset, dashed ones as published.",
+}
+"""Figure -> what is drawn, for who does not see it; its numbers follow in words."""
 
 Line = tuple[tuple[str, str | None], ...]
 """A line of text in parts, each with the address that it links to, or None."""
@@ -55,58 +77,89 @@ class PaperTable:
     laid_out_footer: tuple[Line, ...]
 
 
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the page."""
+
+    identifier: str
+    caption: str
+    alt: str
+    numbers: str
+    """Every number in it, in words; empty for one without numbers."""
+    table: int | None
+    """The table that holds its numbers."""
+    source: str
+    """A data URI."""
+
+
 def write_page(
     path: Path,
+    judged: Judged,
     *,
-    edition: Edition,
-    published: Published,
-    judgements: Sequence[Judgement],
-    row_judgements: Sequence[RowJudgement],
     findings: Sequence[Finding],
     tables: Sequence[Table],
-    figure_paths: Iterable[Path],
-    records: Sequence[RunRecord],
+    figures: Iterable[Path],
     problems: Sequence[str],
 ) -> Path:
     """Write the report to one self-contained HTML file; the same arguments give the same bytes.
 
     Args:
-        figure_paths: of figures as `render_figures` writes them; each figure's SVG goes into the page.
-        records: of the store, failed ones too.
+        figures: files as `render_figures` writes them; each figure's SVG goes into the page.
         problems: lines on files of the store that are no valid record.
 
     Raises:
         RequestError: the file cannot be written, or a figure cannot be read.
     """
     text = render_page(
-        edition=edition,
-        published=published,
-        judgements=judgements,
-        row_judgements=row_judgements,
-        findings=findings,
-        tables=tables,
-        pictures=load_pictures(figure_paths, judgements, published, edition),
-        records=records,
-        problems=problems,
+        judged, findings=findings, tables=tables, pictures=load_pictures(figures, judged), problems=problems
     )
     return write_output(path, text.encode())
 
 
+def load_pictures(paths: Iterable[Path], judged: Judged) -> tuple[Picture, ...]:
+    """Each figure's SVG file in the paper's order.
+
+    What lies in the folder for pictures of real images is left out: the page may be passed on.
+
+    Raises:
+        RequestError: a file cannot be read.
+    """
+    files = {path.stem: path for path in paths if path.suffix == ".svg" and path.parent.name != LOCAL}
+    mark = "SYNTHETIC. " if judged.edition.synthetic else ""
+    pictures = []
+    for figure in FIGURES:
+        path = files.get(figure.stem)
+        if path is None:
+            continue
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RequestError(f"{path}: cannot be read ({error.strerror or error}); draw the figures again") from error
+        pictures.append(
+            Picture(
+                identifier=anchor(figure.stem),
+                caption=caption(figure, judged),
+                alt=f"{mark}{ALTERNATIVES[figure.number]}",
+                numbers=numbers(figure, judged),
+                table=figure.table,
+                source=f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}",
+            )
+        )
+    return tuple(pictures)
+
+
 def render_page(
+    judged: Judged,
     *,
-    edition: Edition,
-    published: Published,
-    judgements: Sequence[Judgement],
-    row_judgements: Sequence[RowJudgement],
     findings: Sequence[Finding],
     tables: Sequence[Table],
     pictures: Sequence[Picture],
-    records: Sequence[RunRecord],
     problems: Sequence[str],
 ) -> str:
     """The page's HTML. Pure: every text is escaped, and nothing in it is fetched from anywhere."""
     from markupsafe import Markup
 
+    edition, records, judgements = judged.edition, judged.records, judged.judgements
     style, script = _asset("page.css"), _asset("page.js")
     text = (
         _templates()
@@ -118,11 +171,11 @@ def render_page(
             style=Markup(style),  # our own files, the only text that is not escaped
             script=Markup(script),
             policy=_policy(style, script),
-            summary=summarise(judgements, row_judgements, findings, records, edition),
-            tables=_paper_tables(published, tables, edition, {record.key for record in records}),
+            summary=summarise(judgements, judge_rows(judgements), findings, records, edition),
+            tables=_paper_tables(judged, tables),
             pictures=pictures,
             audit=audit_parts(findings),
-            settings=_settings(published),
+            settings=_settings(judged.published),
             runs=describe_runs(records),
             failures=failures(records),
             problems=[_below_store(line) for line in problems],
@@ -134,17 +187,16 @@ def render_page(
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def _paper_tables(
-    published: Published, tables: Sequence[Table], edition: Edition, keys: Collection[str]
-) -> tuple[PaperTable, ...]:
+def _paper_tables(judged: Judged, tables: Sequence[Table]) -> tuple[PaperTable, ...]:
+    keys = {record.key for record in judged.records}
     by_form = {(table.number, table.form): table for table in tables}
     made = []
-    for one in published.tables:
+    for one in judged.published.tables:
         beside, laid_out = by_form[one.number, VERDICTS_FORM], by_form[one.number, PAPER_FORM]
         made.append(
             PaperTable(
                 number=one.number,
-                title=table_title(published, one.number, edition),
+                title=table_title(judged.published, one.number, judged.edition),
                 beside=_grid(beside, "published beside reproduced"),
                 beside_footer=tuple(link_keys(line, keys) for line in beside.footer),
                 laid_out=_grid(laid_out, "as the paper lays it out, reproduced values"),
@@ -157,11 +209,8 @@ def _paper_tables(
 def _grid(table: Table, form: str) -> Grid:
     mark = "SYNTHETIC. " if table.synthetic else ""
     caption = f"{mark}Table {table.number}: {form}"
-    columns, rows, numeric = (
-        list(table.columns),
-        [[cell(text) for text in row] for row in table.rows],
-        list(table.numeric),
-    )
+    columns, numeric = list(table.columns), list(table.numeric)
+    rows = [[cell(text) for text in row] for row in table.rows]
     if table.form == VERDICTS_FORM:
         columns, rows, numeric = _verdict_first(columns, rows, numeric)
     return grid(anchor("table", table.number, table.form), caption, columns, rows, numeric=numeric)

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.keys import CONFIGS
+from harness.keys import group_options
 from harness.paper.model import Edition
+from harness.paper.selection import read_config
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -118,16 +119,16 @@ def _weights(label: str) -> list[str]:
 def _protocol(record: RunRecord) -> list[str]:
     """The protocol by its name, and the fields in which the run left it."""
     fields = record.spec.protocol.model_dump()
-    path = CONFIGS / "protocol" / f"{record.protocol_name}.yaml"
-    base = _yaml(path) if re.fullmatch(r"\w+", record.protocol_name) and path.is_file() else {}
+    is_ours = record.protocol_name in group_options("protocol")
+    base = dict(read_config(f"protocol/{record.protocol_name}")) if is_ours else {}
     if base and record.spec.dataset == "folder":
-        base |= _yaml(CONFIGS / "dataset" / "folder.yaml")["protocol"]
+        base |= read_config("dataset/folder")["protocol"]
     named = [f"protocol={record.protocol_name}"] if base else []
     return named + [f"protocol.{name}={_value(value)}" for name, value in fields.items() if base.get(name) != value]
 
 
 def _metrics(record: RunRecord) -> list[str]:
-    default = _yaml(CONFIGS / "config.yaml")["metrics"]
+    default = read_config("config")["metrics"]
     fields = record.spec.metrics.model_dump(exclude={"version"})
     return [f"metrics.{name}={_value(value)}" for name, value in fields.items() if default[name] != value]
 
@@ -140,9 +141,3 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(_value(item) for item in value)}]"
     return str(value)
-
-
-def _yaml(path: Any) -> dict[str, Any]:
-    import yaml
-
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))

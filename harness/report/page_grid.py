@@ -5,25 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from harness.paper.model import ClaimVerdict, Verdict
 
-BADGES: Mapping[str, str] = MappingProxyType(
-    {
-        Verdict.MATCH: "match",
-        Verdict.WITHIN_SEEDS: "within",
-        Verdict.BELOW_SAMPLING_ERROR: "below",
-        Verdict.DIFFERS: "differs",
-        Verdict.NOT_RUN: "notrun",
-        Verdict.NOT_COMPARABLE: "notcomparable",
-        ClaimVerdict.TRUE: "match",
-        ClaimVerdict.FALSE: "differs",
-        ClaimVerdict.NOT_CHECKED: "notrun",
-        "ok": "match",
-        "failed": "differs",
-    }
-)
+BADGES: Mapping[str, str] = {
+    Verdict.MATCH: "match",
+    Verdict.WITHIN_SEEDS: "within",
+    Verdict.BELOW_SAMPLING_ERROR: "below",
+    Verdict.DIFFERS: "differs",
+    Verdict.NOT_RUN: "notrun",
+    Verdict.NOT_COMPARABLE: "notcomparable",
+    ClaimVerdict.TRUE: "match",
+    ClaimVerdict.FALSE: "differs",
+    ClaimVerdict.NOT_CHECKED: "notrun",
+    "ok": "match",
+    "failed": "differs",
+}
 """Words that are outcomes -> the style they wear. The word itself is always shown, so colour says nothing alone."""
 
 NOTHING = "–"

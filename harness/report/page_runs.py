@@ -1,4 +1,4 @@
-"""The runs of a store as the page shows them: one table of all, where they were made, and on which images."""
+"""The runs of a store as the page shows them: one table of all, each in full, where they were made, on which images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,43 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from harness.report.page_grid import NOTHING, Cell, Grid, amount, cell, grid
-from harness.report.page_run import METRIC_NAMES, Fields, Run, count, describe_run, run_id, where
+from harness.config import preprocessing
+from harness.report.page_commands import run_command
+from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
+from harness.store.fields import METRICS
 from harness.store.settings import settings_of, shown, varying
 
 if TYPE_CHECKING:
     from harness.store.record import Environment, RunRecord
+
+METRIC_NAMES = {
+    "image_auroc": "Image AUROC",
+    "image_f1_max": "Image F1-max",
+    "image_f1_adaptive": "Image F1, strict",
+    "pixel_auroc": "Pixel AUROC",
+    "pixel_f1_max": "Pixel F1-max",
+    "pixel_f1_adaptive": "Pixel F1, strict",
+    "pixel_aupro": "AUPRO",
+}
+
+STAGES = {
+    "weights": "weights found",
+    "data": "images listed and fingerprinted",
+    "import": "libraries imported",
+    "load": "network loaded",
+    "fit": "training images decoded and passed",
+    "factor": "Gaussians factored",
+    "test": "test images decoded and passed",
+    "score": "test images scored",
+    "masks": "masks and examples read, or waited for",
+    "examples": "examples read",
+    "metrics": "metrics and intervals",
+    "write": "record written",
+}
+"""What the stages of a record are, for a reader; one that is not here keeps its own name."""
+
+Fields = tuple[tuple[str, str], ...]
 
 _OF_PROTOCOL = ("protocol.", "index_versions")
 _TOLD_OTHERWISE = {
@@ -23,6 +53,30 @@ _TOLD_OTHERWISE = {
     "index_versions.torch",
 }  # fmt: skip
 """By the protocol's text, by `weights`, and by the sampler."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run in full."""
+
+    identifier: str
+    title: str
+    status: Cell
+    key: str
+    command: str
+    settings: Fields
+    data: Fields
+    cost: Fields
+    made: Fields
+    environment: str
+    """Id of its environment's description."""
+    environment_name: str
+    metrics: Grid | None
+    """None where it failed."""
+    times: Grid
+    failure: Fields
+    """Empty where it went well."""
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,32 +110,39 @@ class Runs:
     """Which images were looked at, and under which licence."""
 
 
+def run_id(key: str) -> str:
+    """The id of a run's details on the page."""
+    return anchor("run", key)
+
+
 def describe_runs(records: Sequence[RunRecord]) -> Runs:
     """Everything about the runs, sorted by what was run."""
-    ordered = sorted(records, key=lambda r: (*where(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
+    ordered = sorted(records, key=lambda r: (*_place(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
     machines = _machines(ordered)
-    names = {_machine(record.environment): (name, identifier) for name, identifier, record in machines}
     groups = tuple(
-        Group(_title(place), tuple(describe_run(record, *names[_machine(record.environment)]) for record in members))
-        for place, members in groupby(ordered, key=where)
-    )
-    counts = Counter(_machine(record.environment) for record in ordered)
-    described = tuple(
-        Machine(
-            identifier,
-            name,
-            _environment(record.environment),
-            tuple(sorted(record.environment.packages.items())),
-            counts[_machine(record.environment)],
+        Group(
+            f"{dataset} / {category}, {BACKBONE_NAMES.get(backbone, backbone)}",
+            tuple(_describe(record, machines[_software(record.environment)]) for record in members),
         )
-        for name, identifier, record in machines
+        for (dataset, category, backbone), members in groupby(ordered, key=_place)
     )
-    return Runs(_overview(ordered), groups, described, _data(ordered))
+    return Runs(_overview(ordered), groups, tuple(machines.values()), _data(ordered))
 
 
-def _title(place: tuple[str, str, str]) -> str:
-    dataset, category, backbone = place
-    return f"{dataset} / {category}, {BACKBONE_NAMES.get(backbone, backbone)}"
+def failures(records: Sequence[RunRecord]) -> Grid | None:
+    """The runs that failed, with stage and error; None where none did."""
+    rows = [
+        (Cell(record.key, href=f"#{run_id(record.key)}"), *map(Cell, _place(record)), cell(str(record.spec.seed)),
+         Cell(record.error.stage or "before the first"), Cell(f"{record.error.type}: {record.error.message}"))
+        for record in sorted(records, key=lambda r: (*_place(r), r.spec.seed, r.key))
+        if record.error is not None
+    ]  # fmt: skip
+    columns = ("Run", "Dataset", "Category", "Backbone", "Seed", "Stage", "Error")
+    return grid("failed-runs", "Runs that failed", columns, rows) if rows else None
+
+
+def _place(record: RunRecord) -> tuple[str, str, str]:
+    return record.spec.dataset, record.spec.category, record.spec.backbone.name
 
 
 def _overview(records: Sequence[RunRecord]) -> Grid | None:
@@ -93,7 +154,7 @@ def _overview(records: Sequence[RunRecord]) -> Grid | None:
     rows = [
         (
             Cell(record.key, href=f"#{run_id(record.key)}"),
-            *map(Cell, where(record)),
+            *map(Cell, _place(record)),
             cell(str(record.spec.seed)),
             cell(record.status),
             *(amount(record.values[name]) for name in metrics),
@@ -119,7 +180,7 @@ def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
     Fields of the protocol are named only if they differ within one protocol.
     """
     texts = {}
-    for _, members in groupby(records, key=where):
+    for _, members in groupby(records, key=_place):
         group = [(record, settings_of(record)) for record in members]
         by_protocol: dict[str, list[dict[str, Any]]] = {}
         for record, own in group:
@@ -137,51 +198,155 @@ def _short(value: Any) -> str:
     return re.sub(r"^([0-9a-f]{12})[0-9a-f]{52}$", r"\1", shown(value))
 
 
-def failures(records: Sequence[RunRecord]) -> Grid | None:
-    """The runs that failed, with stage and error; None where none did."""
-    rows = [
-        (Cell(record.key, href=f"#{run_id(record.key)}"), *map(Cell, where(record)), cell(str(record.spec.seed)),
-         Cell(record.error.stage or "before the first"), Cell(f"{record.error.type}: {record.error.message}"))
-        for record in sorted(records, key=lambda r: (*where(r), r.spec.seed, r.key))
-        if record.error is not None
-    ]  # fmt: skip
-    columns = ("Run", "Dataset", "Category", "Backbone", "Seed", "Stage", "Error")
-    return grid("failed-runs", "Runs that failed", columns, rows) if rows else None
-
-
 def _data(records: Sequence[RunRecord]) -> Grid | None:
     seen = {}
     for record in records:
         dataset = record.dataset
         name = (dataset.title, record.spec.category, dataset.fingerprint)
         counts = (dataset.n_train, dataset.n_test_normal, dataset.n_test_anomalous)
-        seen[name] = (*map(count, counts), dataset.licence or "not stated", (dataset.fingerprint or NOTHING)[:12])
-    rows = [(Cell(title), Cell(category), *map(cell, rest[:3]), Cell(rest[3]), Cell(rest[4]))
-            for (title, category, _), rest in sorted(seen.items(), key=str)]  # fmt: skip
+        licence, digest = dataset.licence or "not stated", (dataset.fingerprint or NOTHING)[:12]
+        seen[name] = (*map(cell, map(_count, counts)), Cell(licence), Cell(digest))
+    rows = [(Cell(name[0]), Cell(name[1]), *rest) for name, rest in sorted(seen.items(), key=lambda one: str(one[0]))]
     columns = ("Dataset", "Category", "Train", "Normal", "Defective", "Licence", "Fingerprint")
     caption = "Images that were looked at; the same fingerprint means the same bytes"
     return grid("data-all", caption, columns, rows, row_headers=False) if rows else None
 
 
-def _machine(environment: Environment) -> tuple[Any, ...]:
+def _software(environment: Environment) -> Fields:
     """What makes two environments the same machine with the same software; the commit is told run by run."""
-    return (*_environment(environment), *sorted(environment.packages.items()))
-
-
-def _machines(records: Sequence[RunRecord]) -> list[tuple[str, str, RunRecord]]:
-    """A name, an id and a record for each distinct environment, in the order of the runs."""
-    first: dict[tuple[Any, ...], RunRecord] = {}
-    for record in records:
-        first.setdefault(_machine(record.environment), record)
-    return [(f"Environment {i}", f"environment-{i}", record) for i, record in enumerate(first.values(), start=1)]
-
-
-def _environment(environment: Environment) -> Fields:
     return (
         ("Device", environment.device),
         ("Processor", environment.cpu),
-        ("Threads", NOTHING if environment.threads is None else str(environment.threads)),
+        ("Threads", _count(environment.threads)),
         ("Platform", environment.platform),
         ("Python", environment.python),
         ("Harness", environment.harness),
+        *sorted(environment.packages.items()),
     )
+
+
+def _machines(records: Sequence[RunRecord]) -> dict[Fields, Machine]:
+    """Each distinct environment, in the order of the runs."""
+    counts = Counter(_software(record.environment) for record in records)
+    return {
+        told: Machine(f"environment-{i}", f"Environment {i}", told[:6], told[6:], n)
+        for i, (told, n) in enumerate(counts.items(), start=1)
+    }
+
+
+def _describe(record: RunRecord, machine: Machine) -> Run:
+    """One run in full."""
+    memory, git, error = record.memory, record.environment.git, record.error
+    rate, on_device = record.timing.images_per_second, memory.peak_device_bytes if memory else None
+    commit = "not from a git checkout"
+    if git is not None:
+        commit = git.commit[:12] + (", with changes" if git.dirty else "")
+    return Run(
+        identifier=run_id(record.key),
+        title=f"Seed {record.spec.seed}",
+        status=cell(record.status),
+        key=record.key,
+        command=run_command(record),
+        settings=_settings(record),
+        data=_images(record),
+        cost=(
+            ("Time", f"{sum(record.timing.seconds.values()):.1f} s"),
+            ("Rate", NOTHING if rate is None else f"{rate:.1f} images a second"),
+            ("Peak memory", f"{memory.peak_rss_bytes / 1e9:.2f} GB" if memory else NOTHING),
+            ("Peak memory of the device", NOTHING if on_device is None else f"{on_device / 1e9:.2f} GB"),
+        ),
+        made=(("Started", _time(record.started)), ("Finished", _time(record.finished)), ("Commit", commit)),
+        environment=machine.identifier,
+        environment_name=machine.name,
+        metrics=_metrics(record) if record.metrics is not None else None,
+        times=_times(record),
+        failure=(("Stage", error.stage or "before the first"), ("Error", error.type), ("Message", error.message))
+        if error is not None
+        else (),
+        notes=tuple(record.dataset.notes),
+    )
+
+
+def _settings(record: RunRecord) -> Fields:
+    spec, protocol, metrics = record.spec, record.spec.protocol, record.spec.metrics
+    return (
+        ("Protocol", record.protocol_name),
+        ("Resize", f"{_size(protocol.resize)}, {protocol.interpolation}{', antialias' if protocol.antialias else ''}"),
+        ("Centre crop", _size(protocol.center_crop)),
+        ("In words", preprocessing(protocol.resize, protocol.center_crop)),
+        ("Normalisation", f"mean {_list(protocol.mean)}, std {_list(protocol.std)}"),
+        ("Layers", ", ".join(spec.backbone.layers)),
+        ("Weights", record.weights),
+        ("Weights' sha256", spec.backbone.weights_digest),
+        ("Kept channels", f"{spec.n_features}, drawn by {protocol.index_sampler} from seed {spec.seed}"),
+        ("Their indices' sha256", record.indices_sha256 or NOTHING),
+        ("Epsilon", f"{protocol.epsilon:g}"),
+        ("Blur sigma", f"{protocol.blur_sigma:g}"),
+        ("Batch", str(protocol.batch_size)),
+        ("Engine", spec.engine),
+        ("Device", spec.device),
+        (
+            "Intervals",
+            f"{metrics.confidence:.0%}, {metrics.bootstrap_samples} resamples, seed {metrics.bootstrap_seed}",
+        ),
+        ("AUPRO", f"up to a false-positive rate of {metrics.aupro_fpr_limit:g}"),
+        ("Version of the metrics", str(metrics.version)),
+    )
+
+
+def _images(record: RunRecord) -> Fields:
+    dataset = record.dataset
+    return (
+        ("Training images", _count(dataset.n_train)),
+        ("Test images", f"{_count(dataset.n_test_normal)} normal, {_count(dataset.n_test_anomalous)} defective"),
+        ("Masks", {True: "yes", False: "no", None: NOTHING}[dataset.has_masks]),
+        ("Limit", NOTHING if dataset.limit is None else f"{dataset.limit} images: not the whole category"),
+        ("Fingerprint", dataset.fingerprint or NOTHING),
+    )
+
+
+def _metrics(record: RunRecord) -> Grid:
+    """The metrics with their intervals, then second intervals, then anomalib's own numbers."""
+    rows = []
+    second = [name for name in sorted(record.intervals) if name not in METRICS]
+    for name in (*METRICS, *second):
+        metric = next(metric for metric in METRICS if f"{name}_".startswith(f"{metric}_"))
+        interval = record.intervals.get(name)
+        span = Cell(f"{interval.low:.4f} to {interval.high:.4f}", interval.low) if interval else Cell(NOTHING)
+        how = interval.method if interval else record.metrics_absent.get(name, NOTHING)
+        title = METRIC_NAMES[metric] if name == metric else f"{METRIC_NAMES[metric]}, second interval"
+        rows.append((Cell(title), amount(record.values[metric], 6), span, Cell(how)))
+    for name, printed in sorted(record.engine_metrics.items()):
+        rows.append((Cell(f"{name} (anomalib's own)"), amount(printed, 6), Cell(NOTHING), Cell(NOTHING)))
+    columns = ("Metric", "Value", f"{record.spec.metrics.confidence:.0%} interval", "How")
+    return grid(anchor("metrics", record.key), f"Metrics of {_label(record)}", columns, rows)
+
+
+def _times(record: RunRecord) -> Grid:
+    seconds = record.timing.seconds
+    total = sum(seconds.values())
+    rows = [
+        (Cell(STAGES.get(name, name)), amount(value, 2), amount(100 * value / total if total else None, 0, " %"))
+        for name, value in sorted(seconds.items(), key=lambda item: -item[1])
+    ]
+    return grid(anchor("times", record.key), f"Seconds of {_label(record)}", ("Stage", "Seconds", "Share"), rows)
+
+
+def _label(record: RunRecord) -> str:
+    return f"{'/'.join(_place(record))}, seed {record.spec.seed} ({record.key})"
+
+
+def _time(text: str) -> str:
+    return text.replace("T", " ").replace("Z", " UTC")
+
+
+def _size(size: Sequence[int] | None) -> str:
+    return "none" if size is None else f"{size[0]}×{size[1]}"
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
+
+
+def _count(value: int | None) -> str:
+    return NOTHING if value is None else str(value)

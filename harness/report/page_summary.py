@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from harness.paper.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
@@ -14,26 +13,22 @@ from harness.report.page_grid import BADGES, Cell, Grid, anchor, cell, grid
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
-MEANINGS: Mapping[Verdict, str] = MappingProxyType(
-    {
-        Verdict.MATCH: f"the run with seed {DECLARED_SEED} gives every printed digit",
-        Verdict.WITHIN_SEEDS: "inside the range over the seeds run",
-        Verdict.BELOW_SAMPLING_ERROR: "no seed gives it, but the gap is smaller than half the 95 % interval: "
-        "not reproduced, and too small a gap to say anything about the method",
-        Verdict.DIFFERS: "outside the seeds’ range, and further off than sampling explains",
-        Verdict.NOT_RUN: "the store has no run for it",
-        Verdict.NOT_COMPARABLE: "no run could be set against it; its reason stands beside it",
-    }
-)
+MEANINGS: Mapping[Verdict, str] = {
+    Verdict.MATCH: f"the run with seed {DECLARED_SEED} gives every printed digit",
+    Verdict.WITHIN_SEEDS: "inside the range over the seeds run",
+    Verdict.BELOW_SAMPLING_ERROR: "no seed gives it, but the gap is smaller than half the 95 % interval: "
+    "not reproduced, and too small a gap to say anything about the method",
+    Verdict.DIFFERS: "outside the seeds’ range, and further off than sampling explains",
+    Verdict.NOT_RUN: "the store has no run for it",
+    Verdict.NOT_COMPARABLE: "no run could be set against it; its reason stands beside it",
+}
 
-AUDIT_KINDS: Mapping[str, str] = MappingProxyType(
-    {
-        "mean": "Means recomputed from their rows",
-        "attainable": "Values that the number of images allows",
-        "consistency": "Numbers that must fit one another",
-        "claim": "Claims of the text",
-    }
-)
+AUDIT_KINDS: Mapping[str, str] = {
+    "mean": "Means recomputed from their rows",
+    "attainable": "Values that the number of images allows",
+    "consistency": "Numbers that must fit one another",
+    "claim": "Claims of the text",
+}
 """Kind of a finding -> the heading of its section; a kind that is not here keeps its own name."""
 
 
@@ -185,17 +180,14 @@ def _bar(counts: Mapping[Verdict, int]) -> tuple[Segment, ...]:
 def _by_table(numbers: Sequence[Judgement]) -> Grid:
     tables = sorted({judgement.cell.table for judgement in numbers})
     rows = []
-    for table in tables:
-        counts = Counter(judgement.verdict for judgement in numbers if judgement.cell.table == table)
-        rows.append((Cell(f"Table {table}", table, href=f"#table-{table}"), *_row_of(counts)))
-    total = Counter(judgement.verdict for judgement in numbers)
+    parts: list[tuple[Cell, Sequence[int]]] = [(Cell(f"Table {n}", n, href=f"#table-{n}"), [n]) for n in tables]
+    for name, those in [*parts, (Cell("All tables", 99), tables)]:
+        counts = Counter(judgement.verdict for judgement in numbers if judgement.cell.table in those)
+        cells = (Cell(str(counts[verdict]), counts[verdict]) for verdict in Verdict)
+        rows.append((name, *cells, cell(str(counts.total()))))
     caption = "Verdicts by table (numbers that a run can give)"
     columns = ("Table", *(verdict.value.capitalize() for verdict in Verdict), "Numbers")
-    return grid("verdicts-by-table", caption, columns, [*rows, (Cell("All tables", 99), *_row_of(total))])
-
-
-def _row_of(counts: Counter[Verdict]) -> list[Cell]:
-    return [*(Cell(str(counts[verdict]), counts[verdict]) for verdict in Verdict), cell(str(counts.total()))]
+    return grid("verdicts-by-table", caption, columns, rows)
 
 
 def _row_table(rows: Sequence[RowJudgement]) -> Grid | None:

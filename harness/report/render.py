@@ -1,24 +1,25 @@
-"""Tables, figures and page from a store: the way from records to files, without torch."""
+"""Tables, figures and page from a store, without torch; and what was made from it once against what it gives now."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from harness.errors import RequestError
 from harness.paper.model import PAPER, SMOKE, Edition
 from harness.paper.published import load_published
 from harness.paper.selection import measure
-from harness.paper.verdict import judge_all, judge_rows
-from harness.report.checkup import check_store
+from harness.paper.verdict import judge_all
+from harness.report.checkup import Verification, check_store, first_difference, verify_stores
+from harness.report.output import LOCAL
 from harness.report.tables import build_tables, write_tables
 from harness.report.words import Judged
 from harness.store import Store
 from harness.store.fields import RUNS
 
-EDITIONS: Mapping[str, Edition] = MappingProxyType({edition.name: edition for edition in (PAPER, SMOKE)})
+EDITIONS: Mapping[str, Edition] = {edition.name: edition for edition in (PAPER, SMOKE)}
 
 
 @dataclass(frozen=True)
@@ -61,45 +62,71 @@ def render(
     judged = Judged(published, edition, judgements, checkup.records)
     built = build_tables(judged)
     files = write_tables(built, tables) if tables is not None else []
-    drawn: list[Path] = []
     if figures is not None:
         from harness.report.figures import render_figures
         from harness.report.overlays import find_exhibit
 
         drawn = render_figures(judged, find_exhibit(judged, Store(store)), figures)
         files += drawn
-    if report is not None:
-        from harness.paper.audit import run_audit
-        from harness.report.page import write_page
+        if report is not None:
+            from harness.paper.audit import run_audit
+            from harness.report.page import write_page
 
-        page = write_page(
-            report,
-            edition=edition,
-            published=published,
-            judgements=judgements,
-            row_judgements=judge_rows(judgements),
-            findings=run_audit(published),
-            tables=built,
-            figure_paths=drawn,
-            records=judged.records,
-            problems=problems,
-        )
-        files.append(page)
+            findings = run_audit(published)
+            files.append(write_page(report, judged, findings=findings, tables=built, figures=drawn, problems=problems))
     ours = [one for one in judgements if one.cell.metric is not None]
     filled = sum(bool(one.measured.by_seed) for one in ours)
     warnings = [f"warning: {problem}" for problem in problems]
     if not filled:
-        warnings.append(f"warning: store {store}: {_nothing(judged)}")
+        names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
+        why = (
+            f"none of its {len(judged.records)} runs (on {names}) fills a place of the edition {edition.name}; "
+            "every value is `not run`, and the tables say why"
+        )
+        warnings.append(f"warning: store {store}: {why if names else 'holds no runs; every value is `not run`'}")
     summary = f"{filled} of {len(ours)} numbers have runs, out of {len(judged.records)} records"
     return Rendered(tuple(files), tuple(warnings), summary)
 
 
-def _nothing(judged: Judged) -> str:
-    """Why no place of the edition has a run."""
-    if not judged.records:
-        return "holds no runs; every value is `not run`"
-    names = ", ".join(sorted({record.spec.dataset for record in judged.records}))
-    return (
-        f"none of its {len(judged.records)} runs (on {names}) fills a place of the edition {judged.edition.name}; "
-        "every value is `not run`, and the tables say why"
-    )
+def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:
+    """Read the whole store, make tables and figures again in a folder of their own, and compare byte for byte.
+
+    Stores that lie in folders of this one are read too. What lies in a folder for pictures of real images, and hidden
+    files, are nobody's business here.
+
+    Raises:
+        RequestError: there is no such store, table folder or figure folder.
+        StoreError: the store cannot be listed.
+    """
+    for folder, what in ((tables, "tables"), (figures, "figures")):
+        if not folder.is_dir():
+            raise RequestError(f"{folder}: no such folder; give the one that holds the {what}")
+    stores = verify_stores(store)
+    faults = list(stores.faults)
+    with tempfile.TemporaryDirectory(prefix="verify-") as fresh:
+        again = {tables: Path(fresh, "tables"), figures: Path(fresh, "figures")}
+        render(store, edition, tables=again[tables], figures=again[figures])
+        for kept, made in again.items():
+            faults += compare_folders(kept, made)
+        n_files = sum(len(_files(made)) for made in again.values())
+    return Verification(stores.n_records, n_files, tuple(faults))
+
+
+def compare_folders(kept: Path, made: Path) -> list[str]:
+    """A line for each file of two folders that is in one only, or not the same bytes in both; sorted by name."""
+    names = _files(kept), _files(made)
+    faults = dict.fromkeys(names[1] - names[0], "is missing: the store gives it; render it again")
+    faults |= dict.fromkeys(names[0] - names[1], "is not what the store gives at all; delete it")
+    for name in names[0] & names[1]:
+        theirs, ours = (kept / name).read_bytes(), (made / name).read_bytes()
+        if theirs != ours:
+            faults[name] = f"is not what the store gives ({first_difference(theirs, ours)}); render it again"
+    return [f"{kept / name}: {what}" for name, what in sorted(faults.items())]
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part == LOCAL or part.startswith(".") for part in path.relative_to(folder).parts)
+    }

@@ -33,7 +33,7 @@ OURS, THEIRS = "#C62828", "#1565C0"
 INK, MUTED, RULE, EMPTY, WARNING = "#1A1A1A", "#555555", "#D0D0D0", "#F3F3F3", "#A61C00"
 
 _FAMILY = "Harness DejaVu"
-_FACES = (("DejaVuSans.ttf", 400), ("DejaVuSans-Bold.ttf", 700))
+_TICKS = {"color": MUTED, "labelcolor": INK, "labelsize": 7.5, "major.width": 0.6, "major.size": 2.5}
 _STYLE: dict[Any, Any] = {
     "font.family": _FAMILY,
     "font.size": 7.5,
@@ -54,16 +54,8 @@ _STYLE: dict[Any, Any] = {
     "axes.unicode_minus": True,
     "text.color": INK,
     "text.parse_math": False,  # a dollar sign in a name is a dollar sign
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-    "xtick.labelsize": 7.5,
+    **{f"{axis}tick.{name}": value for axis in "xy" for name, value in _TICKS.items()},
     "ytick.labelsize": 7,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
     "legend.frameon": False,
     "legend.fontsize": 7,
     "hatch.linewidth": 0.5,
@@ -102,10 +94,10 @@ def _register_fonts() -> tempfile.TemporaryDirectory[str]:
     from fontTools.ttLib import TTFont
     from matplotlib import cbook, font_manager
 
-    source = cbook._get_data_path("fonts/ttf")
     folder = tempfile.TemporaryDirectory(prefix="harness-fonts-")
-    for file, weight in _FACES:
-        font = TTFont(str(source / file), recalcTimestamp=False, recalcBBoxes=False, lazy=True)
+    for file, weight in (("DejaVuSans.ttf", 400), ("DejaVuSans-Bold.ttf", 700)):
+        source = str(cbook._get_data_path("fonts/ttf", file))
+        font = TTFont(source, recalcTimestamp=False, recalcBBoxes=False, lazy=True)
         for table in {"GSUB", "GPOS", "GDEF"} & set(font.keys()):
             del font[table]
         path = Path(folder.name, file)
@@ -123,25 +115,19 @@ def new_figure(height: float, width: float = WIDTH) -> Figure:
 
 
 def save(figure: Figure, folder: Path, stem: str, *, title: str) -> list[Path]:
-    """Write a figure as SVG, PDF and PNG, without date or version in it.
-
-    Raises:
-        RequestError: the folder cannot be written.
-    """
-    return [
-        write_output(folder / f"{stem}.{extension}", encode(figure, extension, title=title)) for extension in FORMATS
-    ]
+    """Write a figure as SVG, PDF and PNG."""
+    return [write_output(folder / f"{stem}.{ending}", encode(figure, ending, title=title)) for ending in FORMATS]
 
 
 def encode(figure: Figure, extension: str, *, title: str) -> bytes:
     """Return a figure as the bytes of an `svg`, `pdf` or `png`, without date or version in it."""
     metadata: dict[str, dict[str, str | None]] = {
-        "svg": {"Title": title, "Date": None, "Creator": "vad-harness"},
-        "pdf": {"Title": title, "CreationDate": None, "Creator": "vad-harness", "Producer": None},
-        "png": {"Title": title, "Software": None},
+        "svg": {"Date": None, "Creator": "vad-harness"},
+        "pdf": {"CreationDate": None, "Creator": "vad-harness", "Producer": None},
+        "png": {"Software": None},
     }
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=extension, metadata=metadata[extension])
+    figure.savefig(buffer, format=extension, metadata={"Title": title} | metadata[extension])
     return buffer.getvalue()
 
 

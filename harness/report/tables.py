@@ -1,7 +1,8 @@
-"""Tables 1 to 6 in two forms: as the paper lays them out, and published beside reproduced, with verdicts."""
+"""Tables 1 to 6: as the paper lays them out, and published beside reproduced; as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,22 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.paper.arithmetic import places, rounded
-from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Judgement
+from harness.paper.model import DECLARED_SEED, Judgement
 from harness.paper.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
 from harness.paper.verdict import judge_rows
 from harness.report.output import write_output
-from harness.report.table_text import (
-    PAPER_FORM,
-    VERDICTS_FORM,
-    Table,
-    csv_document,
-    latex_document,
-    markdown_document,
-)
 from harness.report.words import Judged, absence, in_edition, places_run, protocol_facts, table_title
+from harness.store.files import csv_text, no_formula
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
+
+PAPER_FORM, VERDICTS_FORM = "paper", "verdicts"
 
 NOTHING = "–"
 """Where a column cannot say anything; a value that is missing says why instead."""
@@ -34,6 +30,60 @@ _BESIDE = (
 )  # fmt: skip
 
 _NUMERIC = (False, False, *[True] * 6, False, False)
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_\allowbreak{}",
+    "/": r"/\allowbreak{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    "×": r"\ensuremath{\times}",
+    "±": r"\ensuremath{\pm}",
+    "–": "--",
+    "—": "---",
+    "’": "'",
+    "‘": "`",
+    "“": "``",
+    "”": "''",
+    "…": r"\ldots{}",
+    "−": r"\ensuremath{-}",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table in one form, as text: nothing in it depends on how it is written."""
+
+    number: int
+    form: str
+    """`paper` or `verdicts`."""
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """A cell for each column, none of them empty."""
+    runs: tuple[str, ...]
+    """For each row the keys of the runs behind it, with spaces between them, or `none`."""
+    footer: tuple[str, ...]
+    """Lines below the table: what the values are, the protocol, the runs' keys, and what is missing and why."""
+    numeric: tuple[bool, ...]
+    """For each column whether it holds numbers, and so is set to the right."""
+    protocol: str
+    synthetic: bool
+
+    @property
+    def stem(self) -> str:
+        """File name without its ending."""
+        return f"table{self.number}" if self.form == PAPER_FORM else f"table{self.number}_{self.form}"
 
 
 def build_tables(judged: Judged) -> tuple[Table, ...]:
@@ -71,8 +121,8 @@ class _Maker:
     def paper_form(self, layout: PublishedTable) -> Table:
         rows = []
         for row in layout.rows:
-            cells = [self._laid_out(layout, row, column) for column in layout.columns[1:]]
-            keys = self._keys(self._measured(layout, [row]), all_seeds=False)
+            cells = (self._laid_out(layout, row, column) for column in layout.columns[1:])
+            keys = self._keys(self.judged.numbers(layout.number, [row]), all_seeds=False)
             rows.append(((self.judged.row_name(layout.number, row), *cells), keys))
         return self._table(layout, PAPER_FORM, rows)
 
@@ -92,26 +142,24 @@ class _Maker:
         return self._table(layout, VERDICTS_FORM, rows)
 
     def _table(self, layout: PublishedTable, form: str, rows: Sequence[tuple[tuple[str, ...], str]]) -> Table:
-        edition, as_laid_out = self.judged.edition, form == PAPER_FORM
-        title = table_title(self.judged.published, layout.number, edition)
-        reproduced = f"Reproduced: the store's runs at seed {DECLARED_SEED}."
+        shown = "Published beside reproduced."
+        columns: tuple[str, ...] = (layout.columns[0], *_BESIDE)
+        numeric: tuple[bool, ...] = _NUMERIC
+        if form == PAPER_FORM:
+            shown, columns = f"Reproduced: the store's runs at seed {DECLARED_SEED}.", layout.columns
+            numeric = tuple(column in layout.value_columns for column in columns)
         return Table(
             number=layout.number,
             form=form,
-            title=f"{title} {reproduced if as_laid_out else 'Published beside reproduced.'}",
-            columns=layout.columns if as_laid_out else (layout.columns[0], *_BESIDE),
+            title=f"{table_title(self.judged.published, layout.number, self.judged.edition)} {shown}",
+            columns=columns,
             rows=tuple(cells for cells, _ in rows),
             runs=tuple(keys for _, keys in rows),
             footer=self._footer(layout, form),
-            numeric=tuple(column in layout.value_columns for column in layout.columns) if as_laid_out else _NUMERIC,
+            numeric=numeric,
             protocol=self.protocol,
-            synthetic=edition.synthetic,
+            synthetic=self.judged.edition.synthetic,
         )
-
-    def _measured(self, layout: PublishedTable, rows: Sequence[str]) -> list[Judgement]:
-        """The numbers of these rows that runs fill."""
-        columns = [column for column in layout.value_columns if column in PAPER_METRICS]
-        return [self.judged.cells[layout.number, row, column] for row in rows for column in columns]
 
     def _laid_out(self, layout: PublishedTable, row: str, column: str) -> str:
         """One cell of the paper's form."""
@@ -138,18 +186,16 @@ class _Maker:
     def _beside(self, judgement: Judgement) -> tuple[str, ...]:
         """One published number: published, reproduced, difference, seeds, their range, interval, verdict, why."""
         cell, measured = judgement.cell, judgement.measured
-        digits, span, n_seeds = places(cell.printed), measured.seed_range, len(measured.by_seed)
-        difference = judgement.difference
-        if measured.interval is not None:
-            interval = _span(measured.interval, digits)
-        else:  # of a mean the half-width, which combines its categories'
-            interval = NOTHING if measured.half_width is None else f"± {rounded(measured.half_width, digits)}"
+        digits, n_seeds, gap = places(cell.printed), len(measured.by_seed), judgement.difference
+        interval = _span(measured.interval, digits)
+        if measured.interval is None and measured.half_width is not None:  # of a mean: it combines its categories'
+            interval = f"± {rounded(measured.half_width, digits)}"
         return (
             cell.printed,
             self._reproduced(judgement),
-            NOTHING if difference is None else f"{difference:+.{digits}f}",
-            str(n_seeds) if n_seeds else NOTHING,
-            _span(span, digits) if span and n_seeds > 1 else NOTHING,
+            NOTHING if gap is None else f"{gap:+.{digits}f}",
+            str(n_seeds or NOTHING),
+            _span(measured.seed_range if n_seeds > 1 else None, digits),
             interval,
             str(judgement.verdict),
             judgement.reason,
@@ -161,8 +207,14 @@ class _Maker:
         return " ".join(chosen) or "none"
 
     def _footer(self, layout: PublishedTable, form: str) -> tuple[str, ...]:
-        shown = self._measured(layout, layout.rows)
-        lines = [_what(form, f1="Img F1" in layout.columns), self.protocol]
+        shown = self.judged.numbers(layout.number, layout.rows)
+        rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)."
+        f1 = rule if "Img F1" in layout.columns else ""
+        beside = (
+            f"Reproduced: seed {DECLARED_SEED}.{f1} Interval: 95 % bootstrap over the test images; ± of a mean "
+            "combines its categories' half-widths. The verdicts' rules: docs/findings.md."
+        )
+        lines = [f"Values are rounded to the paper's digits.{f1}" if form == PAPER_FORM else beside, self.protocol]
         if layout.number == 2:
             small, large = (self._parameters(self.judged.cells[2, row, PARAMS]) for row in layout.rows)
             lines.append(
@@ -190,15 +242,102 @@ class _Maker:
         return [f"Runs of {place}: {', '.join(runs)}." for place, runs in by_place.items()] or ["Runs: none."]
 
 
-def _span(span: tuple[float, float], digits: int) -> str:
-    return f"{rounded(span[0], digits)} to {rounded(span[1], digits)}"
+def _span(span: tuple[float, float] | None, digits: int) -> str:
+    return NOTHING if span is None else f"{rounded(span[0], digits)} to {rounded(span[1], digits)}"
 
 
-def _what(form: str, *, f1: bool) -> str:
-    rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)." if f1 else ""
-    if form == PAPER_FORM:
-        return f"Values are rounded to the paper's digits.{rule}"
-    return (
-        f"Reproduced: seed {DECLARED_SEED}.{rule} Interval: 95 % bootstrap over the test images; ± of a mean combines "
-        "its categories' half-widths. The verdicts' rules: docs/findings.md."
+def csv_document(table: Table) -> str:
+    """The table as CSV: a header, then a line a row with the runs it comes from; nothing else, so that readers agree.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe before it; numbers stay numbers.
+    """
+    header = (*table.columns, "Runs", "Protocol", "Synthetic")
+    last = (table.protocol, "yes" if table.synthetic else "no")
+    rows = [(*row, runs, *last) for row, runs in zip(table.rows, table.runs, strict=True)]
+    return csv_text([no_formula(cell) for cell in header], [[no_formula(cell) for cell in row] for row in rows])
+
+
+def markdown_document(table: Table) -> str:
+    """The table in GitHub's Markdown: title, table, footer."""
+    lines = [f"**{markdown_text(table.title)}**", "", _markdown_row(table.columns)]
+    lines.append("|" + "|".join("---:" if right else "---" for right in table.numeric) + "|")
+    lines += [_markdown_row(row) for row in table.rows]
+    lines += ["", *(f"- {markdown_text(line)}" for line in table.footer)]
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(markdown_text(cell) for cell in cells) + " |"
+
+
+def markdown_text(text: str) -> str:
+    """Text on one line in which nothing is markup."""
+    escaped = re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", _one_line(text))
+    return re.sub(r"^(\d*)([#+.)-])(?=[#-]*(?: |$))", r"\1\\\2", escaped)
+
+
+def latex_document(table: Table) -> str:
+    """The table as a LaTeX float over both columns, with booktabs: title as caption, footer below the rules.
+
+    Where a table has several rows of one name, the name becomes a line of its own above them.
+    """
+    grouped = table.form == VERDICTS_FORM
+    first = 1 if grouped else 0
+    # For a document that counts its own tables.
+    caption = table.title.replace(f"Table {table.number}. ", f"Table {table.number} of the paper. ", 1)
+    columns = "".join("r" if right else "l" for right in table.numeric[first:])
+    columns = f"{columns[:-1]}>{{\\raggedright\\arraybackslash}}p{{0.2\\textwidth}}" if grouped else columns
+    lines: list[str] = []
+    for number, row in enumerate(table.rows):
+        if grouped and (number == 0 or row[0] != table.rows[number - 1][0]):
+            lines += [r"\addlinespace"] if number else []
+            lines.append(rf"\multicolumn{{{len(row) - 1}}}{{l}}{{\textbf{{{latex_text(row[0])}}}}} \\")
+        lines.append(_latex_row(row[first:]))
+    return "\n".join(
+        [
+            "% Needs \\usepackage{array,booktabs}.",
+            *(["% SYNTHETIC: the images are drawn by the harness."] if table.synthetic else []),
+            r"\begin{table*}[t]",
+            r"\centering\scriptsize" if grouped else r"\centering\footnotesize",
+            *([r"\setlength{\tabcolsep}{2.4pt}"] if grouped else []),
+            rf"\caption{{{latex_text(caption)}}}",
+            rf"\label{{tab:{table.stem.replace('_', '-')}}}",
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            _latex_row(table.columns[first:]),
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\smallskip\begin{minipage}{\textwidth}\scriptsize\raggedright",
+            *(rf"\par {latex_text(line)}" for line in table.footer),
+            r"\end{minipage}",
+            r"\end{table*}",
+            "",
+        ]
     )
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    # The braces keep a cell that begins with a bracket from being the optional argument of the line break before it.
+    return " & ".join(f"{{{latex_text(cell)}}}" for cell in cells) + r" \\"
+
+
+def latex_text(text: str) -> str:
+    """Text on one line in which nothing is a command; a letter that pdfLaTeX lacks is written as [U+30C7]."""
+    line = _one_line(text)
+    if re.fullmatch(r"[+-]?\d+(\.\d+)?", line):
+        return line.replace("-", r"\ensuremath{-}")
+    letters = (_TEX.get(letter) or (letter if _tex_has(letter) else f"[U+{ord(letter):04X}]") for letter in line)
+    return "".join(letters)
+
+
+def _tex_has(letter: str) -> bool:
+    """Whether pdfLaTeX has it, at least in its default encoding: Latin letters up to U+017F but for some."""
+    return ord(letter) < 0x180 and letter not in "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
+
+
+def _one_line(text: str) -> str:
+    """Without line breaks and other control characters."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())

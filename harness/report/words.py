@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.paper.model import DECLARED_SEED, Edition, Judgement
+from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Edition, Judgement
 from harness.paper.published import Published, load_parameters
 from harness.paper.selection import read_config
 
@@ -43,12 +43,17 @@ class Judged:
     judgements: tuple[Judgement, ...]
     """Of every published number, by `harness.paper.verdict.judge_all`."""
     records: tuple[RunRecord, ...] = ()
-    """Of the store; those that fill a place are named in footers."""
+    """Of the store, failed ones too; those that fill a place are named in footers."""
 
     @cached_property
     def cells(self) -> Mapping[tuple[int, str, str], Judgement]:
         """Judgements by table, row and column."""
         return {(one.cell.table, one.cell.row, one.cell.column): one for one in self.judgements}
+
+    def numbers(self, table: int, rows: Iterable[str]) -> list[Judgement]:
+        """The numbers of these rows that runs give, row by row."""
+        there = self.published.table(table).value_columns
+        return [self.cells[table, row, column] for row in rows for column in PAPER_METRICS if column in there]
 
     def backbone(self, name: str = "resnet18") -> str:
         """What the edition has for one of the paper's backbones, as people write it."""
@@ -65,10 +70,8 @@ class Judged:
         layout = self.published.table(2)
         backbone = self.edition.backbones[layout.places[row][0].backbone]
         millions, name = f"{load_parameters()[backbone] / 1e6:.1f} M", BACKBONE_NAMES[backbone]
-        if row == layout.rows[0]:
-            return f"{name} ({millions} params)"
-        kept = next(one.n_features for one in protocol_facts(self.edition).backbones if one.name == name)
-        return f"{name}, n = {kept} ({millions})"
+        kept = read_config(f"protocol/{self.edition.protocol}")["n_features"][backbone]
+        return f"{name} ({millions} params)" if row == layout.rows[0] else f"{name}, n = {kept} ({millions})"
 
 
 def table_title(published: Published, table: int, edition: Edition) -> str:
@@ -93,16 +96,12 @@ def in_edition(text: str, edition: Edition, *, datasets: bool = True) -> str:
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """One backbone as an edition uses it."""
+    """One backbone as an edition uses it: channels of all layers, those kept, cells along each layer's side."""
 
     name: str
-    """As people write it."""
     n_channels: int
-    """Of the three layers together."""
     n_features: int
-    """Channels that are kept."""
     grids: tuple[int, ...]
-    """Cells along one side of each layer's grid, finest first."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,8 @@ class ProtocolFacts:
     """Height × width in pixels, after the crop."""
     backbones: tuple[BackboneFacts, ...]
     """In the order of `Edition.backbones`."""
-
-    @property
-    def grid(self) -> int:
-        """Cells along one side of the finest layer's grid."""
-        return self.backbones[0].grids[0]
+    grid: int
+    """Cells along one side of the finest layer's grid."""
 
     @property
     def sentence(self) -> str:
@@ -141,12 +137,11 @@ def protocol_facts(edition: Edition) -> ProtocolFacts:
     side = protocol["center_crop"] or protocol["resize"]
     backbones = []
     for name in edition.backbones.values():
-        backbone = read_config(f"backbone/{name}")
+        backbone, kept = read_config(f"backbone/{name}"), protocol["n_features"][name]
         grids = tuple(side[0] // reduction for reduction in backbone["reductions"])
-        kept = protocol["n_features"][name]
-        backbones.append(BackboneFacts(BACKBONE_NAMES.get(name, name), sum(backbone["channels"]), kept, grids))
+        backbones.append(BackboneFacts(BACKBONE_NAMES[name], sum(backbone["channels"]), kept, grids))
     resize, input_size = (f"{height}×{width}" for height, width in (protocol["resize"], side))
-    return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones))
+    return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones), backbones[0].grids[0])
 
 
 class Spread(StrEnum):
@@ -167,33 +162,25 @@ def absence(judgement: Judgement) -> str:
         return ""
     if measured.by_seed:
         return f"no seed {DECLARED_SEED}"
-    lacking = _lacking_places(judgement)
-    word = _why(" ".join(lacking), refused=bool(measured.refused))
-    if n == 1 or len(lacking) == n:
-        return word
-    return f"{word} ({n - len(lacking)} of {n})" if lacking else "no common runs"
-
-
-def _why(reasons: str, *, refused: bool) -> str:
+    reasons = " ".join((*measured.missing, *measured.refused))
     if _FAILED.search(reasons):
-        return "failed"
-    if refused:
-        return "runs contradict"
-    if " is absent (" in reasons:
-        return "no metric"
-    return "none counts" if "does not count" in reasons else "not run"
-
-
-def _lacking_places(judgement: Judgement) -> list[str]:
-    """Why a place has no runs that count, for each that has none."""
-    measured = judgement.measured
-    return [text for text in (*measured.missing, *measured.refused) if _PLACE.match(text)]
+        word = "failed"
+    elif measured.refused:
+        word = "runs contradict"
+    elif " is absent (" in reasons:
+        word = "no metric"
+    else:
+        word = "none counts" if "does not count" in reasons else "not run"
+    found = places_run(judgement)
+    if n == 1 or not found:
+        return word
+    return f"{word} ({found} of {n})" if found < n else "no common runs"
 
 
 def places_run(judgement: Judgement) -> int:
     """How many of the places that a mean is over have runs that count."""
-    places = len(judgement.cell.places)
-    return places if judgement.measured.by_seed else places - len(_lacking_places(judgement))
+    measured = judgement.measured
+    return len(judgement.cell.places) - sum(bool(_PLACE.match(text)) for text in (*measured.missing, *measured.refused))
 
 
 def choose_spread(judgements: Iterable[Judgement]) -> Spread:
@@ -213,13 +200,12 @@ def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
     A mean over categories has no bootstrap interval of its own: its half-width combines the categories'.
     """
     measured = judgement.measured
+    middle, width = measured.declared, measured.half_width
     if kind is Spread.SEEDS:
         return measured.seed_range
-    if kind is Spread.NONE or measured.declared is None:
+    if kind is Spread.NONE or middle is None or width is None:
         return None
-    if measured.interval is not None or measured.half_width is None:
-        return measured.interval
-    return max(measured.declared - measured.half_width, 0.0), min(measured.declared + measured.half_width, 1.0)
+    return measured.interval or (max(middle - width, 0.0), min(middle + width, 1.0))
 
 
 def spread_words(judgements: Sequence[Judgement]) -> str:
@@ -227,13 +213,14 @@ def spread_words(judgements: Sequence[Judgement]) -> str:
     measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_spread(judgements)
     if not measured:
         return "No run fills a place of this figure: the published values stand alone."
-    text = f"Bars: the store's runs at seed {DECLARED_SEED}."
     if kind is Spread.SEEDS:
         counts = sorted({len(one.by_seed) for one in measured})
         number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        return f"{text} Whiskers: lowest to highest of the {number} seeds run."
-    if kind is Spread.NONE:
-        return f"{text} No whiskers: one seed, and no intervals in the records."
-    text += " Whiskers: 95 % bootstrap interval over the test images"
-    combined = any(one.interval is None and one.half_width is not None for one in measured)
-    return f"{text}, combined for a mean from its categories' half-widths." if combined else f"{text}."
+        whiskers = f"Whiskers: lowest to highest of the {number} seeds run."
+    elif kind is Spread.NONE:
+        whiskers = "No whiskers: one seed, and no intervals in the records."
+    else:
+        combined = any(one.interval is None and one.half_width is not None for one in measured)
+        how = ", combined for a mean from its categories' half-widths" if combined else ""
+        whiskers = f"Whiskers: 95 % bootstrap interval over the test images{how}."
+    return f"Bars: the store's runs at seed {DECLARED_SEED}. {whiskers}"

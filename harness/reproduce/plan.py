@@ -41,12 +41,11 @@ class Request:
     """Backbone -> a file of weights, where timm's cannot or shall not be downloaded."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """One sweep, as arguments of `python -m harness`."""
+Place = tuple[str, str, str]
+"""Dataset, category and backbone."""
 
-    arguments: tuple[str, ...]
-    n_runs: int
+Call = tuple[str, ...]
+"""One sweep, as arguments of `python -m harness`."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,10 @@ class Presence:
     there: frozenset[Category]
     missing: Mapping[Category, str]
     """With the reason, one line."""
+
+    def has(self, run: ExpectedRun) -> bool:
+        """Whether a run's images are there."""
+        return (run.dataset, run.category) in self.there
 
     def missing_lines(self) -> list[str]:
         """One line for each dataset that is not there, or not whole."""
@@ -72,9 +75,9 @@ def look(data_root: Path, categories: Iterable[Category]) -> Presence:
     """Look for categories below `data_root`/<dataset>, names and folders only: by the rule of a sweep."""
     there, missing = set(), {}
     for dataset, category in categories:
-        layout = CATALOG[dataset].layout
+        config = DatasetConfig(name=dataset, layout=CATALOG[dataset].layout, root=data_root / dataset)
         try:
-            validate_request(DatasetConfig(name=dataset, layout=layout, root=data_root / dataset), category)
+            validate_request(config, category)
         except RequestError as error:
             missing[dataset, category] = str(error).split(";")[0]
         else:
@@ -99,27 +102,18 @@ class Plan:
     @property
     def to_do(self) -> tuple[RunState, ...]:
         """Runs that are not done, and whose images are there."""
-        return tuple(state for state in self.states if state.state != State.DONE and self.is_there(state))
+        return tuple(state for state in self.states if state.state != State.DONE and self.presence.has(state.run))
 
-    @property
-    def without_data(self) -> tuple[RunState, ...]:
-        """Runs that are not done, and whose images are not there."""
-        return tuple(state for state in self.states if state.state != State.DONE and not self.is_there(state))
 
-    def is_there(self, state: RunState) -> bool:
-        """Whether a run's images are there."""
-        return (state.run.dataset, state.run.category) in self.presence.there
+def place_of(run: ExpectedRun) -> Place:
+    """What a row of the plan is about."""
+    return run.dataset, run.category, run.backbone
 
 
 def needed_runs(seeds: Sequence[int]) -> tuple[ExpectedRun, ...]:
     """Every run of the experiments of Tables 1 to 4 at these seeds, each once."""
-    runs = {
-        (run.dataset, run.category, run.backbone, seed): replace(run, seed=seed)
-        for name in EXPERIMENTS.values()
-        for run in _runs_of(name)
-        for seed in seeds
-    }
-    return tuple(runs.values())
+    runs = [run for name in EXPERIMENTS.values() for run in _runs_of(name)]
+    return tuple({(place_of(run), seed): replace(run, seed=seed) for run in runs for seed in seeds}.values())
 
 
 def needed_categories() -> tuple[Category, ...]:
@@ -138,20 +132,14 @@ _runs_of = cache(expected_runs)
 
 def _calls(request: Request, presence: Presence, states: Sequence[RunState]) -> tuple[Call, ...]:
     """As few sweeps as can be: one for each backbone with weights of its own, one for all others."""
-    wanted = {
-        (state.run.dataset, state.run.category, state.run.backbone)
-        for state in states
-        if (state.run.dataset, state.run.category) in presence.there
-    }
-    weights = request.weights or {}
-    groups: dict[str | None, set[tuple[str, str, str]]] = defaultdict(set)
-    for place in wanted:
-        groups[weights.get(place[2])].add(place)
-    order = list(dict.fromkeys(weights.get(state.run.backbone) for state in states))
-    return tuple(_call(request, part, path) for path in order if groups[path] for part in _expressible(groups[path]))
+    groups: dict[str | None, set[Place]] = defaultdict(set)
+    for state in states:
+        if presence.has(state.run):
+            groups[(request.weights or {}).get(state.run.backbone)].add(place_of(state.run))
+    return tuple(_call(request, part, path) for path, group in groups.items() for part in _expressible(group))
 
 
-def _expressible(places: set[tuple[str, str, str]]) -> list[set[tuple[str, str, str]]]:
+def _expressible(places: set[Place]) -> list[set[Place]]:
     """The places as one request, where its product of datasets, categories and backbones is no more than they."""
     jobs = expand([Override(key, values) for key, values in _filters(places).items()])
     if {(job["dataset"], job["category"], job["backbone"]) for job in jobs} == places:
@@ -160,30 +148,25 @@ def _expressible(places: set[tuple[str, str, str]]) -> list[set[tuple[str, str, 
     return [{place for place in places if place[0] == dataset} for dataset in datasets]
 
 
-def _filters(places: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]:
+def _filters(places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
     """The experiments that hold some places, and what narrows them to these, in the experiments' order."""
-    columns = [set(column) for column in zip(*places, strict=True)]
-    names = [
-        name
-        for name in EXPERIMENTS.values()
-        if any((run.dataset, run.category, run.backbone) in places for run in _runs_of(name))
+    wanted = [set(column) for column in zip(*places, strict=True)]
+    names = [name for name in EXPERIMENTS.values() if any(place_of(run) in places for run in _runs_of(name))]
+    there = zip(*(place_of(run) for name in names for run in _runs_of(name)), strict=True)
+    kept = [
+        tuple(value for value in dict.fromkeys(column) if value in values)
+        for column, values in zip(there, wanted, strict=True)
     ]
-    runs = [run for name in names for run in _runs_of(name)]
-    return {
-        "experiment": tuple(names),
-        "dataset": tuple(dict.fromkeys(run.dataset for run in runs if run.dataset in columns[0])),
-        "category": tuple(dict.fromkeys(run.category for run in runs if run.category in columns[1])),
-        "backbone": tuple(dict.fromkeys(run.backbone for run in runs if run.backbone in columns[2])),
-    }
+    return {"experiment": tuple(names), "dataset": kept[0], "category": kept[1], "backbone": kept[2]}
 
 
-def _call(request: Request, places: set[tuple[str, str, str]], weights: str | None) -> Call:
+def _call(request: Request, places: set[Place], weights: str | None) -> Call:
     arguments = [f"{key}={','.join(values)}" for key, values in _filters(places).items()]
     arguments += [f"backbone.weights={weights}"] if weights else []
     arguments += [f"data_root={request.data_root}", f"seeds=[{','.join(map(str, request.seeds))}]"]
     arguments += [f"device={request.device}", f"store={request.store}"]
     arguments += [f"launcher={request.launcher}"] if request.launcher != "basic" else []
-    return Call(tuple(arguments), len(places) * len(request.seeds))
+    return tuple(arguments)
 
 
 def downloads(presence: Presence) -> tuple[str, ...]:
@@ -210,11 +193,15 @@ def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *,
     Raises:
         RequestError: a file of weights that is not there.
     """
-    swept = {state.run.backbone for state in plan.states if plan.is_there(state)}
-    digests = {name: _digest(name, path) for name, path in (request.weights or {}).items() if name in swept}
-    for record in _counting(records):
-        name = record.spec.backbone.name
-        if name not in swept:
+    swept = {state.run.backbone for state in plan.states if plan.presence.has(state.run)}
+    digests = {
+        name: resolve_weights(replace(read_backbone(name), weights=path)).digest
+        for name, path in (request.weights or {}).items()
+        if name in swept
+    }
+    for state in compare(needed_runs(sorted({record.spec.seed for record in records})), records):
+        record, name = state.record, state.run.backbone
+        if state.state != State.DONE or record is None or name not in swept:
             continue
         where = f"{record.spec.dataset}/{record.spec.category} {name} seed {record.spec.seed}"
         if record.spec.device != device:
@@ -231,14 +218,3 @@ def _same_weights(record: RunRecord, digests: Mapping[str, str]) -> bool:
     if name in digests:
         return digests[name] == record.spec.backbone.weights_digest
     return record.weights.partition(":")[0] == read_backbone(name).weights
-
-
-def _digest(backbone: str, path: str) -> str:
-    return resolve_weights(replace(read_backbone(backbone), weights=path)).digest
-
-
-def _counting(records: Sequence[RunRecord]) -> Iterable[RunRecord]:
-    """The records that fill a place of Tables 1 to 4, at whatever seed."""
-    seeds = sorted({record.spec.seed for record in records})
-    states = compare(needed_runs(seeds), records)
-    return [state.record for state in states if state.state == State.DONE and state.record is not None]

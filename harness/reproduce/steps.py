@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import timedelta
 
 from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG
@@ -22,8 +23,8 @@ from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
 from harness.reproduce.plan import (
     Call,
+    Place,
     Plan,
-    Presence,
     Request,
     after_download,
     contradiction,
@@ -31,6 +32,7 @@ from harness.reproduce.plan import (
     look,
     make_plan,
     needed_categories,
+    place_of,
 )
 from harness.store import Store
 from harness.store.overview import RunState, State
@@ -62,15 +64,20 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         UserError: the request is wrong, or tables, figures or page cannot be written.
     """
     started = time.monotonic()
-    _check(request, download=download, dry_run=dry_run)
+    if not download and not request.data_root.is_dir():
+        raise RequestError(
+            f"{request.data_root}: no such folder; give one with mvtec, visa or btad in it, or --download"
+        )
+    if not dry_run:
+        Store(request.store).check_writable()
     presence = look(request.data_root, needed_categories())
     wanted = downloads(presence)
     if not presence.there and not download:
         names = ", ".join(dict.fromkeys(dataset for dataset, _ in presence.missing))
         raise RequestError(f"{request.data_root}: holds none of {names}; give another --data-root, or --download")
-    plan = _plan(request, after_download(presence, wanted) if download else presence)
-    show(plan_blocks(plan, wanted, will_fetch=download))
     records = Store(request.store).records().records
+    plan = make_plan(request, after_download(presence, wanted) if download else presence, records)
+    show(plan_blocks(plan, wanted, will_fetch=download))
     if unlike := contradiction(request, plan, records, device=resolve_device(request.device)):
         raise RequestError(
             f"{request.store}: holds {unlike}, or another store (STORE or --store); runs of two kinds fill no table"
@@ -80,33 +87,19 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     statuses = [0]
     if download and wanted:
         statuses.append(fetch(wanted, request, say))
-        plan = _plan(request, look(request.data_root, needed_categories()))
+        plan = make_plan(request, look(request.data_root, needed_categories()), records)
     statuses += [run_sweep(call, say) for call in plan.calls]
     rendered = render_all(request)
     for line in rendered.warnings:
         say(line)
-    after = _plan(request, plan.presence)
+    after = make_plan(request, plan.presence, Store(request.store).records().records)
     show(summary_blocks(after, plan, request, rendered, time.monotonic() - started))
     return max(statuses)
 
 
-def _check(request: Request, *, download: bool, dry_run: bool) -> None:
-    if not download and not request.data_root.is_dir():
-        raise RequestError(
-            f"{request.data_root}: no such folder; give one with mvtec, visa or btad in it, or --download"
-        )
-    if not dry_run:
-        Store(request.store).check_writable()
-
-
-def _plan(request: Request, presence: Presence) -> Plan:
-    """The plan for the store as it is now."""
-    return make_plan(request, presence, Store(request.store).records().records)
-
-
 def command(call: Call) -> list[str]:
     """A sweep's command line, with the Python that runs this."""
-    return [sys.executable, "-m", "harness", *call.arguments]
+    return [sys.executable, "-m", "harness", *call]
 
 
 def shown(call: Call) -> str:
@@ -124,7 +117,7 @@ def run_sweep(call: Call, say: Say) -> int:
         KeyboardInterrupt: it was interrupted.
     """
     status = _run(command(call))
-    if status == -signal.SIGINT or status == 128 + signal.SIGINT:
+    if status in (-signal.SIGINT, 128 + signal.SIGINT):
         raise KeyboardInterrupt
     if status < 0:
         name = signal.Signals(-status).name
@@ -180,19 +173,15 @@ def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
 
 
 def render_all(request: Request) -> Rendered:
-    """Tables, figures and page of the store, where they belong.
-
-    Raises:
-        UserError: something cannot be written.
-    """
+    """Tables, figures and page of the store, where they belong."""
     outputs = outputs_of(request.store)
     return render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
 
 
 def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[Block]:
     """What will happen, in the order to say it."""
-    n_done, n_to_do, n_lacking = len(plan.done), len(plan.to_do), len(plan.without_data)
-    yield f"Tables 1 to 4 need {len(plan.states)} runs: {n_done} done, {n_to_do} to do, {n_lacking} without images"
+    n, n_done, n_to_do = len(plan.states), len(plan.done), len(plan.to_do)
+    yield f"Tables 1 to 4 need {n} runs: {n_done} done, {n_to_do} to do, {n - n_done - n_to_do} without images"
     yield _table(plan)
     yield from plan.presence.missing_lines()
     for name in fetchable:
@@ -208,14 +197,13 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
 
 
 def _table(plan: Plan) -> Table:
-    places: dict[tuple[str, str, str], list[RunState]] = {}
+    places: dict[Place, Counter[str]] = defaultdict(Counter)
     for state in plan.states:
-        places.setdefault((state.run.dataset, state.run.category, state.run.backbone), []).append(state)
-    waiting = {state.run.identity for state in plan.to_do}
+        places[place_of(state.run)][_word(state, is_there=plan.presence.has(state.run))] += 1
     rows, styles = [], []
-    for place, states in places.items():
-        words = Counter(_word(state, is_there=state.run.identity in waiting) for state in states)
-        rows.append((*place, str(len(states)), ", ".join(f"{count} {word}" for word, count in words.items())))
+    for place, words in places.items():
+        told = ", ".join(f"{count} {word}" for word, count in words.items())
+        rows.append((*place, str(words.total()), told))
         styles.append(STYLES[next(iter(words))] if len(words) == 1 else "")
     return Table(("dataset", "category", "backbone", "seeds", "state"), tuple(rows), tuple(styles))
 
@@ -239,7 +227,8 @@ def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendere
     outputs = outputs_of(request.store)
     new = len(plan.done) - len(before.done)
     yield ""
-    yield f"{len(plan.done)} of {len(plan.states)} runs of Tables 1 to 4 are done, {new} of them new; {_clock(seconds)}"
+    clock = f"{timedelta(seconds=round(seconds))} h"
+    yield f"{len(plan.done)} of {len(plan.states)} runs of Tables 1 to 4 are done, {new} of them new; {clock}"
     yield _table(plan)
     for state in plan.states:
         if state.state == State.FAILED:
@@ -251,9 +240,3 @@ def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendere
     left = len(plan.to_do)
     if left:
         yield f"{left} {'run is' if left == 1 else 'runs are'} left; the same command goes on"
-
-
-def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from harness.errors import UserError, printable
 from harness.paper.model import PAPER, ClaimVerdict, Finding
-from harness.report.table_text import (
+from harness.report.tables import (
     Table,
     csv_document,
     latex_document,

@@ -165,14 +165,11 @@ def test_a_value_prints_as_what_decimal_rounds_it_to(value, digits):
             assert not prints_as(value, str(other))
 
 
-@pytest.mark.parametrize("value", [0.82505, Fraction(82505, 100000), 0.82505 - 1e-13, 0.82505 + 1e-13])
-def test_halfway_counts_for_both_neighbours(value):
-    assert prints_as(value, "0.8250")
-    assert prints_as(value, "0.8251")
-
-
-def test_the_tolerance_for_halfway_includes_its_end():
+def test_halfway_counts_for_both_neighbours_and_the_tolerance_includes_its_end():
     halfway = Fraction(82505, 100000)
+    for value in (0.82505, halfway, 0.82505 - 1e-13, 0.82505 + 1e-13):
+        assert prints_as(value, "0.8250")
+        assert prints_as(value, "0.8251")
     assert prints_as(halfway - TIE, "0.8251")
     assert not prints_as(halfway - TIE - Fraction(1, 10**20), "0.8251")
 

@@ -35,26 +35,26 @@ def test_match_is_equal_at_the_printed_digits(printed, value, expected):
     assert _verdict(printed, {42: value}) is expected
 
 
-def test_the_declared_seed_decides_a_match():
-    judgement = judge(cell("0.9952"), measured({0: 0.9960, 1: 0.9952, 42: 0.9952}), PAPER)
-    assert judgement.verdict is Verdict.MATCH
-    assert judgement.seeds_exact == (1, 42)
-    assert judgement.reason == "seed 42 gives 0.9952; 2 of 3 seeds give exactly this"
-    assert judgement.difference == pytest.approx(0.0)
-
-
-def test_another_seed_that_gives_it_is_within_seeds():
-    judgement = judge(cell("0.9952"), measured({0: 0.9952, 42: 0.9960}), PAPER)
-    assert judgement.verdict is Verdict.WITHIN_SEEDS
-    assert judgement.seeds_exact == (0,)
-    assert "1 of 2 seeds give exactly this" in judgement.reason
-    assert judgement.difference == pytest.approx(0.0008)
-
-
-def test_between_two_seeds_is_within_seeds_even_where_none_gives_it():
-    judgement = judge(cell("0.9955"), measured({0: 0.9952, 42: 0.9960}), PAPER)
-    assert judgement.verdict is Verdict.WITHIN_SEEDS
-    assert judgement.reason == ("seed 42 gives 0.9960; 2 seeds from 0.9952 to 0.9960; 0 of 2 seeds give exactly this")
+@pytest.mark.parametrize(
+    ("printed", "by_seed", "verdict", "seeds_exact", "difference", "reason"),
+    [
+        ("0.9952", {0: 0.9960, 1: 0.9952, 42: 0.9952}, "match", (1, 42), 0.0,
+         "seed 42 gives 0.9952; 2 of 3 seeds give exactly this"),
+        ("0.9952", {0: 0.9952, 42: 0.9960}, "within seeds", (0,), 0.0008,
+         "seed 42 gives 0.9960; 2 seeds from 0.9952 to 0.9960; 1 of 2 seeds give exactly this"),
+        ("0.9955", {0: 0.9952, 42: 0.9960}, "within seeds", (), 0.0005,
+         "seed 42 gives 0.9960; 2 seeds from 0.9952 to 0.9960; 0 of 2 seeds give exactly this"),
+        ("0.9952", {1: 0.9952}, "within seeds", (1,), None,
+         "seed 42 is not run; 1 seed from 0.9952 to 0.9952; 1 of 1 seed give exactly this"),
+        ("0.9999", {1: 0.9952}, "differs", (), None, "seed 42 is not run; outside 1 seed from 0.9952 to 0.9952"),
+    ],
+)  # fmt: skip
+def test_the_declared_seed_decides_a_match_and_the_range_over_seeds_comes_next(
+    printed, by_seed, verdict, seeds_exact, difference, reason
+):
+    judgement = judge(cell(printed), measured(by_seed, half_width=0.1 if difference is None else None), PAPER)
+    assert (judgement.verdict, judgement.seeds_exact, judgement.reason) == (verdict, seeds_exact, reason)
+    assert judgement.difference == (None if difference is None else pytest.approx(difference))
 
 
 @pytest.mark.parametrize(
@@ -68,16 +68,6 @@ def test_between_two_seeds_is_within_seeds_even_where_none_gives_it():
 )
 def test_the_ends_of_the_range_are_rounded_as_printed(printed, expected):
     assert _verdict(printed, {0: 0.99524, 1: 0.99596, 42: 0.9955}) is expected
-
-
-def test_without_the_declared_seed_a_number_can_only_be_within_or_outside():
-    inside = judge(cell("0.9952"), measured({1: 0.9952}), PAPER)
-    assert inside.verdict is Verdict.WITHIN_SEEDS
-    assert inside.difference is None
-    assert "seed 42 is not run" in inside.reason
-    outside = judge(cell("0.9999"), measured({1: 0.9952}, half_width=0.1), PAPER)
-    assert outside.verdict is Verdict.DIFFERS
-    assert "seed 42 is not run" in outside.reason
 
 
 @pytest.mark.parametrize(
@@ -100,23 +90,18 @@ def test_the_distance_is_to_the_declared_seed_not_to_the_range():
     assert _verdict("0.9800", {0: 0.9810, 42: 0.9910}, 0.010) is Verdict.DIFFERS
 
 
-def test_no_run_is_not_run_with_the_reasons():
-    nothing = Measured({}, None, (), missing=("mvtec/bottle/resnet18: seed 42 failed at features (DataError: x)",))
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"missing": ("mvtec/bottle/resnet18: seed 42 failed at features (DataError: x)",)}, Verdict.NOT_RUN),
+        ({"refused": ("mvtec/bottle/resnet18: runs of different weights (a, b): keep one",)}, Verdict.NOT_COMPARABLE),
+    ],
+)
+def test_no_runs_and_refused_runs_keep_their_reasons(changes, verdict):
+    nothing = Measured({}, None, (), **changes)
     judgement = judge(cell("0.9952"), nothing, PAPER)
-    assert judgement.verdict is Verdict.NOT_RUN
-    assert "failed at features" in judgement.reason
-    assert judgement.difference is None
-    assert judgement.measured is nothing
-
-
-def test_refused_runs_are_not_comparable_with_the_reason():
-    refused = Measured(
-        {}, None, (), refused=("mvtec/bottle/resnet18: runs of different weights (a, b): keep one kind",)
-    )
-    judgement = judge(cell("0.9952"), refused, PAPER)
-    assert judgement.verdict is Verdict.NOT_COMPARABLE
-    assert "different weights" in judgement.reason
-    assert judgement.measured is refused
+    assert (judgement.verdict, judgement.difference, judgement.measured) == (verdict, None, nothing)
+    assert (judgement.reason,) == next(iter(changes.values()))
 
 
 @pytest.mark.parametrize("by_seed", [{42: 0.9952}, {}])
@@ -128,7 +113,7 @@ def test_drawn_images_are_never_compared(by_seed):
 
 
 def test_all_cells_are_judged_and_what_was_not_measured_is_not_run(published):
-    judgements = judge_all(published, {}, PAPER)
+    judgements = judge_all(published, measure([], PAPER, published=published), PAPER)
     assert [judgement.cell for judgement in judgements] == list(published.cells)
     for judgement in judgements:
         expected = Verdict.NOT_RUN if judgement.cell.metric else Verdict.NOT_COMPARABLE
@@ -143,22 +128,14 @@ def _row(*numbers: tuple[str, dict[int, float], float | None]) -> list[Judgement
     ]
 
 
-def test_a_row_matches_when_the_declared_seed_gives_all_of_it():
-    judgements = _row(("0.9952", {0: 0.9, 42: 0.9952}, None), ("0.9764", {0: 0.9, 42: 0.9764}, None))
+@pytest.mark.parametrize(("seed", "verdict"), [(42, Verdict.MATCH), (7, Verdict.WITHIN_SEEDS)])
+def test_a_row_is_what_one_seed_gives_whole(seed, verdict):
+    """The declared seed, or another; then the declared one may give a part of it."""
+    by_seed = ({7: 0.9, 42: 0.9} | {seed: 0.9952}, {7: 0.9, 42: 0.9764} | {seed: 0.9764})
+    judgements = _row(("0.9952", by_seed[0], None), ("0.9764", by_seed[1], None))
     (row,) = judge_rows(judgements)
     assert (row.table, row.row, row.judgements) == (1, "Bottle", tuple(judgements))
-    assert row.verdict is Verdict.MATCH
-    assert row.seeds_exact == (42,)
-    assert row.reason == "1 of 2 seeds give all 2 numbers"
-
-
-def test_a_row_is_within_seeds_when_one_other_seed_gives_all_of_it():
-    judgements = _row(("0.9952", {7: 0.9952, 42: 0.9}, None), ("0.9764", {7: 0.9764, 42: 0.9764}, None))
-    (row,) = judge_rows(judgements)
-    assert (row.table, row.row, row.judgements) == (1, "Bottle", tuple(judgements))
-    assert row.verdict is Verdict.WITHIN_SEEDS
-    assert row.seeds_exact == (7,)
-    assert row.reason == "1 of 2 seeds give all 2 numbers"
+    assert (row.verdict, row.reason) == (verdict, "1 of 2 seeds give all 2 numbers")
 
 
 def test_numbers_from_different_seeds_do_not_make_a_row():
@@ -167,7 +144,6 @@ def test_numbers_from_different_seeds_do_not_make_a_row():
     (row,) = judge_rows(judgements)
     assert row.verdict is Verdict.DIFFERS
     assert row.reason == "no seed of 2 gives all 2 numbers; at best 1, at seed 42 (Img F1)"
-    assert row.seeds_exact == ()
 
 
 def test_a_row_is_below_sampling_error_when_each_number_is_at_the_declared_seed():

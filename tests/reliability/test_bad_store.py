@@ -174,7 +174,7 @@ def test_verify_names_the_file_and_what_no_longer_follows(store, monkeypatch, ca
 
     write_runs_csv(store)
     tables_only(store, PAPER, tables=store / "tables", figures=store / "figures")
-    monkeypatch.setattr("harness.report.verify.render", tables_only)
+    monkeypatch.setattr("harness.report.render.render", tables_only)
     assert verify(["--store", str(store)]) == 0
     DAMAGES[damage][0](folder_of(store))
     capsys.readouterr()

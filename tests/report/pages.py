@@ -9,12 +9,11 @@ from pathlib import Path
 
 from harness.paper.audit import run_audit
 from harness.paper.model import Edition, Finding
-from harness.paper.verdict import judge_rows
 from harness.report.figures import FIGURES
 from harness.report.page import write_page
 from harness.report.tables import build_tables
 from harness.store import RunRecord
-from tests.report.stores import PUBLISHED, judge_store, judged
+from tests.report.stores import PUBLISHED, judge_store
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 30"><rect width="72" height="30" fill="#0072b2"/></svg>'
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -39,17 +38,13 @@ def make_page(
     figures: Sequence[Path] | None = None,
 ) -> Path:
     """The page of a store that holds these records."""
-    judgements = judged(records, edition)
+    judged = judge_store(records, edition)
     return write_page(
         path,
-        edition=edition,
-        published=PUBLISHED,
-        judgements=judgements,
-        row_judgements=judge_rows(judgements),
+        judged,
         findings=run_audit(PUBLISHED) if findings is None else findings,
-        tables=build_tables(judge_store(records, edition)),
-        figure_paths=draw_figures(path.parent / "figures") if figures is None else figures,
-        records=records,
+        tables=build_tables(judged),
+        figures=draw_figures(path.parent / "figures") if figures is None else figures,
         problems=problems,
     )
 

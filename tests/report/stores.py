@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.paper.model import PAPER, SMOKE, Edition, Judgement, Place
+from harness.paper.model import PAPER, SMOKE, Edition, Place
 from harness.paper.published import load_published
 from harness.paper.selection import measure
 from harness.paper.verdict import judge_all
@@ -44,14 +44,11 @@ def whole(edition: Edition, seeds: Iterable[int] = (42,)) -> list[RunRecord]:
     return [run_of(place, edition, seed) for place in PLACES for seed in seeds]
 
 
-def judged(records: Iterable[RunRecord], edition: Edition) -> tuple[Judgement, ...]:
-    return judge_all(PUBLISHED, measure(records, edition, published=PUBLISHED), edition)
-
-
 def judge_store(records: Iterable[RunRecord], edition: Edition) -> Judged:
     """All that tables and figures are made from."""
     records = tuple(records)
-    return Judged(PUBLISHED, edition, judged(records, edition), records)
+    measured = measure(records, edition, published=PUBLISHED)
+    return Judged(PUBLISHED, edition, judge_all(PUBLISHED, measured, edition), records)
 
 
 def make_examples(seed: int = 0, labels: tuple[int, ...] = (0, 0, 1, 1), side: int = 32) -> dict[str, np.ndarray]:
