@@ -30,7 +30,6 @@ IMAGE_EXTENSIONS = word_set(".jpg .jpeg .jpe .jfif .png .ppm .bmp .pgm .tif .tif
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What these extensions mean to Pillow. It goes by content and knows many more, one of which runs Ghostscript."""
 
-
 UNREAD_EXTENSIONS = word_set(
     ".heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jxr .gif .apng .mng .psd .xcf .svg .tga .exr .hdr .dcm .fits "
     ".npy .raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .mp4 .mov "
@@ -120,21 +119,13 @@ def is_junk(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted; none where `folder` is missing.
-
-    Links to folders count as folders, wherever they lead: image folders are often linked in from elsewhere.
-    """
+    """Names of the folders, and links to folders, in `folder`, sorted; none where it is missing."""
     return sorted(entry.name for entry in _scan(folder) if _is_dir(entry) and not is_junk(entry.name))
 
 
 def direct_images(folder: Path) -> list[str]:
     """Names of the images that lie in `folder` itself, sorted; none where it is missing."""
     return sorted(entry.name for entry in _scan(folder) if _is_image(entry))
-
-
-def list_images(root: Path, folder: str) -> list[str]:
-    """Paths of all images below `root/folder`, relative to `root`, sorted; as `list_files`."""
-    return sorted(list_files(root, folder).images)
 
 
 def list_files(root: Path, folder: str) -> Listing:
@@ -231,12 +222,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def refuse_special(path: Path, name: str) -> os.stat_result:
-    """Refuse a pipe, a socket or a device in an image's place, which would be read for ever; return the file's status.
-
-    Raises:
-        DataError: it is one; names it.
-        OSError: it is not there, or cannot be looked at.
-    """
+    """Refuse a pipe, a socket or a device, which would be read for ever, with a DataError; return the file's status."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise DataError(f"{name}: is a pipe, a socket or a device, and no file; remove it")

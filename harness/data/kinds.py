@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
 from harness.data.files import IMAGE_EXTENSIONS, nfc, word_set
@@ -110,7 +110,7 @@ def is_undecided(name: str) -> bool:
 
 
 def mask_stems(name: str) -> Iterator[str]:
-    """The stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
+    """Yield the stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
 
     `a_mask.png` may be that of `a_mask`, of `a`; `a.jpg.png` that of `a.jpg` or `a`; `mask_a.png` that of `a`.
     """
@@ -129,31 +129,29 @@ def of_one_part(names: Collection[str]) -> list[list[str]]:
     Args:
         names: paths below one folder, without extensions, each once.
     """
-    there = frozenset(names)
-    ways: tuple[Callable[[str], str], ...] = (
-        lambda name: _beginning(name, there),
-        lambda name: PurePosixPath(name).name,
-        lambda name: _split(name)[0],
-    )
+    there = sorted(names)
     endings = Counter(_split(name)[1] for name in there)
-    for way in ways:
-        groups: dict[str, list[str]] = {}
-        for name in sorted(there):
-            # An ending that is there once, or a number, does not say what kind of image it is.
-            if way is not ways[-1] or (endings[_split(name)[1]] > 1 and re.search(r"[^\W\d]", _split(name)[1])):
-                groups.setdefault(way(name), []).append(name)
-        several = [group for group in groups.values() if len(group) > 1]
+
+    def beginning(name: str) -> str:
+        """The shortest name that this one continues after `_`, `-`, `.`, a blank or a slash; itself without one."""
+        starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
+        return next((start for start in starts if start in names), name)
+
+    def head(name: str) -> str | None:
+        """What is before the ending; an ending that is there once, or a number, says nothing about the image's kind."""
+        start, ending = _split(name)
+        return start if endings[ending] > 1 and re.search(r"[^\W\d]", ending) else None
+
+    for way in (beginning, lambda name: PurePosixPath(name).name, head):
+        groups: dict[str | None, list[str]] = {}
+        for name in there:
+            groups.setdefault(way(name), []).append(name)
+        several = [group for key, group in groups.items() if key is not None and len(group) > 1]
         if len(several) > 1 and 2 * sum(map(len, several)) > len(there):
             return several
     return []
 
 
-def _beginning(name: str, names: Collection[str]) -> str:
-    """The shortest of `names` that `name` continues after `_`, `-`, `.`, a blank or a slash; `name` without one."""
-    starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
-    return next((start for start in starts if start in names), name)
-
-
 def _split(name: str) -> tuple[str, str]:
-    head, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
-    return head, ending
+    start, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
+    return start, ending

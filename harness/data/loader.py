@@ -158,24 +158,16 @@ def _resized(image: torch.Tensor, size: list[int], protocol: ProtocolConfig) -> 
 
 
 def normalise(image: torch.Tensor, protocol: ProtocolConfig, out: torch.Tensor) -> None:
-    """Subtract the protocol's means, divide by its deviations.
-
-    Args:
-        image: (3 or 1, H, W) float32.
-        out: (3, H, W) float32, is written.
-    """
+    """Subtract the protocol's means from an image, (3 or 1, H, W) float32, and divide by its deviations, into `out`."""
     mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (protocol.mean, protocol.std))
     torch.sub(image, mean, out=out)
     out.div_(std)
 
 
 def center_crop(image: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
-    """The middle of an image, (..., h, w) of any type; filled up with zeros where the crop reaches beyond it.
+    """Cut out the middle of an image, (..., h, w); zeros where the crop, (height, width), reaches beyond it.
 
     An odd difference is split as torchvision splits it: half a pixel goes to the even side.
-
-    Args:
-        size: (height, width), or None for the image as it is.
     """
     if size is None:
         return image

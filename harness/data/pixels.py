@@ -148,11 +148,10 @@ def deep_values(root: Path, name: str) -> np.ndarray:
 
 
 def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
-    """The value that becomes 255: the level asked for, else what the type means by white.
+    """Return the value that becomes 255: the level asked for, else what the type means by white.
 
     Raises:
-        DataError: floats outside [0, 1], integers of 32 bits above 65535 or values that are no number, of which nobody
-            can know what is white.
+        DataError: values of which nobody can know what is white.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(f"{name}: holds values that are no finite number; replace or remove it")
@@ -245,11 +244,10 @@ def defective(values: np.ndarray, background: float) -> np.ndarray:
 
 
 def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig, *, crop: bool = True) -> np.ndarray:
-    """A mask as the network sees the image: by nearest neighbour to `protocol.resize`, as torch has it, then cropped.
+    """Resize a mask by nearest neighbour, as torch has it, and crop it: as the network sees the image.
 
     Args:
         mask: (h, w) bool.
-        crop: whether to crop it.
 
     Returns:
         (H, W) bool; outside the image, where the crop is larger, False.

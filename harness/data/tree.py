@@ -17,7 +17,6 @@ from harness.data.files import (
     Listing,
     counted,
     list_files,
-    list_images,
     nfc,
     one_of,
     plain,
@@ -75,7 +74,7 @@ def find_official(root: Path, category: str, good: str) -> Found:
     """
     layout = _Layout(root, category, (good,), lambda _: 0, own=False)
     folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
-    return layout.found(Listing([image for folder in folders if folder for image in list_images(root, folder)]))
+    return layout.found(Listing([image for folder in folders if folder for image in list_files(root, folder).images]))
 
 
 def holds_layout(folder: Path) -> bool:
@@ -224,11 +223,7 @@ class _Layout:
         return PurePosixPath(path).relative_to(self.base).parts
 
     def single(self, accepted: Collection[str]) -> str | None:
-        """The one folder of the category whose name is, in any case, accepted; None where there is none.
-
-        Raises:
-            DataError: there are two.
-        """
+        """The one folder of the category whose name is, in any case, accepted; None for none, and two are refused."""
         names = one_of(subfolders(self.root / self.base), accepted)
         if len(names) > 1:
             both = " and ".join(self.path(name) for name in names[:2])

@@ -20,7 +20,7 @@ from PIL import Image
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from harness.data import files
-from harness.data.files import MAX_PIXELS, Header, direct_images, list_images, read_header, subfolders
+from harness.data.files import MAX_PIXELS, Header, direct_images, list_files, read_header, subfolders
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, load_masks
@@ -29,6 +29,10 @@ from tests.data.small import load_all, protocol, request, save, save_header
 from tests.drawing import draw_mvtec_category
 
 pytestmark = pytest.mark.timeout(60)
+
+
+def list_images(root, folder):
+    return sorted(list_files(root, folder).images)
 
 
 def test_the_accepted_extensions_are_anomalibs():
@@ -206,15 +210,6 @@ def bmp(width: int, height: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + head
 
 
-def jpeg(width: int, height: int) -> bytes:
-    frame = struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\x00"
-    return (
-        b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00\xff\xc0"
-        + struct.pack(">H", 2 + len(frame))
-        + frame
-    )
-
-
 def tiff(width: int, height: int) -> bytes:
     tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: width * height % 2**32}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
@@ -225,13 +220,7 @@ def ppm(width: int, height: int) -> bytes:
     return f"P6\n{width} {height}\n255\n".encode()
 
 
-def webp(width: int, height: int) -> bytes:
-    size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    body = b"WEBPVP8X" + struct.pack("<I", 10) + bytes(4) + size
-    return b"RIFF" + struct.pack("<I", len(body)) + body
-
-
-@pytest.mark.parametrize("kind", [png, bmp, jpeg, tiff, ppm, webp], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [png, bmp, tiff, ppm], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize(
     "size", [(65000, 65000), (16000, 16000), (1, 2**31 - 1), (2**31 - 1, 2**31 - 1), (0, 0), (0, 5)]
 )
