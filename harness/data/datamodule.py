@@ -66,13 +66,14 @@ class SplitDataset(AnomalibDataset):
             name = row["mask_name"]
             values = read_mask(self._root, name, reading) if name else np.zeros(pixels.shape[:2], bool)
             mask = Mask(torch.from_numpy(values), dtype=torch.uint8)
-        shown, shown_mask = to_dtype(Image(image), torch.float32, scale=True), mask
-        if self.augmentations:
-            # A transform of an image alone, or of the pair.
-            shown, shown_mask = (self.augmentations(shown), None) if mask is None else self.augmentations(shown, mask)
+        shown = to_dtype(Image(image), torch.float32, scale=True)
+        if self.augmentations and mask is not None:
+            shown, mask = self.augmentations(shown, mask)
+        elif self.augmentations:
+            shown = self.augmentations(shown)
         return ImageItem(
             image=shown,
-            gt_mask=shown_mask,
+            gt_mask=mask,
             gt_label=torch.tensor(row["label_index"]),
             image_path=row["image_path"],
             mask_path=row["mask_path"],

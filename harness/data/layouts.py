@@ -91,20 +91,15 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
     """Check names and folders of a request; no image is opened.
 
     Raises:
-        RequestError: unknown layout or category, no such root or category folder, a limit below 1, or a share of
-            normal test images that is not between 0 and 1.
+        RequestError: unknown layout or category, or no such root or category folder.
     """
     if dataset.layout not in LAYOUTS:
         raise RequestError(f"dataset.layout={dataset.layout}: unknown; there are {', '.join(LAYOUTS)}")
-    if dataset.limit is not None and dataset.limit < 1:
-        raise RequestError(f"dataset.limit={dataset.limit}: must be at least 1")
     if dataset.white_level is not None and dataset.layout != "folder":
         raise RequestError(
             f"dataset.white_level={dataset.white_level:g}: is for dataset=folder; {dataset.name} is read as anomalib "
             "reads it"
         )
-    if not 0 < dataset.normal_test_share < 1:
-        raise RequestError(f"dataset.normal_test_share={dataset.normal_test_share}: must lie between 0 and 1")
     if not category or category in {".", ".."} or any(letter in "/\\\0\n\r\t" for letter in category):
         raise RequestError(f"category={category!r}: must be the name of one folder")
     info = CATALOG.get(dataset.name)

@@ -401,8 +401,13 @@ class _Layout:
         folders: dict[PurePosixPath, list[str]] = {}
         for sample in (*found.train, *found.test):
             folders.setdefault(PurePosixPath(sample.path).parent, []).append(sample.path)
+
+        def size(image: str) -> tuple[int, str]:
+            path = found.root / image
+            return (path.stat().st_size if path.exists() else 0, image)
+
         for folder, images in folders.items():
-            for image in _smallest(found.root, images):
+            for image in sorted(images, key=size)[:SAMPLED]:  # those of fewest bytes are likeliest to be masks
                 if self.colours(image) > 1:
                     raise DataError(
                         f"{image}: looks like a mask among the photographs of {folder}; masks belong in "
@@ -414,12 +419,6 @@ class _Layout:
                     f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
                     "remove the image"
                 )
-
-
-def _smallest(root: Path, images: Sequence[str]) -> list[str]:
-    """The files that are likeliest to be masks: those of fewest bytes, and the first."""
-    sizes = {image: (root / image).stat().st_size if (root / image).exists() else 0 for image in images}
-    return sorted(images, key=lambda image: (sizes[image], image))[:SAMPLED]
 
 
 def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:

@@ -16,7 +16,7 @@ from harness.data.fingerprint import Digest, digest_files, fingerprint
 from harness.data.layouts import resolve_split
 from harness.data.split import Sample, Split
 from harness.errors import DataError
-from tests.data.small import HOSTILE_NAMES, request, save
+from tests.data.small import request, save
 from tests.drawing import draw_mvtec_category
 
 
@@ -104,15 +104,6 @@ def test_a_rewritten_file_of_the_same_size_in_the_same_tick_changes_it(split):
         value = fingerprint(split)
         path.write_bytes(original[:-1] + b"\0")
         assert fingerprint(split) != value
-
-
-def test_hostile_names(tmp_path):
-    seen = set()
-    for name in HOSTILE_NAMES:
-        save(tmp_path / name / "train/good" / f"{name}.png")
-        save(tmp_path / name / "test/good" / f"{name}.png", value=3)
-        seen.add(fingerprint(resolve_split(request(tmp_path), name)))
-    assert len(seen) == len(HOSTILE_NAMES)
 
 
 @pytest.mark.real
