@@ -568,7 +568,7 @@ def put(path: Path, kind: str, seed: int) -> None:
         path.write_bytes(b"x")
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.tuples(*(st.sampled_from(text.split()) for text in (FOLDERS, FILES, "photo mask"))),

@@ -138,18 +138,6 @@ def official(monkeypatch, counts):
     monkeypatch.setattr(layouts, "CATALOG", {"mvtec": info})
 
 
-def test_a_limited_split_is_the_same_each_time_and_lies_within_the_full_one(root):
-    full = resolve_split(request(root), "bottle")
-    for limit in range(1, 13):
-        split = resolve_split(request(root, limit=limit), "bottle")
-        assert split == resolve_split(request(root, limit=limit), "bottle")
-        assert (len(split.train), len(split.test)) == (min(limit, 12), min(limit, 10))
-        assert set(split.train) <= set(full.train)
-        assert set(split.test) <= set(full.test)
-        assert list(split.test) == sorted(split.test, key=lambda s: s.path)
-        assert limit < 2 or (split.n_test_normal and split.n_test_anomalous)
-
-
 @pytest.mark.parametrize("layout", ["mvtec", "btad", "visa", "folder"])
 def test_a_category_without_any_mask_runs_at_image_level_and_says_so(tmp_path, layout):
     if layout == "btad":

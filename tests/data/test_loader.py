@@ -225,11 +225,11 @@ def sizes(rng, low, high):
 @pytest.mark.parametrize("channels", [3, 1])
 def test_resize_and_crop_are_torchvisions_bit_for_bit(interpolation, antialias, channels):
     rng = np.random.default_rng(0)
-    for case in range(25):
+    for case in range(15):
         resize = sizes(rng, 1, 150)
         crop = None if case % 3 == 0 else sizes(rng, 1, 170)
         proto = protocol(resize=resize, center_crop=crop, interpolation=interpolation, antialias=antialias)
-        height, width = resize if case % 10 == 9 else sizes(rng, 1, 400)
+        height, width = resize if case % 10 == 9 else sizes(rng, 1, 300)
         pixels = rng.integers(0, 256, (height, width, channels), np.uint8)
         found = shrink(pixels, proto)
         assert (found.dtype, found.shape) == (torch.float32, (channels if antialias else 3, *proto.input_size))
@@ -258,7 +258,7 @@ def test_every_small_crop_is_torchvisions():
 
 def test_masks_are_torchvisions():
     rng = np.random.default_rng(2)
-    for case in range(40):
+    for case in range(30):
         proto = protocol(resize=sizes(rng, 1, 120), center_crop=None if case % 3 == 0 else sizes(rng, 1, 140))
         mask = rng.random(sizes(rng, 1, 300)) < 0.3
         found = shrink_mask(mask, proto)

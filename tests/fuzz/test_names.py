@@ -41,7 +41,7 @@ def table(names: list[str], form: str) -> Table:
     )
 
 
-@fuzz(200, names=st.lists(texts, min_size=3, max_size=3), form=st.sampled_from(["paper", "verdicts"]))
+@fuzz(120, names=st.lists(texts, min_size=3, max_size=3), form=st.sampled_from(["paper", "verdicts"]))
 @example(["a" * 9_000, "\x1b[2J" * 3_000, "1. x"], "paper")
 @example(["1) x", "## x", "---"], "paper")
 @example(["- - -", "a_b_c __d__", "x\\"], "paper")

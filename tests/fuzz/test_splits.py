@@ -103,7 +103,7 @@ def visa(row: str) -> tuple[list[tuple[str, str]], bytes, str]:
 
 
 @pytest.mark.timeout(120)
-@fuzz(120, tree=trees, table=tables, layout=st.sampled_from(["folder", "folder", "mvtec", "btad", "visa", "visa"]))
+@fuzz(100, tree=trees, table=tables, layout=st.sampled_from(["folder", "folder", "mvtec", "btad", "visa", "visa"]))
 @example([*USUAL[0], ("c/train/good/2.png", "zero")], b"", "mvtec")
 @example([*USUAL[2], ("c/good/2.png", "pipe"), ("c/good/3.png", "socket")], b"", "folder")
 @example(*visa("c,test,normal,pipe.png,"))
