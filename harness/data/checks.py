@@ -7,7 +7,7 @@ images.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
@@ -17,13 +17,14 @@ import numpy as np
 
 from harness.config import ProtocolConfig
 from harness.data import pixels
-from harness.data.files import Header, read_header, some_names
+from harness.data.files import Header, counted, read_header, some_names
 from harness.data.fingerprint import digest_files
 from harness.data.pixels import in_threads
-from harness.data.split import ANOMALOUS, Reading, Sample
+from harness.data.split import Reading, Sample
+from harness.data.tree import Found
 from harness.errors import DataError
 
-_CLIPPED_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_CLIPPED_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N", "I", "F"})
 """Pillow's modes for more than 8 bits a channel; its conversion to RGB, which anomalib uses, clips them at 255."""
 _INVERTED = 0.5
 """Masks that cover more of an image than this, on average, may be inverted."""
@@ -31,64 +32,40 @@ _DIM = 0.5
 """Images of more than 8 bits whose largest value is below this share of white are darker than they need be."""
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What is checked: a category's samples, as its layout found them."""
-
-    root: Path
-    train: tuple[Sample, ...]
-    test: tuple[Sample, ...]
-    good_masks: tuple[str, ...] = ()
-    """Masks of good images, which must be empty."""
-
-    @property
-    def samples(self) -> tuple[Sample, ...]:
-        """All of them."""
-        return (*self.train, *self.test)
-
-
-def check_official(contents: Contents, protocol: ProtocolConfig | None) -> list[str]:
-    """Notes on an official dataset, which is read as it is.
+def check_official(found: Found, protocol: ProtocolConfig | None) -> list[str]:
+    """Return notes on an official dataset, which is read as it is.
 
     Raises:
         DataError: a mask of another size than its image, or a first image that is none.
     """
-    header = cache(partial(read_header, contents.root))
-    _check_sizes(contents, lambda name: (header(name).width, header(name).height))
-    notes = _clipped_notes(contents, header)
-    notes += _copies(contents, within=False)[1]
-    if protocol is not None:
-        masks = [(sample.mask, sample.path) for sample in contents.test if sample.mask is not None]
-        with suppress(DataError):  # what cannot be read is told where it is read
-            read = in_threads(
-                lambda name: _losses(pixels.read_mask(contents.root, name), protocol), [m for m, _ in masks]
-            )
-            notes += _lost_notes(read, protocol)
+    header = cache(partial(read_header, found.root))
+    _check_sizes(found, lambda name: (header(name).width, header(name).height))
+    notes = [*_clipped_notes(found, header), *_copies(found, within=False)[1]]
+    with suppress(DataError):  # what cannot be read is told where it is read
+        masks = [sample.mask for sample in found.test if sample.mask is not None and protocol is not None]
+        notes += _lost_notes(in_threads(lambda name: _lost_by(pixels.read_mask(found.root, name), protocol), masks))
     return notes
 
 
-def check_own(
-    contents: Contents, white_level: float | None, protocol: ProtocolConfig | None
-) -> tuple[Reading, list[str]]:
-    """How a folder of one's own is read, and notes on it.
+def check_own(found: Found, white_level: float | None, protocol: ProtocolConfig | None) -> tuple[Reading, list[str]]:
+    """Return how a folder of one's own is read, and notes on it.
 
     Raises:
         DataError: a file that is no image, a mask of another size than its image or that is a photograph, a mask of a
             good image that is not empty, the same content with two labels, or values of which nobody can know what is
             white.
     """
-    copies_error, copies = _copies(contents)
+    copies_error, copies = _copies(found)
     if copies_error:
         raise DataError(copies_error)
-    root = contents.root
-    names = [name for sample in contents.samples for name in (sample.path, sample.mask) if name is not None]
-    headers = dict(zip(names, in_threads(lambda name: read_header(root, name), names), strict=True))
-    _check_sizes(contents, lambda name: headers[name].turned)
+    names = [name for sample in found.samples for name in (sample.path, sample.mask) if name is not None]
+    headers = dict(zip(names, in_threads(partial(read_header, found.root), names), strict=True))
+    _check_sizes(found, lambda name: headers[name].turned)
     unusual: list[tuple[str, str]] = []
-    images = {sample.path: headers[sample.path] for sample in contents.samples}
-    notes = [*_turned_notes(headers, unusual), *_deep_notes(root, images, white_level, unusual), *copies]
+    images = {sample.path: headers[sample.path] for sample in found.samples}
+    notes = [*_turned_notes(headers, unusual), *_deep_notes(found.root, images, white_level, unusual), *copies]
     notes += _image_notes(images)
-    background, mask_notes = _check_masks(contents, protocol, unusual)
+    background, mask_notes = _check_masks(found, protocol, unusual)
     return Reading(white_level, background, tuple(sorted(unusual))), [*notes, *mask_notes]
 
 
@@ -106,7 +83,6 @@ def _size(size: Sequence[int]) -> str:
 
 
 def _exact(value: float) -> str:
-    """The shortest text that means this very number."""
     return str(int(value)) if float(value).is_integer() else repr(value)
 
 
@@ -118,8 +94,8 @@ def _count(n: int, of: int, what: str) -> str:
     return f"all {of} {what}" if n == of > 1 else f"{n} of {of} {what}"
 
 
-def _check_sizes(contents: Contents, size: Callable[[str], tuple[int, int]]) -> None:
-    for sample in contents.test:
+def _check_sizes(found: Found, size: Callable[[str], tuple[int, int]]) -> None:
+    for sample in found.test:
         if sample.mask is None:
             continue
         image, mask = size(sample.path), size(sample.mask)
@@ -130,50 +106,49 @@ def _check_sizes(contents: Contents, size: Callable[[str], tuple[int, int]]) -> 
             )
 
 
-def _clipped_notes(contents: Contents, header: Callable[[str], Header]) -> list[str]:
+def _clipped_notes(found: Found, header: Callable[[str], Header]) -> list[str]:
     """Of all images, since a camera's good and bad ones may have been saved in two ways."""
-    samples = contents.samples
-    header(samples[0].path)  # a folder of something else altogether
+    header(found.samples[0].path)  # a folder of something else altogether
     clipped: list[str] = []
-    for sample in samples:
+    for sample in found.samples:
         with suppress(DataError):  # what cannot be read is told where it is read
-            mode = header(sample.path).mode
-            clipped += [mode] if mode in _CLIPPED_MODES else []
+            clipped += {header(sample.path).mode} & _CLIPPED_MODES
     if not clipped:
         return []
-    how_many = "" if len(clipped) == len(samples) else f"{len(clipped)} of {len(samples)} "
+    n = len(found.samples)
+    how_many = "" if len(clipped) == n else f"{len(clipped)} of {n} "
     modes = " and ".join(sorted(set(clipped)))
     return [f"{how_many}images of mode {modes} (more than 8 bits): grey values above 255 are clipped, as anomalib does"]
 
 
-def _copies(contents: Contents, *, within: bool = True) -> tuple[str | None, list[str]]:
+def _copies(found: Found, *, within: bool = True) -> tuple[str | None, list[str]]:
     """What is wrong with images that are there twice, by content: a line to refuse, where there is one, and notes.
 
     Args:
         within: whether to note copies in one and the same part.
     """
-    digests = digest_files(contents.root, [sample.path for sample in contents.samples])
+    digests = [digest.sha256 for digest in digest_files(found.root, [sample.path for sample in found.samples])]
     first: dict[str, tuple[str, Sample]] = {}
     refusal = None
     repeated: dict[str, list[str]] = {"test": [], "train": [], "both": []}
-    n_train = len(contents.train)
-    for number, (digest, sample) in enumerate(zip(digests, contents.samples, strict=True)):
+    n_train = len(found.train)
+    for number, (digest, sample) in enumerate(zip(digests, found.samples, strict=True)):
         part = "train" if number < n_train else "test"
-        before = first.setdefault(digest.sha256, (part, sample))
+        before = first.setdefault(digest, (part, sample))
         if before[1] is sample:
             continue
         if before[1].label != sample.label and refusal is None:
             bad, good = sorted((sample, before[1]), key=lambda one: one.label, reverse=True)
             among = "a training image" if before[0] == "train" else "a good test image"
             refusal = f"{bad.path}: is defective, and the same file as {among}, {good.path}; remove one of them"
-        repeated["both" if before[0] != part else part].append(sample.path)
+        repeated[part if before[0] == part else "both"].append(sample.path)
     notes = [refusal] if refusal else []
-    if len(contents.train) > 1 and len({digest.sha256 for digest in digests[:n_train]}) == 1:
+    if n_train > 1 and len(set(digests[:n_train])) == 1:
         notes.append(f"all {n_train} training images are the same file: nothing can be learned from them")
         repeated["train"] = []
     for part, names in repeated.items():
-        if names and (within if part != "both" else not refusal):
-            notes.append(f"{len(names)} {_REPEATED[part]}: {some_names(names)}")
+        if within if part != "both" else not refusal:
+            notes += counted(names, _REPEATED[part])
     return refusal, notes
 
 
@@ -187,12 +162,8 @@ _REPEATED = {
 def _turned_notes(headers: Mapping[str, Header], unusual: list[tuple[str, str]]) -> list[str]:
     turned = [name for name, header in headers.items() if header.orientation > 1]
     unusual += [(name, f"turned {headers[name].orientation}") for name in turned if headers[name].to_turn]
-    if not turned:
-        return []
-    return [
-        f"{len(turned)} images have an EXIF orientation and are turned as viewers show them, so masks must be drawn "
-        f"that way: {some_names(turned)}"
-    ]
+    what = "images have an EXIF orientation and are turned as viewers show them, so masks must be drawn that way"
+    return counted(turned, what)
 
 
 def _deep_notes(
@@ -224,14 +195,11 @@ def _deep_notes(
 
 
 def _image_notes(images: Mapping[str, Header]) -> list[str]:
-    notes = []
-    if paged := [name for name, header in images.items() if header.frames > 1]:
-        notes.append(
-            f"{len(paged)} images have several pages or frames, of which the first is read: {some_names(paged)}"
-        )
-    if alpha := [name for name, header in images.items() if header.mode in {"RGBA", "LA", "PA"}]:
-        notes.append(f"{len(alpha)} images have an alpha channel, which is dropped: {some_names(alpha)}")
+    paged = [name for name, header in images.items() if header.frames > 1]
+    alpha = [name for name, header in images.items() if header.mode in {"RGBA", "LA", "PA"}]
     grey = [name for name, header in images.items() if header.mode[0] in "1LIF"]
+    notes = counted(paged, "images have several pages or frames, of which the first is read")
+    notes += counted(alpha, "images have an alpha channel, which is dropped")
     if 0 < len(grey) < len(images):
         notes.append(f"{len(grey)} of {len(images)} images are grey, and the others have colours: {some_names(grey)}")
     sizes = Counter(header.turned for header in images.values())
@@ -239,18 +207,6 @@ def _image_notes(images: Mapping[str, Header]) -> list[str]:
         listed = ", ".join(f"{count} of {_size(size)}" for size, count in sizes.most_common(3))
         notes.append(f"images have {len(sizes)} sizes: {listed}{', ...' if len(sizes) > 3 else ''}")
     return notes
-
-
-@dataclass(frozen=True)
-class _Loss:
-    """What is defective in a mask, and what of it is left for the network."""
-
-    share: float
-    """Of the image's pixels."""
-    after: bool
-    """Whether any is left after resize and crop."""
-    resized: bool
-    """Whether any is left after the resize alone."""
 
 
 @dataclass(frozen=True)
@@ -265,54 +221,57 @@ class _Mask:
     """Few values, or all of them near the darkest or the brightest: no photograph."""
     threshold: float | None
     """The value above which it is defective; None where it holds no more than two values."""
-    loss: _Loss
-
-
-def _losses(mask: np.ndarray, protocol: ProtocolConfig | None) -> _Loss:
-    share = np.count_nonzero(mask) / mask.size
-    if protocol is None or not share:
-        return _Loss(share, after=True, resized=True)
-    after = bool(pixels.shrink_mask(mask, protocol).any())
-    return _Loss(share, after, after or bool(pixels.shrink_mask(mask, protocol, crop=False).any()))
+    share: float
+    """How much of the image is defective."""
+    lost_by: str | None
 
 
 def _look_at(root: Path, name: str, background: float, protocol: ProtocolConfig | None) -> _Mask:
     values, source = pixels.mask_values(root, name)
     two = pixels.has_two_values(values)
+    mask = pixels.defective(values, background)
     return _Mask(
         float(values.min()),
         float(values.max()),
         source,
         is_mask=two or pixels.is_nearly_two(values),
         threshold=None if two else pixels.threshold(values, background),
-        loss=_losses(pixels.defective(values, background), protocol),
+        share=np.count_nonzero(mask) / mask.size,
+        lost_by=_lost_by(mask, protocol),
     )
 
 
+def _lost_by(mask: np.ndarray, protocol: ProtocolConfig | None) -> str | None:
+    """What loses all that is defective in a mask, (h, w) bool: `crop`, `resize`, or None where some is left."""
+    if protocol is None or not mask.any() or pixels.shrink_mask(mask, protocol).any():
+        return None
+    return "crop" if pixels.shrink_mask(mask, protocol, crop=False).any() else "resize"
+
+
 def _check_masks(
-    contents: Contents, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
+    found: Found, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
 ) -> tuple[float, list[str]]:
     """The value of masks that means not defective, and notes."""
 
     def look(background: float) -> dict[str, _Mask]:
-        read = in_threads(lambda name: _look_at(contents.root, name, background, protocol), names)
+        read = in_threads(lambda name: _look_at(found.root, name, background, protocol), names)
         return dict(zip(names, read, strict=True))
 
-    names = [sample.mask for sample in contents.test if sample.mask is not None]
+    names = [sample.mask for sample in found.test if sample.mask is not None]
     masks = look(0.0)
     if photo := next((name for name, mask in masks.items() if not mask.is_mask), None):
         raise DataError(f"{photo}: looks like a photograph, not like a mask; masks have two grey values")
     low = min((mask.low for mask in masks.values()), default=0.0)
-    background = low if low < max((mask.high for mask in masks.values()), default=0.0) else 0.0
+    background = low if any(mask.high > low for mask in masks.values()) else 0.0
     if background:
         masks = look(background)
         unusual += [(name, f"background {background:g}") for name in names]
-    _check_good_masks(contents, background)
+    _check_good_masks(found, background)
     return background, [
         *_source_notes(masks, unusual),
         *([f"the background of masks is {background:g}, their smallest value"] if background else []),
-        *_cover_notes([mask.loss for mask in masks.values()]),
-        *(_lost_notes([mask.loss for mask in masks.values()], protocol) if protocol else []),
+        *_cover_notes([mask.share for mask in masks.values()]),
+        *_lost_notes([mask.lost_by for mask in masks.values()]),
     ]
 
 
@@ -334,39 +293,31 @@ def _source_notes(masks: Mapping[str, _Mask], unusual: list[tuple[str, str]]) ->
     return notes
 
 
-def _cover_notes(found: Sequence[_Loss]) -> list[str]:
+def _cover_notes(shares: Sequence[float]) -> list[str]:
     notes = []
-    if empty := sum(not loss.share for loss in found):
-        notes.append(f"{empty} of {len(found)} defective images have no defective pixel in their mask")
-    share = float(np.mean([loss.share for loss in found])) if found else 0.0
+    if empty := sum(not share for share in shares):
+        notes.append(f"{empty} of {len(shares)} defective images have no defective pixel in their mask")
+    share = float(np.mean(shares)) if shares else 0.0
     if share > _INVERTED:
         notes.append(f"masks cover {share:.0%} of an image on average: they may be inverted; defective must be white")
     return notes
 
 
-def _check_good_masks(contents: Contents, background: float) -> None:
+def _check_good_masks(found: Found, background: float) -> None:
     def is_empty(name: str) -> bool:
-        values = pixels.mask_values(contents.root, name)[0]
+        values = pixels.mask_values(found.root, name)[0]
         return values.min() == values.max() or not pixels.defective(values, background).any()
 
-    for name, empty in zip(contents.good_masks, in_threads(is_empty, contents.good_masks), strict=True):
+    for name, empty in zip(found.good_masks, in_threads(is_empty, found.good_masks), strict=True):
         if not empty:
             raise DataError(f"{name}: is the mask of a good image and has defective pixels; is that image defective?")
 
 
-def _lost_notes(found: Sequence[_Loss], protocol: ProtocolConfig) -> list[str]:
-    lost = [loss for loss in found if loss.share and not loss.after]
-    if not lost:
-        return []
-    cropped = sum(loss.resized for loss in lost)
-    ways = []
-    if cropped:
-        ways.append(f"{cropped} by the crop (protocol.center_crop=null uses the whole image)")
-    if len(lost) > cropped:
-        ways.append(f"{len(lost) - cropped} by the resize (a larger protocol.resize keeps more)")
-    return [f"{len(lost)} of {len(found)} defective images lose all of their defective pixels: {', '.join(ways)}"]
-
-
-def count_defective(samples: Iterable[Sample]) -> int:
-    """Defective ones among the samples."""
-    return sum(sample.label == ANOMALOUS for sample in samples)
+def _lost_notes(lost_by: Sequence[str | None]) -> list[str]:
+    ways = {
+        "crop": "by the crop (protocol.center_crop=null uses the whole image)",
+        "resize": "by the resize (a larger protocol.resize keeps more)",
+    }
+    each = ", ".join(f"{n} {advice}" for way, advice in ways.items() if (n := lost_by.count(way)))
+    lost = len(lost_by) - lost_by.count(None)
+    return [f"{lost} of {len(lost_by)} defective images lose all of their defective pixels: {each}"] if lost else []

@@ -13,13 +13,12 @@ from anomalib.data.datasets.base import AnomalibDataset
 from anomalib.data.utils import ValSplitMode
 from pandas import DataFrame, Series
 from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize, Transform
+from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from torchvision.transforms.v2.functional import to_dtype
 from torchvision.tv_tensors import Image, Mask
 
 from harness.config import ProtocolConfig
 from harness.data.files import decoding, read_header
-from harness.data.loader import check_interpolation
 from harness.data.pixels import read_mask, read_pixels
 from harness.data.split import Reading, Sample, Split
 
@@ -67,13 +66,14 @@ class SplitDataset(AnomalibDataset):
             name = row["mask_name"]
             values = read_mask(self._root, name, reading) if name else np.zeros(pixels.shape[:2], bool)
             mask = Mask(torch.from_numpy(values), dtype=torch.uint8)
-        shown, shown_mask = to_dtype(Image(image), torch.float32, scale=True), mask
-        if self.augmentations:
-            # A transform of an image alone, or of the pair.
-            shown, shown_mask = (self.augmentations(shown), None) if mask is None else self.augmentations(shown, mask)
+        shown = to_dtype(Image(image), torch.float32, scale=True)
+        if self.augmentations and mask is not None:
+            shown, mask = self.augmentations(shown, mask)
+        elif self.augmentations:
+            shown = self.augmentations(shown)
         return ImageItem(
             image=shown,
-            gt_mask=shown_mask,
+            gt_mask=mask,
             gt_label=torch.tensor(row["label_index"]),
             image_path=row["image_path"],
             mask_path=row["mask_path"],
@@ -83,8 +83,9 @@ class SplitDataset(AnomalibDataset):
 class SplitDataModule(AnomalibDataModule):
     """anomalib's data module over a split: nothing is split, sampled, augmented or downloaded here.
 
-    The images come resized, as the PreProcessor of the Engine's model asks for. Validation is the test set, since
-    anomalib fits its thresholds and its normalisation there.
+    The images come resized, as the PreProcessor of the Engine's model asks for; test images in the split's order, and
+    training images shuffled by torch's global generator, as in anomalib's own modules. Validation is the test set,
+    since anomalib fits its thresholds and its normalisation there.
     """
 
     def __init__(self, split: Split, batch_size: int) -> None:
@@ -105,37 +106,14 @@ class SplitDataModule(AnomalibDataModule):
         """The test set is what the split says: anomalib would draw normal images from the training set into it."""
 
 
-def datamodule(split: Split, protocol: ProtocolConfig) -> SplitDataModule:
-    """The data module for a run of anomalib's Engine.
-
-    Its loader shuffles the training images with torch's global generator, as anomalib's own modules do. Test batches
-    come in the split's order.
-    """
-    return SplitDataModule(split, protocol.batch_size)
-
-
-def build_resize(protocol: ProtocolConfig) -> Resize:
-    """The resize that runs on each image by itself; on a mask it is always nearest, as torchvision has it.
-
-    Raises:
-        ValueError: an interpolation that is neither bilinear nor bicubic.
-    """
-    check_interpolation(protocol)
-    return Resize(
-        list(protocol.resize), interpolation=InterpolationMode(protocol.interpolation), antialias=protocol.antialias
-    )
-
-
-def build_crop(protocol: ProtocolConfig) -> list[Transform]:
-    """The centre crop, in a list that is empty where the protocol has none."""
-    return [CenterCrop(list(protocol.center_crop))] if protocol.center_crop else []
-
-
 def build_transform(protocol: ProtocolConfig) -> Compose:
     """Resize, centre crop and normalise float32 RGB in [0, 1]: what anomalib's PreProcessor is to be given.
 
-    anomalib takes the resize out of it for its datasets and runs the whole of it on the batch, where the resize then
-    finds nothing left to do.
+    anomalib takes the resize out of it for its datasets, where a mask is resized by nearest neighbour. It runs the
+    whole of it on the batch, where the resize then finds nothing left to do.
     """
-    normalize = Normalize(mean=list(protocol.mean), std=list(protocol.std))
-    return Compose([build_resize(protocol), *build_crop(protocol), normalize])
+    resize = Resize(
+        list(protocol.resize), interpolation=InterpolationMode(protocol.interpolation), antialias=protocol.antialias
+    )
+    crop = [CenterCrop(list(protocol.center_crop))] if protocol.center_crop else []
+    return Compose([resize, *crop, Normalize(mean=list(protocol.mean), std=list(protocol.std))])

@@ -18,27 +18,26 @@ from PIL import ExifTags, Image
 
 from harness.errors import DataError
 
-IMAGE_EXTENSIONS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}
-)
+
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
+IMAGE_EXTENSIONS = word_set(".jpg .jpeg .jpe .jfif .png .ppm .bmp .pgm .tif .tiff .webp")
 """The extensions that are read, in any case: those of anomalib, and two more names for JPEG."""
 
 FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """What these extensions mean to Pillow. It goes by content and knows many more, one of which runs Ghostscript."""
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-UNREAD_EXTENSIONS = _words(
+UNREAD_EXTENSIONS = word_set(
     ".heic .heif .hif .avif .avifs .jxl .jp2 .j2k .jxr .gif .apng .mng .psd .xcf .svg .tga .exr .hdr .dcm .fits "
     ".npy .raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .orf .raf .rw2 .pef .srw .x3f .3fr .iiq .mp4 .mov "
     ".avi"
 )
 """Images and films that are not read; a note counts them apart from other files."""
 
-SYSTEM_NAMES = _words(
+SYSTEM_NAMES = word_set(
     "@eadir @tmp @recycle @recently-snapshot #recycle #snapshot ~snapshot $recycle.bin recycler __macosx __pycache__ "
     "lost+found thumbnails thumbs thumbs.db ehthumbs.db ehthumbs_vista.db desktop.ini picasa.ini"
 ) | {"icon\r", "system volume information", "network trash folder", "temporary items"}
@@ -120,10 +119,7 @@ def is_junk(name: str) -> bool:
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted; none where `folder` is missing.
-
-    Links to folders count as folders, wherever they lead: image folders are often linked in from elsewhere.
-    """
+    """Names of the folders, and links to folders, in `folder`, sorted; none where it is missing."""
     return sorted(entry.name for entry in _scan(folder) if _is_dir(entry) and not is_junk(entry.name))
 
 
@@ -132,26 +128,46 @@ def direct_images(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _scan(folder) if _is_image(entry))
 
 
-def list_images(root: Path, folder: str) -> list[str]:
-    """Paths of all images below `root/folder`, relative to `root`, sorted; as `list_files`."""
-    return sorted(list_files(root, folder).images)
-
-
 def list_files(root: Path, folder: str) -> Listing:
-    """Every file below `root/folder`; none where the folder is missing.
+    """List every file below `root/folder`; none where the folder is missing.
 
     Sub-folders and links are followed (a link that leads back to a folder above itself is not).
 
     Raises:
         DataError: a folder cannot be read, there are too many or too deep ones, or a name is not valid UTF-8.
     """
-    found = Listing()
-    _walk(root / folder, PurePosixPath(folder), (), found, itertools.count(1))
+    found, number = Listing(), itertools.count(1)
+
+    def walk(relative: PurePosixPath, above: tuple[tuple[int, int], ...]) -> None:
+        entries = _scan(root / relative)
+        status = (root / relative).stat() if entries else None
+        if status is None or (here := (status.st_dev, status.st_ino)) in above:
+            return
+        if len(above) > DEEPEST_FOLDER or next(number) > MOST_FOLDERS:
+            raise DataError(
+                f"{relative}: more than {DEEPEST_FOLDER} folders in one another, or {MOST_FOLDERS} in all; remove "
+                "links that lead back and forth, and what are no images"
+            )
+        for entry in entries:
+            name = relative / entry.name
+            if is_junk(entry.name):
+                found.system += _below(entry, name)
+            elif _is_dir(entry):
+                walk(name, (*above, here))
+            elif _is_image(entry):
+                _check_utf8(str(name))
+                found.images.append(str(name))
+            elif name.suffix.lower() in UNREAD_EXTENSIONS:
+                found.unread.append(str(name))
+            else:
+                found.other.append(str(name))
+
+    walk(PurePosixPath(folder), ())
     return found
 
 
 def plain(name: str) -> str:
-    """A folder's name as it is compared: in lower case, without blanks around it, which nobody sees."""
+    """A folder's name as it is compared: in lower case, without blanks around it."""
     return name.strip().lower()
 
 
@@ -163,6 +179,11 @@ def one_of(names: Collection[str], accepted: Collection[str]) -> list[str]:
 def some_names(names: Collection[str]) -> str:
     """At most three of the names, for a note."""
     return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def counted(names: Collection[str], what: str) -> list[str]:
+    """Return a note with the number of files of which `what` is true, and some of their names; [] for no files."""
+    return [f"{len(names)} {what}: {some_names(names)}"] if names else []
 
 
 def read_header(root: Path, name: str) -> Header:
@@ -190,28 +211,18 @@ def read_header(root: Path, name: str) -> Header:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 where there is none that can be read; without decoding, which `getexif` of a PNG does."""
+    """EXIF's orientation, 1 where there is none that can be read."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode the whole image to look for it
     try:
-        if image.format != "PNG":
-            value = image.getexif().get(ExifTags.Base.Orientation, 1)
-        elif "exif" in image.info:
-            exif = Image.Exif()
-            exif.load(image.info["exif"])
-            value = exif.get(ExifTags.Base.Orientation, 1)
-        else:
-            return 1
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except DECODE_ERRORS:  # a damaged tag turns nothing, in a viewer neither
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def refuse_special(path: Path, name: str) -> os.stat_result:
-    """Refuse a pipe, a socket or a device in an image's place, which would be read for ever; return the file's status.
-
-    Raises:
-        DataError: it is one; names it.
-        OSError: it is not there, or cannot be looked at.
-    """
+    """Refuse a pipe, a socket or a device, which would be read for ever, with a DataError; return the file's status."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise DataError(f"{name}: is a pipe, a socket or a device, and no file; remove it")
@@ -253,37 +264,6 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     return entry.is_symlink() or entry.is_file()
 
 
-def _walk(
-    folder: Path, relative: PurePosixPath, above: tuple[tuple[int, int], ...], found: Listing, number: Iterator[int]
-) -> None:
-    try:
-        status = folder.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise DataError(f"{relative}: cannot be read ({error.strerror}); move or remove it") from error
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    if len(above) > DEEPEST_FOLDER or next(number) > MOST_FOLDERS:
-        raise DataError(
-            f"{relative}: more than {DEEPEST_FOLDER} folders in one another, or {MOST_FOLDERS} in all; remove links "
-            "that lead back and forth, and what are no images"
-        )
-    for entry in _scan(folder):
-        name = relative / entry.name
-        if is_junk(entry.name):
-            found.system += _below(entry, name)
-        elif _is_dir(entry):
-            _walk(folder / entry.name, name, (*above, here), found, number)
-        elif _is_image(entry):
-            found.images.append(_utf8(str(name)))
-        elif name.suffix.lower() in UNREAD_EXTENSIONS:
-            found.unread.append(str(name))
-        else:
-            found.other.append(str(name))
-
-
 def _below(entry: os.DirEntry[str], name: PurePosixPath) -> list[str]:
     """The file itself, or all files below a folder that is not read."""
     if not _is_dir(entry) or entry.is_symlink():
@@ -300,13 +280,12 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+        raise DataError(
+            f"{folder}: cannot be read ({error.strerror}); check its permissions, or move or remove it"
+        ) from error
 
 
-def _utf8(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError as error:
-        readable = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it") from error
-    return name
+def _check_utf8(name: str) -> None:
+    readable = os.fsencode(name).decode(errors="backslashreplace")
+    if readable != name:
+        raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it")

@@ -1,34 +1,35 @@
 """One hash that stands for a split's images, masks, labels and roles; sha256 of files, remembered between calls.
 
-The cache has one small JSON file for each folder of images, so that processes working on different categories do not
-meet, and two that do meet only repeat work: the file is replaced whole, and every entry states a fact about one file.
+The cache has one small JSON file for each folder of images, so that processes on different categories do not meet. Two
+that do meet only repeat work: the file is replaced whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from platformdirs import user_cache_path
 
 from harness.data.files import refuse_special
 from harness.data.split import Split
 from harness.errors import DataError
-from harness.leftovers import is_abandoned, temporary_name
+from harness.leftovers import temporary_name
 
 RACY_NS = 2_000_000_000
 """A file is remembered only when it was at least this old as it was hashed. Within a clock tick (2 s on FAT) a file can
 change again without changing its times, as git found with its index."""
 _FORMAT = "split-1"
 """Part of what is hashed: raise it when the rows of `fingerprint` change."""
-_VERSION = 2
+_VERSION = 3
 _THREADS = 8
 
 
@@ -42,15 +43,8 @@ class Digest:
     """Hex."""
 
 
-_Stamp = tuple[int, ...]
-"""Size, mtime_ns, ctime_ns, inode, device. The ctime catches a file replaced by one of the same size and a copied
-mtime; inode and device catch a link or a folder in the path that leads elsewhere now, to a file of the same tick."""
-_Entries = dict[str, tuple[_Stamp, str]]
-"""Stamp and sha256 by file name."""
-
-
 def fingerprint(split: Split) -> str:
-    """sha256, in hex, over each sample's role, relative path, label, defect type, and the sizes and contents of files.
+    """Return sha256, in hex, over each sample's role, relative path, label, defect type, files' sizes and contents.
 
     Files that are read otherwise than anomalib reads them are named with how. It does not depend on where the root
     lies, on times, or on the order in which the disk lists files. Contents are hashed once and remembered.
@@ -74,64 +68,53 @@ def fingerprint(split: Split) -> str:
 
 
 def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
-    """Size and sha256 of `root/name` for each name, in order; hashes only what the cache does not know.
+    """Return size and sha256 of `root/name` for each name, in order; hash only what the cache does not know.
 
-    A cache that cannot be read, trusted or written is done without.
+    A cache that cannot be read or written is done without.
 
     Raises:
         DataError: a file is missing, cannot be read, or changes while it is read.
     """
     paths = [Path(os.path.abspath(root / name)) for name in names]
-    known: dict[Path, _Entries] = {folder: _load(folder) for folder in {path.parent for path in paths}}
-    stamps = [_stamp(path, name) for path, name in zip(paths, names, strict=True)]
-    digests: list[str | None] = []
-    for path, stamp in zip(paths, stamps, strict=True):
-        entry = known[path.parent].get(path.name)
-        digests.append(entry[1] if entry and entry[0] == stamp else None)
-
-    missing = [index for index, digest in enumerate(digests) if digest is None]
+    known = {folder: _load(folder) for folder in {path.parent for path in paths}}
     changed: set[Path] = set()
+
+    def digest(path: Path, name: str) -> Digest:
+        try:
+            stamp = _stamp(refuse_special(path, name))
+            match known[path.parent].get(path.name):
+                case [*remembered, str(sha256)] if remembered == stamp:
+                    return Digest(stamp[0], sha256)
+            start = time.time_ns()
+            with path.open("rb") as file:
+                stamp = _stamp(os.fstat(file.fileno()))
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                after = _stamp(os.fstat(file.fileno()))
+        except OSError as error:
+            raise DataError(
+                f"{name}: cannot be read ({error.strerror}); restore it, or remove what refers to it"
+            ) from error
+        if after != stamp:
+            raise DataError(f"{name}: changed while it was read; wait until the copy is complete and run again")
+        if start - max(stamp[1:3]) > RACY_NS:
+            known[path.parent][path.name] = [*stamp, sha256]
+            changed.add(path.parent)
+        return Digest(stamp[0], sha256)
+
     with ThreadPoolExecutor(_THREADS) as pool:
-        for index, (stamp, digest, settled) in zip(
-            missing, pool.map(lambda index: _hash(paths[index], names[index]), missing), strict=True
-        ):
-            stamps[index], digests[index] = stamp, digest
-            if settled:
-                known[paths[index].parent][paths[index].name] = (stamp, digest)
-                changed.add(paths[index].parent)
+        digests = list(pool.map(digest, paths, names))
     for folder in changed:
         _save(folder, known[folder])
-    return [Digest(stamp[0], digest) for stamp, digest in zip(stamps, digests, strict=True) if digest is not None]
+    return digests
 
 
-def _stamp(path: Path, name: str) -> _Stamp:
-    try:
-        return _stamp_of(refuse_special(path, name))
-    except OSError as error:
-        raise _unreadable(name, error) from error
+def _stamp(status: os.stat_result) -> list[int]:
+    """What tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device.
 
-
-def _stamp_of(status: os.stat_result) -> _Stamp:
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
-
-
-def _hash(path: Path, name: str) -> tuple[_Stamp, str, bool]:
-    """Stamp, sha256, and whether the file is old enough to be remembered."""
-    start = time.time_ns()
-    try:
-        with path.open("rb") as file:
-            before = _stamp_of(os.fstat(file.fileno()))
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            after = _stamp_of(os.fstat(file.fileno()))
-    except OSError as error:
-        raise _unreadable(name, error) from error
-    if before != after:
-        raise DataError(f"{name}: changed while it was read; wait until the copy is complete and run again")
-    return after, digest, start - max(after[1:3]) > RACY_NS
-
-
-def _unreadable(name: str, error: OSError) -> DataError:
-    return DataError(f"{name}: cannot be read ({error.strerror}); restore it, or remove what refers to it")
+    The ctime catches a file replaced by one of the same size and a copied mtime; inode and device catch a link or a
+    folder in the path that leads elsewhere now, to a file of the same tick.
+    """
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
 
 
 def _cache_file(folder: Path) -> Path:
@@ -139,37 +122,22 @@ def _cache_file(folder: Path) -> Path:
     return user_cache_path("vad-harness", appauthor=False) / f"digests-v{_VERSION}" / f"{key}.json"
 
 
-def _load(folder: Path) -> _Entries:
-    try:
+def _load(folder: Path) -> dict[str, Any]:
+    """What is remembered of a folder's files: stamp and sha256 by file name."""
+    with suppress(OSError, ValueError):
         stored = json.loads(_cache_file(folder).read_text(encoding="utf-8"))
-        if stored["folder"] != str(folder):
-            return {}
-        return {
-            str(name): (tuple(int(part) for part in stamp), str(digest))
-            for name, (*stamp, digest) in stored["files"].items()
-        }
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
+        if isinstance(stored, dict):
+            return stored
+    return {}
 
 
-def _save(folder: Path, entries: _Entries) -> None:
-    files = {name: [*stamp, digest] for name, (stamp, digest) in sorted(entries.items())}
-    with contextlib.suppress(OSError, RuntimeError, ValueError):
-        target = _cache_file(folder)
+def _save(folder: Path, entries: dict[str, Any]) -> None:
+    target = _cache_file(folder)
+    temporary = target.with_name(temporary_name(target.name))
+    with suppress(OSError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(target.parent)
-        temporary = target.with_name(temporary_name(target.name))
         try:
-            temporary.write_text(json.dumps({"folder": str(folder), "files": files}), encoding="utf-8")
+            temporary.write_text(json.dumps(entries), encoding="utf-8")
             os.replace(temporary, target)
-        except BaseException:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
-
-
-def _remove_leftovers(cache: Path) -> None:
-    """Remove what killed processes left in the cache."""
-    for path in cache.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if is_abandoned(path):
-                path.unlink()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 
-from harness.data.files import IMAGE_EXTENSIONS, nfc
+from harness.data.files import IMAGE_EXTENSIONS, nfc, word_set
 
 GOOD_NAMES = ("good", "normal", "ok")
 """What a folder of good images may be called, in lower case."""
@@ -20,40 +20,37 @@ PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_NEUTRAL = _words(
+_NEUTRAL = word_set(
     "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
     "photo photos picture pictures part parts sample samples product products item items piece pieces set sets "
     "dataset data new more extra only batch the of and split copy kopie jpegimages png jpg jpeg tif tiff bmp"
 )
-_GOODISH = _words(
+_GOODISH = word_set(
     "good goods normal normals ok okay healthy clean intact pass passed fine gut golden nominal undamaged perfect "
     "flawless faultless defectless defectfree nodefect nodefects anomalyfree"
 )
-_FAULT = _words(
+_FAULT = word_set(
     "defect defects defective anomaly anomalies anomalous fault faults faulty flaw flaws damage damages damaged "
     "error errors bad ng nok abnormal broken reject rejects rejected fail failed failure"
 )
-_NEGATION = _words("no not non without free un")
-_MASKISH = _words(
+_NEGATION = word_set("no not non without free un")
+_MASKISH = word_set(
     "ground truth truths groundtruth groundtruths gt mask masks label labels labelmap annotation annotations "
     "annot anno seg segs segmentation segmentations segmap segmask"
 )
-_NO_TYPE = _words(
+_NO_TYPE = word_set(
     "raw original originals unlabeled unlabelled unsorted unknown result results output outputs prediction "
     "predictions pred preds heatmap heatmaps overlay overlays visualization visualizations backup backups old tmp "
     "temp cache trash doc docs documentation figure figures plot plots negative negatives neg augmented "
     "augmentation augmentations preview previews thumbnail thumbnails thumb thumbs archive"
 )
-_UNDECIDED = _words(
+_UNDECIDED = word_set(
     "folder ordner dossier neuer untitled unnamed other others misc miscellaneous various review todo unsure undecided "
     "uncertain unclear doubtful maybe reference references calibration depth xyz viz"
 )
-_MIXED = frozenset(GOOD_NAMES) | _words("mask masks segmentation annotation annotations")
+_MIXED = frozenset(GOOD_NAMES) | word_set("mask masks segmentation annotation annotations")
 
+_EXTENSION = re.compile(rf"(?<=.)(?:{'|'.join(map(re.escape, sorted(IMAGE_EXTENSIONS)))})$", re.IGNORECASE)
 _MASK_ENDING = re.compile(
     r"(?<=.)[ _.\-]?(?:mask|masks|gt|label|labels|seg|segmentation|ground[ _\-]?truth|annotation|anno)$", re.IGNORECASE
 )
@@ -113,15 +110,14 @@ def is_undecided(name: str) -> bool:
 
 
 def mask_stems(name: str) -> Iterator[str]:
-    """The stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
+    """Yield the stems, in NFC, of the images whose mask a file of this name may be, the likeliest first.
 
     `a_mask.png` may be that of `a_mask`, of `a`; `a.jpg.png` that of `a.jpg` or `a`; `mask_a.png` that of `a`.
     """
-    stem = nfc(PurePosixPath(name).stem)
-    shortened = [stem]
-    for shorten in (_without_extension, _without_ending, _without_extension, _without_beginning):
-        shortened.append(shorten(shortened[-1]))
-    yield from dict.fromkeys(shortened)
+    stems = [nfc(PurePosixPath(name).stem)]
+    for taken_off in (_EXTENSION, _MASK_ENDING, _EXTENSION, _MASK_BEGINNING):
+        stems.append(taken_off.sub("", stems[-1]))
+    yield from dict.fromkeys(stems)
 
 
 def of_one_part(names: Collection[str]) -> list[list[str]]:
@@ -133,44 +129,29 @@ def of_one_part(names: Collection[str]) -> list[list[str]]:
     Args:
         names: paths below one folder, without extensions, each once.
     """
-    there = frozenset(names)
-    ways: tuple[Callable[[str], str], ...] = (
-        lambda name: _beginning(name, there),
-        lambda name: PurePosixPath(name).name,
-        lambda name: _split(name)[0],
-    )
+    there = sorted(names)
     endings = Counter(_split(name)[1] for name in there)
-    for way in ways:
-        groups: dict[str, list[str]] = {}
-        for name in sorted(there):
-            # An ending that is there once, or a number, does not say what kind of image it is.
-            if way is not ways[-1] or (endings[_split(name)[1]] > 1 and re.search(r"[^\W\d]", _split(name)[1])):
-                groups.setdefault(way(name), []).append(name)
-        several = [group for group in groups.values() if len(group) > 1]
+
+    def beginning(name: str) -> str:
+        """The shortest name that this one continues after `_`, `-`, `.`, a blank or a slash; itself without one."""
+        starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
+        return next((start for start in starts if start in names), name)
+
+    def head(name: str) -> str | None:
+        """What is before the ending; an ending that is there once, or a number, says nothing about the image's kind."""
+        start, ending = _split(name)
+        return start if endings[ending] > 1 and re.search(r"[^\W\d]", ending) else None
+
+    for way in (beginning, lambda name: PurePosixPath(name).name, head):
+        groups: dict[str | None, list[str]] = {}
+        for name in there:
+            groups.setdefault(way(name), []).append(name)
+        several = [group for key, group in groups.items() if key is not None and len(group) > 1]
         if len(several) > 1 and 2 * sum(map(len, several)) > len(there):
             return several
     return []
 
 
-def _beginning(name: str, names: Collection[str]) -> str:
-    """The shortest of `names` that `name` continues after `_`, `-`, `.`, a blank or a slash; `name` without one."""
-    starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
-    return next((start for start in starts if start in names), name)
-
-
 def _split(name: str) -> tuple[str, str]:
-    head, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
-    return head, ending
-
-
-def _without_extension(stem: str) -> str:
-    suffix = PurePosixPath(stem).suffix
-    return stem.removesuffix(suffix) if suffix.lower() in IMAGE_EXTENSIONS else stem
-
-
-def _without_ending(stem: str) -> str:
-    return _MASK_ENDING.sub("", stem)
-
-
-def _without_beginning(stem: str) -> str:
-    return _MASK_BEGINNING.sub("", stem)
+    start, _, ending = re.sub(r"[\-. ]", "_", name).rpartition("_")
+    return start, ending

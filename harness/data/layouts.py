@@ -11,8 +11,8 @@ from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 from harness.config import DatasetConfig, ProtocolConfig, preprocessing
-from harness.data.catalog import CATALOG, Counts
-from harness.data.checks import Contents, check_official, check_own, count_defective
+from harness.data.catalog import CATALOG
+from harness.data.checks import check_official, check_own
 from harness.data.files import direct_images, list_files, one_of, some_names, subfolders
 from harness.data.fingerprint import digest_files
 from harness.data.pixels import colours_of
@@ -28,24 +28,22 @@ _SHOWN = 20
 
 
 def find_visa(root: Path, category: str) -> Found:
-    """VisA: the rows of `split_csv/1cls.csv` whose object is `category`; the images stay where they are.
+    """Read the rows of `split_csv/1cls.csv` whose object is `category`; the images stay where they are.
 
     Raises:
         DataError: the csv cannot be read, a row has an unknown split or label, leaves the root, trains on a
             defective image, or names an image twice.
     """
-    train: list[Sample] = []
-    test: list[Sample] = []
-    seen: set[str] = set()
+    parts: dict[str, dict[str, Sample]] = {"train": {}, "test": {}}
     for line, row in _visa_rows(root):
-        if row["object"] != category:
-            continue
-        sample = _visa_sample(row, line)
-        if sample.path in seen:
-            raise DataError(f"{VISA_SPLIT}, line {line}: {sample.path} appears twice; restore the official file")
-        seen.add(sample.path)
-        (train if row["split"] == "train" else test).append(sample)
-    return Found(root, by_path(train), by_path(test), expected=f"rows of {VISA_SPLIT} with object {category}")
+        if row["object"] == category:
+            where = f"{VISA_SPLIT}, line {line}"
+            sample = _visa_sample(row, where)
+            if any(sample.path in part for part in parts.values()):
+                raise DataError(f"{where}: {sample.path} appears twice; restore the official file")
+            parts[row["split"]][sample.path] = sample
+    train, test = (by_path(list(part.values())) for part in parts.values())
+    return Found(root, train, test, expected=f"rows of {VISA_SPLIT} with object {category}")
 
 
 def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
@@ -61,19 +59,17 @@ def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
         raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
 
 
-def _visa_sample(row: dict[str, str], line: int) -> Sample:
-    where = f"{VISA_SPLIT}, line {line}"
+def _visa_sample(row: dict[str, str], where: str) -> Sample:
     if row["split"] not in {"train", "test"} or row["label"] not in {"normal", "anomaly"}:
         raise DataError(
             f"{where}: split {row['split']!r} or label {row['label']!r} is unknown; restore the official file"
         )
     image = _inside(row["image"], where)
     if row["label"] == "normal":
-        return Sample(path=image, label=NORMAL, defect=GOOD)
+        return Sample(image, NORMAL, GOOD)
     if row["split"] == "train":
         raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
-    mask = _inside(row["mask"], where) if row["mask"] else None
-    return Sample(path=image, label=ANOMALOUS, defect="anomaly", mask=mask)
+    return Sample(image, ANOMALOUS, "anomaly", _inside(row["mask"], where) if row["mask"] else None)
 
 
 def _inside(name: str, where: str) -> str:
@@ -92,26 +88,26 @@ LAYOUTS = (*_OFFICIAL, "folder")
 
 
 def validate_request(dataset: DatasetConfig, category: str) -> None:
-    """Check cheaply whether the request can be meant: names and folders only, no image is opened.
+    """Check names and folders of a request; no image is opened.
 
     Raises:
-        RequestError: unknown layout or category, no such root or category folder, a limit below 1, or a share of
-            normal test images that is not between 0 and 1.
+        RequestError: unknown layout or category, or no such root or category folder.
     """
     if dataset.layout not in LAYOUTS:
         raise RequestError(f"dataset.layout={dataset.layout}: unknown; there are {', '.join(LAYOUTS)}")
-    if dataset.limit is not None and dataset.limit < 1:
-        raise RequestError(f"dataset.limit={dataset.limit}: must be at least 1")
     if dataset.white_level is not None and dataset.layout != "folder":
         raise RequestError(
             f"dataset.white_level={dataset.white_level:g}: is for dataset=folder; {dataset.name} is read as anomalib "
             "reads it"
         )
-    if not 0 < dataset.normal_test_share < 1:
-        raise RequestError(f"dataset.normal_test_share={dataset.normal_test_share}: must lie between 0 and 1")
     if not category or category in {".", ".."} or any(letter in "/\\\0\n\r\t" for letter in category):
         raise RequestError(f"category={category!r}: must be the name of one folder")
-    _check_catalog(dataset, category)
+    info = CATALOG.get(dataset.name)
+    if info is not None and category not in info.categories:
+        raise RequestError(
+            f"category={category}: not a category of {info.title}{_suggest(category, info.categories)}; "
+            f"there are {', '.join(info.categories)}"
+        )
     if not os.path.isdir(dataset.root):
         raise RequestError(f"dataset.root={dataset.root}: no such folder; give the folder that holds the categories")
     try:
@@ -121,10 +117,7 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
 
 
 def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfig | None = None) -> Split:
-    """The verified train and test samples of one category.
-
-    Links are followed, also out of the root. Counts that differ from the official ones, a missing ground truth, a
-    limit, a split that was made here and whatever of the files is doubtful are named in `notes`.
+    """Return the verified train and test samples of one category, with notes on whatever is doubtful.
 
     Args:
         protocol: for notes on defects that resize and crop lose; None for none of these.
@@ -136,9 +129,13 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
     """
     validate_request(dataset, category)
     own = dataset.layout == "folder"
-    found = _find(dataset, category)
+    root = _category_root(dataset, category)
+    found = (
+        find_own(root, category, cache(partial(colours_of, root))) if own else _OFFICIAL[dataset.layout](root, category)
+    )
     if not found.train:
-        raise DataError(f"{category}: no training images in {dataset.root}; {_expected(found)}")
+        seen = f"; {len(found.not_read)} files lie elsewhere: {some_names(found.not_read)}" if found.not_read else ""
+        raise DataError(f"{category}: no training images in {dataset.root}; they belong in {found.expected}{seen}")
     if own and not any(sample.label == NORMAL for sample in found.test):
         found = _hold_out(found, dataset.normal_test_share)
     if not found.test:
@@ -147,29 +144,16 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
     notes += [*found.notes, *_count_notes(dataset, category, found)]
     has_masks = _has_masks(found.test)
     if not has_masks:
-        lack = "no ground-truth masks" if count_defective(found.test) else "no defective test images"
+        lack = "no ground-truth masks" if _n_defective(found) else "no defective test images"
         notes.append(f"{lack}: no pixel metrics")
     if dataset.limit is not None:
-        found, note = _limit(found, dataset.limit)
-        notes += note
-    contents = Contents(found.root, found.train, found.test, found.good_masks)
+        found, limited = _limit(found, dataset.limit)
+        notes += limited
     if own:
-        reading, more = check_own(contents, dataset.white_level, protocol)
+        reading, more = check_own(found, dataset.white_level, protocol)
     else:
-        reading, more = None, check_official(contents, protocol)
+        reading, more = None, check_official(found, protocol)
     return Split(dataset.name, category, found.root, found.train, found.test, has_masks, (*notes, *more), reading)
-
-
-def _find(dataset: DatasetConfig, category: str) -> Found:
-    root = _category_root(dataset, category)
-    if dataset.layout == "folder":
-        return find_own(root, category, cache(partial(colours_of, root)))
-    return _OFFICIAL[dataset.layout](root, category)
-
-
-def _expected(found: Found) -> str:
-    seen = f"; {len(found.not_read)} files lie elsewhere: {some_names(found.not_read)}" if found.not_read else ""
-    return f"they belong in {found.expected}{seen}"
 
 
 def _hold_out(found: Found, share: float) -> Found:
@@ -184,8 +168,7 @@ def _hold_out(found: Found, share: float) -> Found:
     order = sorted(
         zip((digest.sha256 for digest in digests), found.train, strict=True), key=lambda pair: (pair[0], pair[1].path)
     )
-    n_test = min(max(1, round(share * len(order))), len(order) - 1)
-    last = order[n_test - 1][0]
+    last = order[min(max(1, round(share * len(order))), len(order) - 1) - 1][0]
     held = [sample for digest, sample in order if digest <= last]
     kept = [sample for digest, sample in order if digest > last]
     if not kept:
@@ -195,15 +178,6 @@ def _hold_out(found: Found, share: float) -> Found:
         f"(share {share}, chosen by content hash)"
     )
     return replace(found, train=by_path(kept), test=by_path([*found.test, *held]), notes=(*found.notes, note))
-
-
-def _check_catalog(dataset: DatasetConfig, category: str) -> None:
-    info = CATALOG.get(dataset.name)
-    if info is not None and category not in info.categories:
-        raise RequestError(
-            f"category={category}: not a category of {info.title}{_suggest(category, info.categories)}; "
-            f"there are {', '.join(info.categories)}"
-        )
 
 
 def _check_folders(dataset: DatasetConfig, category: str) -> None:
@@ -249,15 +223,17 @@ def _count_notes(dataset: DatasetConfig, category: str, found: Found) -> list[st
     if info is None:
         return []
     official = info.categories[category]
-    n_anomalous = count_defective(found.test)
-    counted = Counts(len(found.train), len(found.test) - n_anomalous, n_anomalous)
     named = (
-        ("training", counted.train, official.train),
-        ("normal test", counted.test_normal, official.test_normal),
-        ("defective test", counted.test_anomalous, official.test_anomalous),
+        ("training", len(found.train), official.train),
+        ("normal test", len(found.test) - _n_defective(found), official.test_normal),
+        ("defective test", _n_defective(found), official.test_anomalous),
     )
     differing = [f"{there} {what} images (official {wanted})" for what, there, wanted in named if there != wanted]
     return [f"counts differ from {info.title}'s own: {', '.join(differing)}"] if differing else []
+
+
+def _n_defective(found: Found) -> int:
+    return sum(sample.label == ANOMALOUS for sample in found.test)
 
 
 def _has_masks(test: tuple[Sample, ...]) -> bool:

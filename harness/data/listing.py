@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG, Counts, DatasetInfo
 from harness.data.verify import CategoryCheck, check_category
 from harness.errors import RequestError
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 
 def find_dataset(name: str) -> DatasetInfo:
@@ -43,8 +39,7 @@ def verdict(info: DatasetInfo, check: CategoryCheck) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One line of the table: a dataset, or one of its categories."""
 
     dataset: str
@@ -59,16 +54,17 @@ class Row:
 def rows(datasets: Iterable[DatasetInfo], data_root: Path | None = None) -> Iterator[Row]:
     """A line for each dataset, with its totals, and one for each of its categories; with `data_root` what is there."""
     for info in datasets:
-        checks = (
-            {category: check_category(info, data_root / info.name, category) for category in info.categories}
-            if data_root
-            else {}
+        there = dict.fromkeys(info.categories, "")
+        if data_root:
+            there = {name: state(check_category(info, data_root / info.name, name)) for name in there}
+        complete = list(there.values()).count("ok")
+        summary = "ok" if complete == len(there) else f"{complete} of {len(there)} categories"
+        each = info.categories.values()
+        total = Counts(
+            sum(c.train for c in each), sum(c.test_normal for c in each), sum(c.test_anomalous for c in each)
         )
-        yield Row(
-            info.name, "", _total(info.categories.values()), info.licence, _archive(info), _summary(checks.values())
-        )
-        for category, counts in info.categories.items():
-            yield Row("", category, counts, there=state(checks[category]) if checks else "")
+        yield Row(info.name, "", total, info.licence, _archive(info), summary if data_root else "")
+        yield from (Row("", name, info.categories[name], there=text) for name, text in there.items())
 
 
 def state(check: CategoryCheck) -> str:
@@ -80,8 +76,9 @@ def print_table(lines: Iterable[Row], *, with_state: bool) -> None:
     """Print the rows on standard output, plainly where that is no terminal."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
-    from harness.terminal import console
+    from harness.terminal import console, printable
 
     plain = not sys.stdout.isatty()
     table = Table(box=None if plain else SIMPLE_HEAD, header_style="" if plain else "bold", pad_edge=False)
@@ -92,36 +89,13 @@ def print_table(lines: Iterable[Row], *, with_state: bool) -> None:
     for name in ("licence", "archive", *(["there"] if with_state else [])):
         table.add_column(name, overflow="fold")
     for row in lines:
-        _add(table, row, with_state)
+        counts = map(str, (row.counts.train, row.counts.test_normal, row.counts.test_anomalous))
+        texts = [row.dataset, row.category, *counts, row.licence, row.archive, *([row.there] if with_state else [])]
+        table.add_row(*(Text(printable(text)) for text in texts))
     console().print(table)
-
-
-def _add(table: Table, row: Row, with_state: bool) -> None:
-    from rich.text import Text
-
-    from harness.terminal import printable
-
-    counts = (str(n) for n in (row.counts.train, row.counts.test_normal, row.counts.test_anomalous))
-    texts = [row.dataset, row.category, *counts, row.licence, row.archive]
-    if with_state:
-        texts.append(row.there)
-    table.add_row(*(Text(printable(text)) for text in texts))
-
-
-def _total(counts: Iterable[Counts]) -> Counts:
-    each = list(counts)
-    return Counts(sum(c.train for c in each), sum(c.test_normal for c in each), sum(c.test_anomalous for c in each))
 
 
 def _archive(info: DatasetInfo) -> str:
     if info.archive is None:
         return "drawn by the harness"
     return "size unknown" if info.archive.size is None else megabytes(info.archive.size)
-
-
-def _summary(checks: Iterable[CategoryCheck]) -> str:
-    each = list(checks)
-    if not each:
-        return ""
-    complete = sum(not check.problems for check in each)
-    return "ok" if complete == len(each) else f"{complete} of {len(each)} categories"

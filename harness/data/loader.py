@@ -1,9 +1,7 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
-Nothing here imports anomalib or torchvision, which takes seconds: a run can decode while they are being imported. So
-resize, crop and normalisation are torch's alone, bit for bit torchvision's, which anomalib's Engine uses
-(`harness.data.datamodule`); the tests hold the two against each other. `harness.data.pixels` says what becomes of each
-kind of file.
+Resize, crop and normalisation are torch's alone, bit for bit torchvision's, which anomalib's Engine uses: importing
+torchvision and anomalib takes seconds. `harness.data.pixels` says what becomes of each kind of file.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 Part = Literal["train", "test"]
 
-INTERPOLATIONS = ("bilinear", "bicubic")
 LARGE_PIXELS = 8_000_000
 """Of an image above which it is resized a part at a time."""
 _ROWS_AT_ONCE = 256
@@ -36,12 +33,6 @@ class SplitSource:
     """A split's images in batches of `protocol.batch_size`: where an engine gets its images from."""
 
     def __init__(self, split: Split, protocol: ProtocolConfig) -> None:
-        """Open nothing yet.
-
-        Raises:
-            ValueError: an interpolation that is unknown.
-        """
-        check_interpolation(protocol)
         self.split = split
         self.protocol = protocol
         self.n_train = len(split.train)
@@ -55,11 +46,11 @@ class SplitSource:
         return build_transform(self.protocol)
 
     def n_batches(self, part: Part) -> int:
-        """How many batches that part has."""
+        """Return how many batches that part has."""
         return -(-len(self._samples(part)) // self.protocol.batch_size)
 
     def load_batch(self, part: Part, number: int) -> torch.Tensor:
-        """Batch `number` of that part in the split's order, (B, 3, H, W) float32, normalised, on the CPU.
+        """Read batch `number` of that part in the split's order: (B, 3, H, W) float32, normalised, on the CPU.
 
         It is decoded in the calling thread, by as many threads as torch has there: the same batch, bit for bit, for any
         number. Safe to call from several threads.
@@ -78,7 +69,7 @@ class SplitSource:
         return batch
 
     def pixels(self, samples: Sequence[Sample]) -> np.ndarray:
-        """(k, H, W, 3) uint8 RGB: the images as the network sees them, before they are normalised.
+        """Read images as the network sees them, before they are normalised: (k, H, W, 3) uint8 RGB.
 
         Raises:
             DataError: as `load_batch`.
@@ -91,10 +82,10 @@ class SplitSource:
         return images
 
     def datamodule(self) -> AnomalibDataModule:
-        """The same split for anomalib's own Engine; see `harness.data.datamodule`."""
-        from harness.data.datamodule import datamodule
+        """Return the same split for anomalib's own Engine; see `harness.data.datamodule`."""
+        from harness.data.datamodule import SplitDataModule
 
-        return datamodule(self.split, self.protocol)
+        return SplitDataModule(self.split, self.protocol.batch_size)
 
     def _samples(self, part: Part) -> tuple[Sample, ...]:
         return self.split.train if part == "train" else self.split.test
@@ -105,39 +96,26 @@ class SplitSource:
 
 
 def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
-    """The ground truth of every test image, as the network sees the image: resized by nearest neighbour, then cropped.
+    """Read the ground truth of every test image as the network sees it: resized by nearest neighbour, then cropped.
 
     Returns:
-        (n_test, H, W) uint8 in {0, 1}; zeros for normal images.
+        (n_test, H, W) uint8 in {0, 1}; zeros for normal images and where there is no mask.
 
     Raises:
         DataError: a mask is missing or cannot be decoded; names it.
-        ValueError: the split has no masks.
     """
-    if not split.has_masks:
-        raise ValueError(f"{split.category} has no masks")
-    masks = np.zeros((len(split.test), *protocol.input_size), np.uint8)
-    named = [(index, sample.mask) for index, sample in enumerate(split.test) if sample.mask is not None]
-    names = [name for _, name in named]
-    read = in_threads(lambda name: shrink_mask(read_mask(split.root, name, split.reading), protocol), names)
-    for (index, _), mask in zip(named, read, strict=True):
-        masks[index] = mask
-    return masks
+
+    def read(sample: Sample) -> np.ndarray:
+        if sample.mask is None:
+            return np.zeros(protocol.input_size, np.uint8)
+        return shrink_mask(read_mask(split.root, sample.mask, split.reading), protocol).astype(np.uint8)
+
+    return np.stack(in_threads(read, split.test))
 
 
 def labels(split: Split) -> np.ndarray:
     """(n_test,) int64: 0 for normal, 1 for defective test images, in the split's order."""
     return np.array([sample.label for sample in split.test], np.int64)
-
-
-def check_interpolation(protocol: ProtocolConfig) -> None:
-    """Refuse an interpolation that is not one of INTERPOLATIONS.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if protocol.interpolation not in INTERPOLATIONS:
-        raise ValueError(f"interpolation {protocol.interpolation!r} is not one of {', '.join(INTERPOLATIONS)}")
 
 
 def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
@@ -180,24 +158,16 @@ def _resized(image: torch.Tensor, size: list[int], protocol: ProtocolConfig) -> 
 
 
 def normalise(image: torch.Tensor, protocol: ProtocolConfig, out: torch.Tensor) -> None:
-    """Subtract the protocol's means, divide by its deviations.
-
-    Args:
-        image: (3 or 1, H, W) float32.
-        out: (3, H, W) float32, is written.
-    """
+    """Subtract the protocol's means from an image, (3 or 1, H, W) float32, and divide by its deviations, into `out`."""
     mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (protocol.mean, protocol.std))
     torch.sub(image, mean, out=out)
     out.div_(std)
 
 
 def center_crop(image: torch.Tensor, size: tuple[int, int] | None) -> torch.Tensor:
-    """The middle of an image, (..., h, w) of any type; filled up with zeros where the crop reaches beyond it.
+    """Cut out the middle of an image, (..., h, w); zeros where the crop, (height, width), reaches beyond it.
 
     An odd difference is split as torchvision splits it: half a pixel goes to the even side.
-
-    Args:
-        size: (height, width), or None for the image as it is.
     """
     if size is None:
         return image

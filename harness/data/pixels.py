@@ -20,6 +20,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from harness.config import ProtocolConfig
-from harness.data.files import FORMATS, decoding, read_header
+from harness.data.files import FORMATS, Header, decoding, read_header
 from harness.data.split import Reading
 from harness.errors import DataError
 
@@ -47,23 +48,12 @@ _PHOTO_BYTES = 0.25
 """Bytes a pixel of a compressed file above which it is no mask: large areas of one value take next to nothing."""
 _COMPRESSED = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})
 
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each EXIF orientation."""
-
 # How transparency is treated is documented above; Pillow would say it anew in every run.
 warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
 
 
 def read_pixels(root: Path, name: str, reading: Reading | None = None) -> np.ndarray:
-    """The image `root/name`, but 8-bit grey keeps its one channel.
+    """Read the image `root/name`; 8-bit grey keeps its one channel.
 
     Returns:
         (h, w, 3) uint8 RGB, or (h, w, 1) where all three channels would be the same; writable.
@@ -72,38 +62,47 @@ def read_pixels(root: Path, name: str, reading: Reading | None = None) -> np.nda
         DataError: the file is missing, cannot be decoded or is too large; names it.
     """
     header = read_header(root, name)
-    with decoding(name):
-        if reading and header.deep:
-            return _scaled(root / name, name, reading.white_level, header.orientation if header.to_turn else 1)
-        to_turn = reading is not None and header.to_turn
-        if header.mode in {"RGB", "L"} and not to_turn and (pixels := _plain_png(root / name)) is not None:
-            return pixels
-        with Image.open(root / name, formats=FORMATS) as image:
-            grey = image.mode == "L" and "transparency" not in image.info
-            decoded = image if grey else image.convert("RGB")
-            if to_turn:
-                decoded = turn(decoded, header.orientation)
-            pixels = np.array(decoded)
-            return pixels[..., None] if grey else pixels
+    if reading and header.deep:
+        pixels = _scaled(root, name, reading.white_level)
+    else:
+        with decoding(name):
+            pixels = _decoded(root / name, header)
+    return _turned(pixels, header) if reading else pixels
+
+
+def _decoded(path: Path, header: Header) -> np.ndarray:
+    if header.mode in {"RGB", "L"} and (pixels := _plain_png(path)) is not None:
+        return pixels
+    with Image.open(path, formats=FORMATS) as image:
+        if image.mode == "L" and "transparency" not in image.info:
+            return np.array(image)[..., None]
+        return np.array(image.convert("RGB"))
+
+
+def _turned(pixels: np.ndarray, header: Header) -> np.ndarray:
+    """Pixels, (h, w, ...), as a viewer shows them."""
+    if not header.to_turn:
+        return pixels
+    if header.orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if header.orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if header.orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return np.ascontiguousarray(pixels)
 
 
 def read_mask(root: Path, name: str, reading: Reading | None = None) -> np.ndarray:
-    """The mask `root/name`.
-
-    Returns:
-        (h, w) bool, True where defective.
+    """Read the mask `root/name`: (h, w) bool, True where defective.
 
     Raises:
         DataError: as `read_pixels`.
     """
     if reading is not None:
         return defective(mask_values(root, name)[0], reading.background)
-    header = read_header(root, name)
-    with decoding(name):
-        if header.mode == "L" and (pixels := _plain_png(root / name)) is not None:
-            return pixels[..., 0] > 0
-        with Image.open(root / name, formats=FORMATS) as image:
-            return np.array(image.convert("L")) > 0
+    read_header(root, name)
+    with decoding(name), Image.open(root / name, formats=FORMATS) as image:
+        return np.array(image.convert("L")) > 0
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
@@ -127,11 +126,6 @@ def _plain_png(path: Path) -> np.ndarray | None:
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
-def turn(image: Image.Image, orientation: int) -> Image.Image:
-    """The image as a viewer shows it whose EXIF orientation is this, 1 to 8."""
-    return image if orientation == 1 else image.transpose(_TURNS[orientation])
-
-
 def deep_values(root: Path, name: str) -> np.ndarray:
     """The first three channels at most of an image of more than 8 bits, as stored: (h, w, 1 or 3), any dtype.
 
@@ -139,31 +133,25 @@ def deep_values(root: Path, name: str) -> np.ndarray:
         DataError: the file cannot be decoded; names it.
     """
     with decoding(name):
-        return _stored(root / name)
-
-
-def _stored(path: Path) -> np.ndarray:
-    with Image.open(path, formats=FORMATS) as image:
-        if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
-            return np.array(image)[..., None]
-        decode = {"PNG": _codecs.png_decode, "TIFF": _codecs.tiff_decode}.get(image.format or "")
-        if decode is None:  # a PPM, which Pillow scales
-            return np.array(image.convert("RGB"))
-    try:
-        options = {"index": 0} if decode is _codecs.tiff_decode else {}
-        values: np.ndarray = decode(path.read_bytes(), **options)
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
+        with Image.open(root / name, formats=FORMATS) as image:
+            if image.mode in {"I", "F"} or image.mode.startswith("I;16"):
+                return np.array(image)[..., None]
+            decode = {"PNG": _codecs.png_decode, "TIFF": partial(_codecs.tiff_decode, index=0)}.get(image.format or "")
+            if decode is None:  # a PPM, which Pillow scales
+                return np.array(image.convert("RGB"))
+        try:
+            values: np.ndarray = decode((root / name).read_bytes())
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
     values = values.reshape(*values.shape[:2], -1)
     return values[..., : 3 if values.shape[2] >= 3 else 1]
 
 
 def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
-    """The value that becomes 255: the level asked for, else what the type means by white.
+    """Return the value that becomes 255: the level asked for, else what the type means by white.
 
     Raises:
-        DataError: floats outside [0, 1], integers of 32 bits above 65535 or values that are no number, of which nobody
-            can know what is white.
+        DataError: values of which nobody can know what is white.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise DataError(f"{name}: holds values that are no finite number; replace or remove it")
@@ -182,14 +170,10 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
     return limit
 
 
-def _scaled(path: Path, name: str, white_level: float | None, orientation: int) -> np.ndarray:
-    values = _stored(path)
-    white = white_of(values, name, white_level)
-    pixels = np.rint(np.clip(values.astype(np.float64) * (255 / white), 0, 255)).astype(np.uint8)
-    if orientation > 1:
-        turned = np.array(turn(Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels), orientation))
-        pixels = turned.reshape(*turned.shape[:2], -1)
-    return pixels
+def _scaled(root: Path, name: str, white_level: float | None) -> np.ndarray:
+    values = deep_values(root, name)
+    scale = 255 / white_of(values, name, white_level)
+    return np.rint(np.clip(values.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
 
 
 def mask_values(root: Path, name: str) -> tuple[np.ndarray, str]:
@@ -202,24 +186,21 @@ def mask_values(root: Path, name: str) -> tuple[np.ndarray, str]:
         DataError: as `read_pixels`.
     """
     header = read_header(root, name)
-    with decoding(name):
-        if header.mode == "L" and not header.to_turn and (pixels := _plain_png(root / name)) is not None:
-            return pixels[..., 0], "grey"
-        with Image.open(root / name, formats=FORMATS) as image:
-            image.load()
-            shown = turn(image, header.orientation) if header.to_turn else image
-            if shown.has_transparency_data:
-                alpha = np.array(shown.convert("RGBA").getchannel("A"))
-                if alpha.min() < alpha.max():
-                    return alpha, "alpha"
-            if shown.mode in {"L", "1", "I", "F"} or shown.mode.startswith("I;16"):
-                values = np.array(shown)
-                return (values.astype(np.uint8) * 255 if values.dtype == bool else values), "grey"
-            return _uncoloured(shown.convert("RGB"))
+    with decoding(name), Image.open(root / name, formats=FORMATS) as image:
+        values, source = _mask_values(image)
+    return _turned(values, header), source
 
 
-def _uncoloured(image: Image.Image) -> tuple[np.ndarray, str]:
-    """A mask of colours: anything that is not the background, which is black, or the commonest colour without black."""
+def _mask_values(image: Image.Image) -> tuple[np.ndarray, str]:
+    image.load()
+    if image.has_transparency_data:
+        alpha = np.array(image.convert("RGBA").getchannel("A"))
+        if alpha.min() < alpha.max():
+            return alpha, "alpha"
+    if image.mode in {"L", "1", "I", "F"} or image.mode.startswith("I;16"):
+        values = np.array(image)
+        return (values.astype(np.uint8) * 255 if values.dtype == bool else values), "grey"
+    image = image.convert("RGB")
     pixels = np.array(image)
     if (pixels[..., :1] == pixels[..., 1:]).all():
         return pixels[..., 0], "grey"
@@ -263,11 +244,10 @@ def defective(values: np.ndarray, background: float) -> np.ndarray:
 
 
 def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig, *, crop: bool = True) -> np.ndarray:
-    """A mask as the network sees the image: by nearest neighbour to `protocol.resize`, as torch has it, then cropped.
+    """Resize a mask by nearest neighbour, as torch has it, and crop it: as the network sees the image.
 
     Args:
         mask: (h, w) bool.
-        crop: whether to crop it.
 
     Returns:
         (H, W) bool; outside the image, where the crop is larger, False.
@@ -307,7 +287,7 @@ def colours_of(root: Path, name: str) -> int:
         return 0
     with decoding(name), Image.open(path, formats=FORMATS) as image:
         if header.deep:
-            values = _stored(path)
+            values = deep_values(root, name)
             return len(np.unique(values)) if values.size < 1e8 and has_two_values(values) else 0
         image.draft("RGB", (1024, 1024))  # of a JPEG, a smaller one
         counted = image.convert("RGBA").getcolors(_FEW)

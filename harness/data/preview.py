@@ -43,9 +43,7 @@ def outside(folder: Path, categories: Sequence[Path]) -> list[str]:
 
 
 def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = None) -> Iterator[str]:
-    """Lines on one category: a tree with counts, sizes and formats, every note, and the command that runs it.
-
-    Every image is decoded, as a run would.
+    """Yield a tree with counts, sizes, formats, every note, and the command that runs it; decode every image.
 
     Raises:
         UserError: what would stop the run, with its line.
@@ -58,7 +56,7 @@ def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = 
     yield from _tree(split)
     sizes = Counter(read_header(split.root, name).turned for name in images)
     yield f"sizes: {_listed({f'{width}x{height}': count for (width, height), count in sizes.items()})}"
-    yield f"formats: {_listed(_formats(images))}"
+    yield f"formats: {_listed(Counter(PurePosixPath(name).suffix.lower() for name in images))}"
     yield from (f"note: {note}" for note in split.notes)
     yield f"run it: {command(folder, white_level)}"
 
@@ -83,10 +81,6 @@ def _tree(split: Split) -> Iterator[str]:
         lines.append(f"test: {len(samples)} defective images, {defect!r}, {masks} masks")
     yield from (f"├── {line}" for line in lines[:-1])
     yield f"└── {lines[-1]}"
-
-
-def _formats(names: Sequence[str]) -> dict[str, int]:
-    return Counter(PurePosixPath(name).suffix.lower() for name in names)
 
 
 def _listed(counts: dict[str, int]) -> str:

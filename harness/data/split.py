@@ -20,18 +20,14 @@ class Sample:
     label: int
     """NORMAL or ANOMALOUS."""
     defect: str
-    """The defect type (the folder's name in MVTec AD), `good` for a normal image."""
+    """The defect type, `good` for a normal image."""
     mask: str | None = None
     """The ground truth's path; None for a normal image, and for a defective one in a category without masks."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How the files of a folder of one's own become pixels; official datasets are read as anomalib reads them.
-
-    Images are turned as a viewer turns them, more than 8 bits are scaled, and `harness.data.pixels` says what is
-    defective in a mask.
-    """
+    """How the files of a folder of one's own become pixels (`harness.data.pixels`)."""
 
     white_level: float | None = None
     """The value that becomes 255 in images of more than 8 bits; None for the type's own range."""
@@ -53,9 +49,9 @@ class Split:
     """Normal images only."""
     test: tuple[Sample, ...]
     has_masks: bool
-    """Every defective test image has a mask. Without masks the run ends at image level."""
+    """Every defective test image has a mask; without masks there are no pixel metrics."""
     notes: tuple[str, ...] = ()
-    """What a reader of the record should know: counts that differ from the official ones, a split that was made."""
+    """What a reader of the record should know."""
     reading: Reading | None = None
     """None for anomalib's own way."""
 
@@ -83,10 +79,9 @@ def spread(items: Sequence[T], n: int) -> list[T]:
 
 
 def limit_test(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """At most `n` test samples, sorted by path: half of them normal where there are enough of both, the defective ones
-    shared out among the defect types.
+    """At most `n` test samples, sorted by path: half of them normal where there are enough of both (of one, none).
 
-    With n = 1 the one sample is defective, if there is a defective one.
+    The defective ones are shared out among the defect types.
     """
     normal = [sample for sample in samples if sample.label == NORMAL]
     anomalous = [sample for sample in samples if sample.label == ANOMALOUS]

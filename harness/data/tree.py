@@ -15,8 +15,8 @@ from harness.data import kinds
 from harness.data.files import (
     IMAGE_EXTENSIONS,
     Listing,
+    counted,
     list_files,
-    list_images,
     nfc,
     one_of,
     plain,
@@ -28,8 +28,6 @@ from harness.errors import DataError
 
 GOOD = "good"
 """`Sample.defect` of a normal image, whatever its folder is called."""
-KINDS = ", ".join(sorted(IMAGE_EXTENSIONS))
-"""What counts as an image, for whoever has none."""
 LAYOUT_TEXT = (
     "good images belong in {0}good (or {0}train/good and {0}test/good), defective ones in a folder for each type "
     "beside it; docs/your-own-images.md shows it"
@@ -37,10 +35,9 @@ LAYOUT_TEXT = (
 """What is expected; {0} is the category's folder, with a slash."""
 SAMPLED = 5
 """Images of a folder that are decoded at most to tell masks from photographs."""
+_READ_AS = {"train": "good images", "good": "good test images", "defect": "defective images"}
 
 Parts = tuple[str, ...]
-_Place = tuple[Parts, Parts, str]
-"""A mask's: the folder in which the folder of masks lies, the folders inside that one, and the image's stem."""
 Colours = Callable[[str], int]
 """How many colours the image of that path has: `harness.data.pixels.colours_of`."""
 
@@ -61,9 +58,14 @@ class Found:
     not_read: tuple[str, ...] = ()
     """All other files that are not read; a note counts each."""
 
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """All of them, training images first."""
+        return (*self.train, *self.test)
+
 
 def find_official(root: Path, category: str, good: str) -> Found:
-    """MVTec AD's layout, which BTAD shares: `train/<good>`, `test/<good>`, `test/<defect>`, `ground_truth/<defect>`.
+    """Read MVTec AD's and BTAD's layout: `train/<good>`, `test/<good>`, `test/<defect>`, `ground_truth/<defect>`.
 
     The letters' case of folders does not matter. A mask is called as its image, or `<stem>_mask`, with any extension.
 
@@ -72,8 +74,7 @@ def find_official(root: Path, category: str, good: str) -> Found:
     """
     layout = _Layout(root, category, (good,), lambda _: 0, own=False)
     folders = [layout.single((name,)) for name in ("train", "test", "ground_truth")]
-    listing = Listing([image for folder in folders if folder for image in list_images(root, folder)])
-    return layout.found(listing)
+    return layout.found(Listing([image for folder in folders if folder for image in list_files(root, folder).images]))
 
 
 def holds_layout(folder: Path) -> bool:
@@ -87,9 +88,7 @@ def is_category(folder: Path) -> bool:
 
 
 def find_own(root: Path, category: str, colours: Colours) -> Found:
-    """A folder of one's own, `root/category` or, where that is not laid out, `root` itself.
-
-    docs/your-own-images.md shows the layouts.
+    """Read a folder of one's own, `root/category` or, where that is not laid out, `root` itself.
 
     Raises:
         DataError: a file that can have no role, or masks that cannot be told from photographs or paired.
@@ -115,86 +114,105 @@ class _Role:
 
 
 class _Layout:
-    """One category's folder."""
+    """One category's folder, and what its files are found to be."""
 
     def __init__(self, root: Path, base: str, good: Sequence[str], colours: Colours, *, own: bool) -> None:
         self.root, self.base, self.good, self.colours, self.own = root, base, good, colours, own
         self.in_train = not own or _has_train(root / base, good)
         """train and test folders, rather than one folder a kind."""
+        self.depth = 2 if self.in_train else 1
+        """Folders, below the category's, down to those of the defect types."""
         self.train = self.single(("train",) if self.in_train else good)
         """The folder of training images, or of folders of these."""
         if self.in_train:
             self.single(("test",))
+        self.roles: dict[str, _Role] = {}
+        self.pairs: dict[str, str] = {}
+        """Masks by defective image."""
+        self.good_masks: list[str] = []
+        self.lost: list[str] = []
+        """Masks that belong to no image."""
 
     def found(self, listing: Listing) -> Found:
         """Give every file a role."""
         places = [(self.train or self.path("train")) + f"/{name}" for name in self.good]
         if not self.in_train:
             places = [self.path(name) for name in (*self.good, "train/good")]
-        found = Found(self.root, (), (), f"{' or '.join(places)} ({KINDS})")
+        found = Found(self.root, (), (), f"{' or '.join(places)} ({', '.join(sorted(IMAGE_EXTENSIONS))})")
         if self.train is None and self.own:
             return replace(found, not_read=tuple(sorted(listing.names)))
         images, masks = self._parted(sorted(listing.images))
         images, twins = _part_twins(images, self.colours) if self.own else (images, {})
-        roles = {image: self._role(image) for image in images}
-        pairs, good_masks, lost = self._paired(images, masks, roles)
-        pairs, good_masks = self._with_twins(pairs, good_masks, twins, roles)
+        self.roles = {image: self._role(image) for image in images}
+        self._pair(masks)
+        self._pair_twins(twins)
         samples: dict[str, list[Sample]] = {"train": [], "good": [], "defect": []}
-        for image, role in roles.items():
+        for image, role in self.roles.items():
             label = ANOMALOUS if role.part == "defect" else NORMAL
-            samples[role.part].append(Sample(image, label, role.defect, pairs.get(image)))
+            samples[role.part].append(Sample(image, label, role.defect, self.pairs.get(image)))
         train, test = by_path(samples["train"]), by_path([*samples["good"], *samples["defect"]])
-        found = replace(found, train=train, test=test, good_masks=tuple(good_masks))
+        found = replace(found, train=train, test=test, good_masks=tuple(self.good_masks))
         if not self.own:
             return found
-        self._check_kinds(found, lost)
-        notes = [
-            *_unusual_notes(roles),
-            *self._doubtful_notes(roles, pairs),
-            *_mask_notes(good_masks, lost, pairs),
-            *_same_names(images),
-            *self._part_notes(images),
-        ]
-        not_read = (*lost, *listing.unread, *listing.other, *listing.system)
-        return replace(found, notes=(*notes, *_file_notes(listing)), not_read=not_read)
+        self._check_kinds(found)
+        notes = (*self._role_notes(), *self._mask_notes(), *self._name_notes(images), *_file_notes(listing))
+        return replace(found, notes=notes, not_read=(*self.lost, *listing.unread, *listing.other, *listing.system))
 
-    def _doubtful_notes(self, roles: Mapping[str, _Role], pairs: Mapping[str, str]) -> list[str]:
-        """Notes on images that only their folder makes defective, where its name does not say so."""
+    def _role_notes(self) -> list[str]:
+        """Notes on images that only their folder makes good or defective, where its name does not say so."""
+        unusual = Counter((role.unusual, role.part) for role in self.roles.values() if role.unusual)
+        notes = [f"{top}: {count} images read as {_READ_AS[part]}" for (top, part), count in sorted(unusual.items())]
         undecided: Counter[str] = Counter()
         below: dict[str, Counter[str]] = {}
-        depth = 2 if self.in_train else 1
-        for image, role in roles.items():
-            if role.part != "defect" or role.unusual or image in pairs:
+        for image in self._defective():
+            if self.roles[image].unusual or image in self.pairs:
                 continue
-            where = self.path(*self.parts(image)[:depth])
-            inner = self._below(image, self.parts(image)[:depth])
-            if kinds.is_undecided(role.defect):
-                undecided[where] += 1
-            elif inner:
-                below.setdefault(where, Counter())["/".join(inner)] += 1
-        notes = [f"{where}: {count} images read as defective images" for where, count in undecided.items()]
-        for where, counted in below.items():
-            folders = f"{len(counted)} sub-folders ({some_names(counted)})"
-            notes.append(f"{where}: {counted.total()} images of {folders} are read as defective images")
+            top = self.parts(image)[: self.depth]
+            if kinds.is_undecided(top[-1]):
+                undecided[self.path(*top)] += 1
+            elif inner := self._below(image, top):
+                below.setdefault(self.path(*top), Counter())["/".join(inner)] += 1
+        notes += [f"{where}: {count} images read as defective images" for where, count in undecided.items()]
+        for where, inside in below.items():
+            folders = f"{len(inside)} sub-folders ({some_names(inside)})"
+            notes.append(f"{where}: {inside.total()} images of {folders} are read as defective images")
         return notes
 
-    def _part_notes(self, images: Sequence[str]) -> list[str]:
-        """A note where the names of most images of a type say that several show one part."""
-        types: dict[str, dict[str, str]] = {}
-        for image in images:
-            top = self.path(*self.parts(image)[: 2 if self.in_train else 1])
-            name = PurePosixPath(image).relative_to(top)
-            types.setdefault(top, {})[nfc(str(name.with_suffix("")))] = str(name)
-        found = {top: groups for top, names in types.items() if (groups := kinds.of_one_part(names))}
-        if not found:
-            return []
-        parts = [group for groups in found.values() for group in groups]
-        top, (first, *_) = next(iter(found.items()))
-        return [
-            f"{sum(map(len, parts))} images in {some_names(found)} share the names of {len(parts)} parts "
-            f"({some_names([types[top][name] for name in first])}): if they are not photographs of their own, move "
-            "them out"
+    def _mask_notes(self) -> list[str]:
+        beside = [
+            mask for image, mask in self.pairs.items() if PurePosixPath(mask).parent == PurePosixPath(image).parent
         ]
+        return [
+            *counted(beside, "masks lie beside their images"),
+            *counted(self.good_masks, "masks of good images, which must be empty, are not used"),
+            *counted(self.lost, "masks belong to no image and are not read"),
+        ]
+
+    def _name_notes(self, images: Sequence[str]) -> list[str]:
+        """Notes where names say that several images show one part: one saved twice, or several kinds of image."""
+        types: dict[str, dict[str, str]] = {}
+        doubled = []
+        for image in images:
+            top = self.path(*self.parts(image)[: self.depth])
+            name = PurePosixPath(image).relative_to(top)
+            named = types.setdefault(top, {})
+            if (stem := nfc(str(name.with_suffix("")))) in named:
+                doubled.append(image)
+            named[stem] = str(name)
+        notes = counted(doubled, "images are called as another but for the extension")
+        found = {top: groups for top, named in types.items() if (groups := kinds.of_one_part(named))}
+        if found:
+            parts = [group for groups in found.values() for group in groups]
+            top, (first, *_) = next(iter(found.items()))
+            notes.append(
+                f"{sum(map(len, parts))} images in {some_names(found)} share the names of {len(parts)} parts "
+                f"({some_names([types[top][stem] for stem in first])}): if they are not photographs of their own, move "
+                "them out"
+            )
+        return notes
+
+    def _defective(self) -> list[str]:
+        return [image for image, role in self.roles.items() if role.part == "defect"]
 
     def path(self, *parts: str) -> str:
         """A path relative to the root, of one relative to the category."""
@@ -205,11 +223,7 @@ class _Layout:
         return PurePosixPath(path).relative_to(self.base).parts
 
     def single(self, accepted: Collection[str]) -> str | None:
-        """The one folder of the category whose name is, in any case, accepted; None where there is none.
-
-        Raises:
-            DataError: there are two.
-        """
+        """The one folder of the category whose name is, in any case, accepted; None for none, and two are refused."""
         names = one_of(subfolders(self.root / self.base), accepted)
         if len(names) > 1:
             both = " and ".join(self.path(name) for name in names[:2])
@@ -218,19 +232,17 @@ class _Layout:
 
     def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
         """Images, and masks with the parts of the folder of masks that each lies in."""
+        accepted = kinds.MASK_NAMES if self.own else kinds.MASK_NAMES[:1]
         images, masks = [], {}
         for path in paths:
             folders = self.parts(path)[:-1]
             names = [plain(name) for name in (folders if self.own else folders[:1])]
-            place = next((i for i, name in enumerate(names) if name in self._mask_names()), None)
+            place = next((i for i, name in enumerate(names) if name in accepted), None)
             if place is None:
                 images.append(path)
             else:
                 masks[path] = folders[: place + 1]
         return images, masks
-
-    def _mask_names(self) -> Sequence[str]:
-        return kinds.MASK_NAMES if self.own else kinds.MASK_NAMES[:1]
 
     def _role(self, image: str) -> _Role:
         folders = self.parts(image)[:-1]
@@ -309,24 +321,23 @@ class _Layout:
         folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
         return tuple(name for name in folders if not self.own or plain(name) not in kinds.PHOTO_NAMES)
 
-    def _by_mask(self, images: Sequence[str], parents: Collection[Parts]) -> dict[_Place, list[str]]:
-        """Images by the places that their masks may have: as below the parent, or without train and test."""
-        places: dict[_Place, list[str]] = {}
+    def _by_mask(self, parents: Collection[Parts]) -> dict[tuple[Parts, Parts, str], list[str]]:
+        """Images by the places of their masks: the parent of the folder of masks, the folders in that one, the stem.
+
+        Below ground_truth of the category the folders are those of the images, with or without train and test.
+        """
+        places: dict[tuple[Parts, Parts, str], list[str]] = {}
         for parent in parents:
-            for image in images:
+            for image in self.roles:
                 if self.parts(image)[: len(parent)] == parent:
                     folders, stem = self._below(image, parent), nfc(PurePosixPath(image).stem)
                     for below in {folders, folders[1:]} if not parent and self.in_train else {folders}:
                         places.setdefault((parent, _folded(below), stem), []).append(image)
         return places
 
-    def _paired(
-        self, images: Sequence[str], masks: Mapping[str, Parts], roles: Mapping[str, _Role]
-    ) -> tuple[dict[str, str], list[str], list[str]]:
-        """Masks by defective image, the masks of good images, and masks that belong to no image."""
-        by_mask = self._by_mask(images, {folder[:-1] for folder in masks.values()})
-        pairs: dict[str, str] = {}
-        good_masks, lost = [], []
+    def _pair(self, masks: Mapping[str, Parts]) -> None:
+        """Give each mask of a folder of masks to its image."""
+        by_mask = self._by_mask({folder[:-1] for folder in masks.values()})
         for mask, folder in masks.items():
             below = self._below(mask, folder)
             hits = (by_mask.get((folder[:-1], _folded(below), stem)) for stem in kinds.mask_stems(mask))
@@ -334,61 +345,53 @@ class _Layout:
             # Types that differ in the letters' case alone.
             owners = [o for o in owners if self._below(o, folder[:-1])[-len(below) :] == below] or owners
             if not owners:
-                lost.append(mask)
-            elif all(roles[owner].part != "defect" for owner in owners):
-                good_masks.append(mask)
-            elif len(owners) > 1:
+                self.lost.append(mask)
+            elif len(owners) > 1 and any(self.roles[owner].part == "defect" for owner in owners):
                 raise DataError(
                     f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect "
                     "type a folder of masks of its very name"
                 )
-            elif owners[0] in pairs:
-                raise DataError(f"{owners[0]}: has two masks, {pairs[owners[0]]} and {mask}; remove one")
             else:
-                pairs[owners[0]] = mask
-        self._check_pairs([image for image in images if roles[image].part == "defect"], pairs, lost, roles)
-        return pairs, good_masks, lost
+                self._give(mask, owners[0])
+        self._check_pairs(self._defective())
 
-    def _check_pairs(
-        self, defective: Sequence[str], pairs: Mapping[str, str], lost: Sequence[str], roles: Mapping[str, _Role]
-    ) -> None:
+    def _give(self, mask: str, image: str) -> None:
+        if self.roles[image].part != "defect":
+            self.good_masks.append(mask)
+        elif image in self.pairs:
+            raise DataError(f"{image}: has two masks, {self.pairs[image]} and {mask}; remove one")
+        else:
+            self.pairs[image] = mask
+
+    def _check_pairs(self, defective: Sequence[str]) -> None:
         """Refuse masks of which none belongs to a defective image and, in an official dataset, masks among images."""
         there = {str(PurePosixPath(image).with_suffix("")) for image in defective if not self.own}
         for image in defective:
             stem = str(PurePosixPath(image).with_suffix(""))
             if stem.endswith("_mask") and stem.removesuffix("_mask") in there:
-                wanted = self.path("ground_truth", roles[image].defect)
+                wanted = self.path("ground_truth", self.roles[image].defect)
                 raise DataError(f"{image}: a mask among the images; move it to {wanted}")
-        if lost and defective and not pairs:
+        if self.lost and defective and not self.pairs:
             first = defective[0]
-            folders = self._below(first, self.parts(first)[: 1 if self.in_train else 0])
+            folders = self._below(first, self.parts(first)[: self.depth - 1])
             wanted = self.path("ground_truth", *folders, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
-                f"{lost[0]}: no defective image has this mask, nor any other of the {len(lost)}; that of {first} "
-                f"belongs in {wanted}"
+                f"{self.lost[0]}: no defective image has this mask, nor any other of the {len(self.lost)}; that of "
+                f"{first} belongs in {wanted}"
             )
 
-    def _with_twins(
-        self, pairs: dict[str, str], good_masks: list[str], twins: dict[str, str], roles: dict[str, _Role]
-    ) -> tuple[dict[str, str], list[str]]:
+    def _pair_twins(self, twins: Mapping[str, str]) -> None:
         """Add the masks that lie beside their images."""
-        pairs, good_masks = dict(pairs), list(good_masks)
         for image, twin in twins.items():
-            if roles[image].part != "defect":
-                good_masks.append(twin)
-            elif image in pairs:
-                raise DataError(f"{image}: has two masks, {pairs[image]} and {twin}; remove one")
-            else:
-                pairs[image] = twin
-        bare = [image for image, role in roles.items() if role.part == "defect" and image not in pairs]
-        for image in [image for image in twins if bare and roles[image].part == "defect"][:1]:
+            self._give(twin, image)
+        bare = [image for image in self._defective() if image not in self.pairs]
+        for image in [image for image in twins if bare and self.roles[image].part == "defect"][:1]:
             raise DataError(
                 f"{twins[image]}: looks like the mask of {image}, but {len(bare)} defective images have none, such as "
                 f"{bare[0]}; add them, or put all masks into {self.path('ground_truth')}"
             )
-        return pairs, good_masks
 
-    def _check_kinds(self, found: Found, lost: Sequence[str]) -> None:
+    def _check_kinds(self, found: Found) -> None:
         """Refuse masks among photographs, and photographs in folders of masks.
 
         Masks have few colours; nothing is said where the training images have few, too.
@@ -398,25 +401,24 @@ class _Layout:
         folders: dict[PurePosixPath, list[str]] = {}
         for sample in (*found.train, *found.test):
             folders.setdefault(PurePosixPath(sample.path).parent, []).append(sample.path)
+
+        def size(image: str) -> tuple[int, str]:
+            path = found.root / image
+            return (path.stat().st_size if path.exists() else 0, image)
+
         for folder, images in folders.items():
-            for image in _smallest(found.root, images):
+            for image in sorted(images, key=size)[:SAMPLED]:  # those of fewest bytes are likeliest to be masks
                 if self.colours(image) > 1:
                     raise DataError(
                         f"{image}: looks like a mask among the photographs of {folder}; masks belong in "
                         f"{self.path('ground_truth')}, in a folder for each defect type, or each beside its image"
                     )
-        for image in spread(lost, SAMPLED):
+        for image in spread(self.lost, SAMPLED):
             if self.colours(image) == 0:
                 raise DataError(
                     f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
                     "remove the image"
                 )
-
-
-def _smallest(root: Path, images: Sequence[str]) -> list[str]:
-    """The files that are likeliest to be masks: those of fewest bytes, and the first."""
-    sizes = {image: (root / image).stat().st_size if (root / image).exists() else 0 for image in images}
-    return sorted(images, key=lambda image: (sizes[image], image))[:SAMPLED]
 
 
 def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
@@ -441,62 +443,18 @@ def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dic
 
 def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
     """Masks by image, of one folder's groups of files whose names say that they belong together."""
-    patterns = set()
-    for group in spread(groups, SAMPLED):
-        few = [image for image in group if colours(image) > 0]
-        if few and len(few) < len(group):
-            patterns |= {_pattern(image, group) for image in few}
+    parted = [sorted(group, key=lambda image: colours(image) > 0) for group in groups]
+    if not any(colours(first) == 0 < colours(last) for first, *_, last in parted):
+        return {}
     twins = {}
-    for group in groups if patterns else ():
-        masks = [image for image in group if _pattern(image, group) in patterns]
-        photos = [image for image in group if image not in masks]
-        if len(masks) != 1 or len(photos) != 1:
+    for photo, *between, mask in parted:
+        if between or not colours(photo) == 0 < colours(mask):
             raise DataError(
-                f"{group[1]}: looks like the mask of {group[0]}, but which is the mask cannot be told from the names "
-                f"of all {len(groups)} such pairs; put masks into a folder ground_truth of the category"
+                f"{mask}: looks like the mask of {photo}, but which is the mask cannot be told from what all "
+                f"{len(groups)} such pairs show; put masks into a folder ground_truth of the category"
             )
-        twins[photos[0]] = masks[0]
+        twins[photo] = mask
     return twins
-
-
-def _pattern(image: str, group: Sequence[str]) -> tuple[str, str]:
-    """What its name has beyond the shortest of its group, and its extension."""
-    path = PurePosixPath(image)
-    shortest = min((PurePosixPath(other).stem for other in group), key=len)
-    return nfc(path.stem).replace(nfc(shortest), "*", 1), path.suffix.lower()
-
-
-def _unusual_notes(roles: Mapping[str, _Role]) -> list[str]:
-    counted = Counter((role.unusual, role.part) for role in roles.values() if role.unusual)
-    what = {"train": "good images", "good": "good test images", "defect": "defective images"}
-    return [f"{folder}: {count} images read as {what[part]}" for (folder, part), count in sorted(counted.items())]
-
-
-def _mask_notes(good_masks: Sequence[str], lost: Sequence[str], pairs: dict[str, str]) -> list[str]:
-    notes = []
-    beside = sorted(mask for image, mask in pairs.items() if PurePosixPath(mask).parent == PurePosixPath(image).parent)
-    if beside:
-        notes.append(f"{len(beside)} masks lie beside their images: {some_names(beside)}")
-    if good_masks:
-        notes.append(
-            f"{len(good_masks)} masks of good images, which must be empty, are not used: {some_names(good_masks)}"
-        )
-    if lost:
-        notes.append(f"{len(lost)} masks belong to no image and are not read: {some_names(lost)}")
-    return notes
-
-
-def _same_names(images: Sequence[str]) -> list[str]:
-    """Photographs that differ in the extension alone are often one, saved twice."""
-    seen: set[str] = set()
-    doubled = []
-    for image in images:
-        stem = nfc(str(PurePosixPath(image).with_suffix("")))
-        doubled += [image] if stem in seen else []
-        seen.add(stem)
-    if not doubled:
-        return []
-    return [f"{len(doubled)} images are called as another but for the extension: {some_names(doubled)}"]
 
 
 def _folded(folders: Parts) -> Parts:
@@ -507,10 +465,7 @@ def _file_notes(listing: Listing) -> list[str]:
     notes = []
     if listing.unread:
         suffixes = Counter(PurePosixPath(name).suffix.lower() for name in listing.unread)
-        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
-        notes.append(f"{len(listing.unread)} images in formats that are not read: {counted}; save them as PNG or JPEG")
-    if listing.other:
-        notes.append(f"{len(listing.other)} other files are not read: {some_names(listing.other)}")
-    if listing.system:
-        notes.append(f"{len(listing.system)} hidden or system files are not read: {some_names(listing.system)}")
-    return notes
+        each = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items()))
+        notes.append(f"{len(listing.unread)} images in formats that are not read: {each}; save them as PNG or JPEG")
+    notes += counted(listing.other, "other files are not read")
+    return [*notes, *counted(listing.system, "hidden or system files are not read")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -34,6 +36,22 @@ def save_header(path: Path, width: int, height: int) -> Path:
     content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
     path.write_bytes(content + struct.pack(">I", 8) + b"IDAT" + bytes(12))
     return path
+
+
+def change(folder: Path, script: str) -> None:
+    """Do what a script of mv, cp, rm and new (a small image of one colour) says, one after the other."""
+    for line in script.split("; "):
+        command, *names = shlex.split(line)
+        old, new = folder / names[0], folder / names[-1]
+        new.parent.mkdir(parents=True, exist_ok=True)
+        if command == "mv":
+            old.rename(new)
+        elif command == "cp":
+            (shutil.copytree if old.is_dir() else shutil.copy)(old, new)
+        elif command == "rm":
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+        else:
+            save(new)
 
 
 def request(root: Path, layout: str = "mvtec", **changes: object) -> DatasetConfig:

@@ -51,21 +51,16 @@ def test_it_counts_what_a_run_records(tmp_path, check):
 def test_a_folder_of_categories_and_one_that_is_refused(tmp_path, check):
     draw_mvtec_category(tmp_path / "a", n_train=3, n_good=1, n_bad=1, size=48)
     draw_mvtec_category(tmp_path / "b", n_train=3, n_good=1, n_bad=1, size=48)
+    draw_mvtec_category(tmp_path / "c", n_train=3, n_good=1, n_bad=1, size=48)
     save(tmp_path / "b/stray.png")
+    path = tmp_path / "c/train/good/001.png"
+    path.write_bytes(path.read_bytes()[:500])
     status, out, err = check(tmp_path)
     assert (status, out[0]) == (2, str(tmp_path / "a"))
-    assert len(err) == 1
+    assert len(err) == 2
     assert err[0].startswith("error: b/stray.png: lies beside b/train and is not read")
+    assert err[1].startswith("error: c/train/good/001.png: cannot be decoded")
     assert check(tmp_path / "missing")[0] == 2
-
-
-def test_an_image_that_does_not_decode_is_the_line_of_the_run(tmp_path, check):
-    draw_mvtec_category(tmp_path / "a", n_train=3, n_good=1, n_bad=1, size=48)
-    path = tmp_path / "a/train/good/001.png"
-    path.write_bytes(path.read_bytes()[:500])
-    status, _, err = check(tmp_path / "a")
-    assert status == 2
-    assert err[0].startswith("error: a/train/good/001.png: cannot be decoded")
 
 
 def test_a_white_level_is_taken_and_stands_in_the_command(tmp_path, check):

@@ -11,7 +11,7 @@ from hypothesis import example
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from harness.errors import UserError, printable
+from harness.errors import UserError
 from harness.paper.model import PAPER, ClaimVerdict, Finding
 from harness.report.tables import (
     Table,
@@ -29,15 +29,6 @@ from tests.report.pages import make_page
 from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_spec
 
 
-@fuzz(300, text=texts.filter(str.strip))
-@example("a" * 100_000)
-@example("\x1b[2J" * 50_000)
-def test_an_error_is_one_plain_line(text):
-    check_line(str(UserError(text)))
-    assert printable(text).isprintable()
-    assert str(UserError(str(UserError(text)))) == str(UserError(text))  # as it is when it comes from another process
-
-
 def table(names: list[str], form: str) -> Table:
     return Table(
         number=1,
@@ -53,44 +44,45 @@ def table(names: list[str], form: str) -> Table:
     )
 
 
-tables = st.builds(table, st.lists(unicode_texts, min_size=3, max_size=4), st.sampled_from(["paper", "verdicts"]))
-
-
-@fuzz(150, drawn=tables)
-def test_csv_holds_no_formula(drawn):
+@fuzz(120, names=st.lists(texts, min_size=3, max_size=3), form=st.sampled_from(["paper", "verdicts"]))
+@example(["a" * 9_000, "\x1b[2J" * 3_000, "1. x"], "paper")
+@example(["1) x", "## x", "---"], "paper")
+@example(["- - -", "a_b_c __d__", "x\\"], "paper")
+@example(["&#60;b&#62; &lt;", "==", "    code"], "paper")
+def test_a_name_is_text_and_nothing_else_wherever_it_is_shown(names, form):
+    for name in names:
+        if name.strip():
+            check_line(str(UserError(name)))
+        path = answer(run_path, make_spec(dataset=name, category=name, backbone=name))
+        for part in path.parts if path else ():
+            assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ ~-]{0,79}", part)
+            assert part not in {".", ".."}
+    names = [name.encode("utf-8", "replace").decode() for name in names]
+    drawn = table(names, form)
     rows = list(csv.reader(io.StringIO(answer(csv_document, drawn), newline=""), strict=True))
     assert {len(row) for row in rows} == {6}
     for cell in (cell for row in rows for cell in row):
         assert cell.lstrip()[:1] not in tuple("=@＝＋－＠")
         assert not cell.lstrip().startswith(("+", "-")) or float(cell) is not None
+    lines = answer(markdown_document, drawn).splitlines()
+    assert len(lines) == 3 + 1 + len(drawn.rows) + 1 + len(drawn.footer)
+    for name in names:
+        check_markdown(name)
+    check_latex(answer(latex_document, drawn), form)
 
 
-@fuzz(200, text=unicode_texts.filter(str.strip))
-@example("*" * 5)
-@example("1. x")
-@example("1) x")
-@example("## x")
-@example("---")
-@example("- - -")
-@example("a_b_c __d__")
-@example("x\\")
-@example("&#60;b&#62; &lt;")
-@example("==")
-@example("    code")
-def test_markdown_is_text_and_nothing_else(text):
+def check_markdown(text: str) -> None:
     """By a parser of CommonMark with GitHub's tables and strikethrough: the words come back, and no element."""
-    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
-    whole = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    if not whole:
+    words = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    if not words:
         return
-    rendered = parser.render(
-        f"| a | b |\n|---|---|\n| {markdown_text(text)} | x |\n\n**{markdown_text(text)}**\n\n- {markdown_text(text)}\n"
-    )
+    shown = markdown_text(text)
     reader = Reader()
-    reader.feed(rendered)
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    reader.feed(parser.render(f"| a | b |\n|---|---|\n| {shown} | x |\n\n**{shown}**\n\n- {shown}\n"))
     assert set(reader.tags) <= {"table", "thead", "tbody", "tr", "th", "td", "p", "strong", "ul", "li"}
     assert reader.tags.count("td") == 2
-    assert reader.cells[0] == whole
+    assert reader.cells[0] == words
 
 
 class Reader(HTMLParser):
@@ -113,28 +105,14 @@ class Reader(HTMLParser):
             self.cells[-1] += data
 
 
-@fuzz(150, drawn=tables)
-def test_markdown_and_latex_tables_keep_their_shape(drawn):
-    lines = answer(markdown_document, drawn).splitlines()
-    assert len(lines) == 3 + 1 + len(drawn.rows) + 1 + len(drawn.footer)
-    body = answer(latex_document, drawn)
-    assert body.isascii() or all(ord(letter) < 0x180 for letter in body)
+def check_latex(body: str, form: str) -> None:
+    """No command, no special letter and no letter that pdfLaTeX lacks, but those of the table and of the escapes."""
+    assert all(ord(letter) < 0x180 for letter in body)
     assert body.count(r"\begin") == body.count(r"\end") == 3
-    known = {*re.findall(r"\\([a-z]+)", latex_document(table(["a", "b", "c"], drawn.form)))}
-    words = {*re.findall(r"\\([A-Za-z]+)", latex_text("\\{}$&%#_/~^<>|×±–—…−")), "text", "ensuremath", "ldots"}
-    assert {*re.findall(r"(?<!\\)\\([A-Za-z]+)", body)} <= known | words
+    known = {*re.findall(r"\\([a-z]+)", latex_document(table(["a", "b", "c"], form))), "text", "ensuremath", "ldots"}
+    escapes = {*re.findall(r"\\([A-Za-z]+)", latex_text("\\{}$&%#_/~^<>|×±–—…−"))}
+    assert {*re.findall(r"(?<!\\)\\([A-Za-z]+)", body)} <= known | escapes
     assert not {*"$#^~"} & {*re.sub(r"\\.", "", body)}
-
-
-@fuzz(150, name=texts)
-def test_a_run_lies_inside_the_store_or_is_refused(name):
-    path = answer(run_path, make_spec(dataset=name, category=name, backbone=name))
-    if path is not None:
-        assert len(path.parts) == 5
-        assert not path.is_absolute()
-        for part in path.parts:
-            assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._ ~-]{0,79}", part)
-            assert part not in {".", ".."}
 
 
 class Page(HTMLParser):
