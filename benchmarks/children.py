@@ -31,9 +31,9 @@ def composed(*request: str) -> Job:
     """Make the job that `python -m harness REQUEST ...` would run."""
     from hydra import compose, initialize_config_dir
 
-    from harness.keys import CONFIGS
+    from harness.keys import CONFIGS, register
     from harness.overrides import parse, quote
-    from harness.resolve import register, resolve
+    from harness.resolve import resolve
 
     register()
     own, _ = parse([quote(override) for override in request])

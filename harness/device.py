@@ -8,6 +8,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+from harness.config import Device
 from harness.errors import OutOfMemoryError, RequestError
 
 _CGROUPS = (
@@ -18,7 +19,7 @@ _CGROUPS = (
 _UNLIMITED = 2**60
 
 
-def resolve_device(requested: str) -> str:
+def resolve_device(requested: Device) -> Device:
     """Return the device type for `auto`, `cpu` or `cuda`.
 
     Raises:

@@ -113,7 +113,7 @@ def quote(argument: str) -> str:
     key, value = _split(argument)
     if key == "category":
         return f"{key}={','.join(_quote_category(part) for part in _split_commas(value))}"
-    if key in KEYS and KEYS[key].raw:
+    if key in KEYS and KEYS[key].option.path:
         if not value:
             raise RequestError(f"{key}=: is empty; allowed: {KEYS[key].allowed}")
         text = _unquote_path(value)

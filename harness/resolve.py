@@ -1,16 +1,16 @@
-"""What Hydra composes has the types of a request, and becomes a Job: checked across keys, every default filled in."""
+"""A composed configuration becomes a Job: checked across keys, with every default filled in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import fields
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from platformdirs import user_cache_path
+from pydantic import ValidationError
 
 from harness.config import (
     WEIGHT_WORDS,
@@ -25,7 +25,7 @@ from harness.config import (
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
-from harness.keys import CONFIGS, PROJECT
+from harness.keys import CONFIGS, KEYS, PROJECT
 from harness.padim.engine import check_blur, check_reference
 from harness.padim.weights import weights_file
 
@@ -33,89 +33,29 @@ DEFAULT_STORE = PROJECT / "results"
 SYNTHETIC_STORE = PROJECT / "smoke"
 """Where runs on drawn images go: never beside real ones."""
 
-
-@dataclass
-class DatasetSchema:
-    """configs/dataset/*.yaml."""
-
-    name: str = MISSING
-    layout: str = MISSING
-    root: str | None = None
-    limit: int | None = None
-    synthetic: bool = False
-    normal_test_share: float = 0.2
-    white_level: float | None = None
+T = TypeVar("T")
 
 
-@dataclass
-class BackboneSchema:
-    """configs/backbone/*.yaml."""
+def _made(kind: type[T], values: dict[str, Any], place: str = "") -> T:
+    """Make settings of values as YAML has them.
 
-    name: str = MISSING
-    architecture: str = MISSING
-    pretrained_tag: str = MISSING
-    layers: list[str] = MISSING
-    channels: list[int] = MISSING
-    reductions: list[int] = MISSING
-    weights: str = "timm"
-    package: str | None = None
-
-
-@dataclass
-class ProtocolSchema:
-    """configs/protocol/*.yaml."""
-
-    resize: list[int] = MISSING
-    interpolation: str = MISSING
-    antialias: bool = MISSING
-    center_crop: list[int] | None = None
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
-    batch_size: int = MISSING
-    epsilon: float = MISSING
-    blur_sigma: int = MISSING
-    index_sampler: Any = MISSING
-    """A name, or a list of names folded into one job."""
-    n_features: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class RequestSchema:
-    """configs/config.yaml."""
-
-    dataset: DatasetSchema = MISSING
-    backbone: BackboneSchema = MISSING
-    protocol: ProtocolSchema = MISSING
-    metrics: dict[str, Any] = MISSING
-    experiment: dict[str, Any] | None = None
-    category: str | None = None
-    seed: int = MISSING
-    seeds: list[int] | None = None
-    n_features: Any = None
-    """A number, null, or a list of these folded into one job."""
-    engine: str = MISSING
-    device: str = MISSING
-    data_root: str | None = None
-    store: str | None = None
-    dry_run: bool = False
-    launcher: str = "basic"
-    jobs: int | None = None
-    slurm: dict[str, Any] = MISSING
-    threads: int | None = None
-    workers: int | None = None
-    memory_budget: float = MISSING
-
-
-def register() -> None:
-    """Make the schema known to Hydra, under the name that configs/config.yaml begins with."""
-    ConfigStore.instance().store(name="schema", node=RequestSchema)
+    Raises:
+        RequestError: a value does not fit, or there is one too many or too few.
+    """
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = f"{place}{'.'.join(map(str, first['loc'][:1]))}"
+        allowed = f"; allowed: {KEYS[key].allowed}" if key in KEYS else ""
+        raise RequestError(f"{key}={first['input']}: does not fit ({first['msg']}){allowed}") from None
 
 
 def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     """Turn one composed configuration into a job, without torch and without opening any image.
 
     Args:
-        config: as `RequestSchema` types it, with a category.
+        config: every key of `harness.keys.KEYS`.
         protocol_name: the file of configs/protocol that was chosen.
 
     Raises:
@@ -138,7 +78,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             seed=seed,
             engine=values["engine"],
             device=device,
-            metrics=MetricsConfig(**values["metrics"]),
+            metrics=_made(MetricsConfig, values["metrics"], "metrics."),
         )
         for index_sampler, n_features, seed in product(
             _as_list(values["protocol"]["index_sampler"]),
@@ -149,14 +89,10 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     if values["engine"] == "reference":
         for run in runs:
             check_reference(run.protocol)
-    default_store = SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE
-    store = Path(values["store"]) if values["store"] else default_store
-    return Job(
-        tuple(dict.fromkeys(runs)),  # n_features=100,null may name one run twice
-        Execution(
-            store=store, threads=values["threads"], workers=values["workers"], memory_budget=values["memory_budget"]
-        ),
-    )
+    execution = {item.name: values[item.name] for item in fields(Execution)}
+    execution["store"] = values["store"] or str(SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE)
+    # n_features=100,null may name one run twice
+    return Job(tuple(dict.fromkeys(runs)), _made(Execution, execution))
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -167,13 +103,13 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     root, name = values["root"], values["name"]
     data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
-        root = mini_root(name)
+        root = str(mini_root(name))
     if root is None and data_root is None:
         raise RequestError(
             f"dataset.root: is not given; give dataset.root=PATH (the folder that holds {name}'s category folders), "
             f"or data_root=PATH or the environment variable DATA_ROOT (a folder that holds {name}/)"
         )
-    return DatasetConfig(**{**values, "root": Path(root) if root is not None else Path(str(data_root)) / name})
+    return _made(DatasetConfig, {**values, "root": root or str(Path(str(data_root)) / name)}, "dataset.")
 
 
 def mini_root(dataset: str) -> Path:
@@ -192,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:
-    backbone = BackboneConfig(**{**values, **{key: tuple(values[key]) for key in ("layers", "channels", "reductions")}})
+    backbone = _made(BackboneConfig, values, "backbone.")
     if not len(backbone.layers) == len(backbone.channels) == len(backbone.reductions):
         raise RequestError(f"configs/backbone: {backbone.name} must have as many channels and reductions as layers")
     if backbone.weights == "package" and backbone.package is None:
@@ -203,9 +139,8 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
 
 
 def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    del fields["n_features"]
-    protocol = ProtocolConfig(**{**fields, "index_sampler": index_sampler})
+    own = {key: value for key, value in values.items() if key != "n_features"}
+    protocol = _made(ProtocolConfig, {**own, "index_sampler": index_sampler}, "protocol.")
     crop, resize = protocol.center_crop, protocol.resize
     if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
         raise RequestError(

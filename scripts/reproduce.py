@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script, seeds
 from harness.errors import RequestError, printable
-from harness.keys import KEYS, LAUNCHERS, PROJECT
+from harness.keys import KEYS, PROJECT
 
 
 @one_line_errors
@@ -24,9 +24,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = os.environ.get("DATA_ROOT") or None
     parser.add_argument("--data-root", type=Path, default=root, help="with mvtec, visa and btad (default: $DATA_ROOT)")
     parser.add_argument("--download", action="store_true", help="first fetch the datasets that are not there")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--device", choices=KEYS["device"].words, default="auto", help="default: auto")
     parser.add_argument("--seeds", type=seeds, default=(42,), metavar="N,N,...", help="default: 42")
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="basic", help="how its jobs are run (default: basic)")
+    parser.add_argument("--launcher", choices=KEYS["launcher"].words, default="basic", help="default: basic")
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="default: results")
     parser.add_argument(
         "--weights", type=_weights, action="append", default=[], metavar="BACKBONE=PATH",
@@ -49,9 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _weights(text: str) -> tuple[str, str]:
     name, _, path = text.partition("=")
-    allowed = KEYS["backbone"].allowed
-    if not path or name not in allowed.split(", "):
-        raise argparse.ArgumentTypeError(f"{text!r} is no BACKBONE=PATH; backbones: {allowed}")
+    if not path or name not in KEYS["backbone"].words:
+        raise argparse.ArgumentTypeError(f"{text!r} is no BACKBONE=PATH; backbones: {KEYS['backbone'].allowed}")
     return name, path
 
 

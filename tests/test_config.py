@@ -12,9 +12,9 @@ from omegaconf import OmegaConf
 from harness.__main__ import help_text
 from harness.config import run_key, run_spec
 from harness.errors import RequestError
-from harness.keys import CONFIGS, KEYS, group_options
+from harness.keys import CONFIGS, KEYS, group_options, register
 from harness.overrides import parse, quote
-from harness.resolve import DEFAULT_STORE, register, resolve
+from harness.resolve import DEFAULT_STORE, resolve
 
 
 def composed(*overrides: str):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pytest
 from omegaconf import OmegaConf
 
 from harness import experiment
+from harness.config import Option
 from harness.errors import RequestError
 from harness.experiment import expand, load_experiment, to_hydra
 from harness.keys import CONFIGS, group_options
@@ -34,7 +37,7 @@ def two_grids(tmp_path, monkeypatch):
 def expand_mixed(monkeypatch, *arguments: str) -> list[dict]:
     from harness import keys
 
-    monkeypatch.setitem(keys.KEYS, "experiment", keys.Key("mixed", lambda value: value))
+    monkeypatch.setitem(keys.KEYS, "experiment", keys.Key(Option("mixed"), Annotated[str, "name"]))
     return jobs("experiment=mixed", *arguments)
 
 

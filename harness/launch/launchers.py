@@ -19,7 +19,7 @@ from textwrap import shorten
 from typing import Any
 
 from harness.command import unbreakable_output
-from harness.config import Job
+from harness.config import Device, Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.interruption import listen, undisturbed
@@ -53,7 +53,7 @@ class Spread:
     """How a sweep's jobs are spread, as the request and `harness.launch.hardware.divide` say."""
 
     launcher: str
-    device: str | None = None
+    device: Device | None = None
     """As asked for: `auto` is decided where a job runs; None where the jobs have several, which stay as they are."""
     at_once: int | None = None
     threads: int | None = None

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.keys import group_options
+from harness.keys import DEFAULTS, group_options
 from harness.paper.model import Edition
 from harness.paper.selection import read_config
 
@@ -128,9 +128,8 @@ def _protocol(record: RunRecord) -> list[str]:
 
 
 def _metrics(record: RunRecord) -> list[str]:
-    default = read_config("config")["metrics"]
     fields = record.spec.metrics.model_dump(exclude={"version"})
-    return [f"metrics.{name}={_value(value)}" for name, value in fields.items() if default[name] != value]
+    return [f"metrics.{name}={_value(value)}" for name, value in fields.items() if DEFAULTS[f"metrics.{name}"] != value]
 
 
 def _value(value: Any) -> str:

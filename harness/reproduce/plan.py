@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.config import DatasetConfig
+from harness.config import DatasetConfig, Device
 from harness.data.catalog import CATALOG
 from harness.data.layouts import validate_request
 from harness.errors import RequestError
@@ -34,9 +34,9 @@ class Request:
     data_root: Path
     store: Path
     seeds: tuple[int, ...]
-    device: str = "auto"
+    device: Device = "auto"
     launcher: str = "basic"
-    """One of `harness.keys.LAUNCHERS`."""
+    """As the key `launcher` takes it."""
     weights: Mapping[str, str] | None = None
     """Backbone -> a file of weights, where timm's cannot or shall not be downloaded."""
 

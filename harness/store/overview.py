@@ -183,14 +183,14 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """What a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
-    config = _read(keys.CONFIGS / "config.yaml")
-    default = next(entry["protocol"] for entry in config["defaults"] if isinstance(entry, dict) and "protocol" in entry)
+    chosen = _read(keys.CONFIGS / "config.yaml")["defaults"]
+    default = next(entry["protocol"] for entry in chosen if isinstance(entry, dict) and "protocol" in entry)
     name = choice.get("protocol", default)
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
     n_features = protocol.pop("n_features").get(backbone)
-    demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "engine": config["engine"]}
-    demands["inexact"] = None
-    demands |= {"dataset.limit": None} | {f"metrics.{key}": value for key, value in config["metrics"].items()}
+    demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "inexact": None}
+    usual = {key: value for key, value in keys.DEFAULTS.items() if key.startswith("metrics.")}
+    demands |= usual | {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")}
     demands |= {f"protocol.{key}": value for key, value in protocol.items()}
     demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}
     return demands
