@@ -32,11 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     from harness.store import Store
-    from harness.store.overview import survey
     from harness.store.overview_text import blocks, write
 
-    found = survey(Store(arguments.store), arguments.experiment, arguments.seeds)
-    write(blocks(found, str(arguments.store)))
+    write(blocks(Store(arguments.store), arguments.experiment, arguments.seeds))
     return 0
 
 

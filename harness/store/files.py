@@ -69,11 +69,10 @@ def read_plain(path: Path, largest: int) -> bytes:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that killed processes left in a folder; those of a living one stay."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                if is_abandoned(Path(entry.path)):
-                    os.unlink(entry.path)
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if is_abandoned(path):
+                path.unlink()
 
 
 @contextmanager
