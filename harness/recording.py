@@ -15,7 +15,8 @@ from harness.data.catalog import CATALOG
 from harness.data.checks import same_scores_note
 from harness.device import gpu_name
 from harness.monitor import Monitor
-from harness.store import (
+from harness.store.provenance import environment, peak_rss_bytes
+from harness.store.record import (
     DatasetInfo,
     Environment,
     Interval,
@@ -24,10 +25,8 @@ from harness.store import (
     PassPlan,
     RunRecord,
     Timing,
-    environment,
     failure_of,
     new_record,
-    peak_rss_bytes,
 )
 
 if TYPE_CHECKING:

@@ -32,9 +32,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: the file system refused; the old content is untouched and nothing is left behind.
     """
     temporary = path.with_name(temporary_name(path.name))
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -18,10 +18,8 @@ from harness.errors import RequestError
 from harness.experiment import FOLDED, expand, load_experiment
 from harness.overrides import Override
 from harness.store.fields import OK
+from harness.store.record import RunRecord
 from harness.store.settings import flat, settings_of, varying
-
-if TYPE_CHECKING:
-    from harness.store.record import RunRecord
 
 Identity = tuple[Any, ...]
 """Dataset, category, backbone, seed: what a person calls a run."""
@@ -35,6 +33,10 @@ class State(StrEnum):
     OTHER = "other protocol"
     """The store has this run, but made in another way than the experiment asks for."""
     MISSING = "missing"
+
+
+OPTIONAL = ("settings", "smoke")
+"""How the names of experiments begin that nobody misses where none of their runs was made."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,13 @@ class RunState:
     """The newest of the records that `state` speaks of."""
 
 
-@dataclass(frozen=True)
-class Overview:
-    """One experiment against the store."""
+def survey(
+    records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> dict[str, tuple[RunState, ...]]:
+    """Hold a store's records against experiments of configs/experiment; return the state of each one's runs by title.
 
-    name: str
-    title: str
-    runs: tuple[RunState, ...]
-
-
-def survey(records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Sequence[int] = ()) -> list[Overview]:
-    """Hold a store's records against experiments of configs/experiment, by default all that are worth showing.
+    Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
+    drawn images is held only against what it has something of.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
@@ -91,29 +89,15 @@ def survey(records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Seque
         if name not in known:
             hint = keys.suggest(name, known)
             raise RequestError(f"experiment {name}: is not there{hint}; allowed: {', '.join(known)}")
-    overviews = []
+    drawn = bool(records) and all(record.synthetic for record in records)
+    found = {}
     for name in dict.fromkeys(names or known):
         runs = expected_runs(name, seeds)
-        runs += further_seeds(runs, records)
-        overviews.append(Overview(name, load_experiment(name).title, compare(runs, records)))
-    return overviews if names else _worth_showing(overviews, records)
-
-
-OPTIONAL = ("settings", "smoke")
-"""How the names of experiments begin that nobody misses where none of their runs was made."""
-
-
-def _worth_showing(overviews: Sequence[Overview], records: Sequence[RunRecord]) -> list[Overview]:
-    """Where nobody said which: all, but for optional ones of which the store has nothing.
-
-    A store of nothing but drawn images is held only against what it has something of.
-    """
-    drawn = bool(records) and all(record.synthetic for record in records)
-    return [
-        one
-        for one in overviews
-        if not (drawn or one.name.startswith(OPTIONAL)) or any(run.state != State.MISSING for run in one.runs)
-    ]
+        states = compare(runs + further_seeds(runs, records), records)
+        needed = names or not (drawn or name.startswith(OPTIONAL))
+        if needed or any(one.state != State.MISSING for one in states):
+            found[f"{load_experiment(name).title} ({name})"] = states
+    return found
 
 
 def further_seeds(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[ExpectedRun, ...]:

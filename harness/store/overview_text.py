@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.errors import printable
 from harness.store.claims import Claims
-from harness.store.overview import Overview, State, identity_of, survey
+from harness.store.overview import RunState, State, identity_of, survey
 from harness.store.store import Store
 
 STYLES = {State.DONE: "green", State.FAILED: "bold red", State.OTHER: "yellow", State.MISSING: "dim"}
@@ -39,19 +39,19 @@ def blocks(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -
         StoreError: the store is no folder, or cannot be listed.
     """
     contents = store.records()
-    overviews = survey(contents.records, names, seeds)
+    experiments = survey(contents.records, names, seeds)
     if not store.path.is_dir():
         yield f"{store.path} is not there yet, so everything is missing"
-    for overview in overviews:
-        counts = Counter(run.state for run in overview.runs)
+    for title, runs in experiments.items():
+        counts = Counter(run.state for run in runs)
         parts = [f"{counts[state]} {state}" for state in State if counts[state]]
-        yield f"{overview.title} ({overview.name})"
-        yield _run_table(overview)
-        yield f"{_plural(len(overview.runs), 'run')} expected: {', '.join(parts) or 'none'}"
+        yield title
+        yield _run_table(runs)
+        yield f"{_plural(len(runs), 'run')} expected: {', '.join(parts) or 'none'}"
         yield ""
     for holder in Claims(store.path).living():
         yield f"running now: {holder.label or holder.key} ({holder})"
-    expected = {state.run.identity for overview in overviews for state in overview.runs}
+    expected = {one.run.identity for runs in experiments.values() for one in runs}
     unexpected = sum(identity_of(record) not in expected for record in contents.records)
     if unexpected:
         yield f"{_plural(unexpected, 'other record')} in {store.path}, expected by none of these experiments"
@@ -59,18 +59,18 @@ def blocks(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -
         yield f"not counted: {problem}"
 
 
-def _run_table(overview: Overview) -> Table:
+def _run_table(runs: Sequence[RunState]) -> Table:
     """Return a row for each run, without the columns in which no row has anything."""
     header = ("dataset", "category", "backbone", "seed", "variant", "state", "detail")
     rows = []
-    for one in overview.runs:
+    for one in runs:
         detail = one.detail if len(one.detail) <= LONGEST_DETAIL else f"{one.detail[:LONGEST_DETAIL]} …"
         rows.append((*map(str, one.run.identity), one.variant, str(one.state), detail))
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     return Table(
         tuple(header[i] for i in kept),
         tuple(tuple(printable(row[i]) for i in kept) for row in rows),
-        tuple(STYLES[one.state] for one in overview.runs),
+        tuple(STYLES[one.state] for one in runs),
     )
 
 
@@ -108,7 +108,9 @@ def write(content: Iterable[Block]) -> None:
         if not isinstance(block, Table):
             console.print(Text(printable(block)))
             continue
-        drawn = RichTable(*map(Text, block.header))
+        drawn = RichTable()
+        for name in block.header:
+            drawn.add_column(Text(name))
         for i, row in enumerate(block.rows):
             drawn.add_row(*map(Text, row), style=block.styles[i] if block.styles else None)
         console.print(drawn)

@@ -12,13 +12,10 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness import __version__
 from harness.keys import PROJECT
-
-if TYPE_CHECKING:
-    from harness.store.record import Environment, Git
+from harness.store.record import Environment, Git
 
 PACKAGES = (
     *("anomalib", "hydra-core", "lightning", "numpy", "omegaconf", "pillow", "safetensors", "scipy", "timm", "torch"),
@@ -31,14 +28,12 @@ CODE = ("harness", "hydra_plugins", "configs", "scripts", "pyproject.toml", "req
 
 
 def environment(*, threads: int | None, device: str | None = None) -> Environment:
-    """Return the environment of a run; the store knows no torch, so its caller says what torch computes on.
+    """Return the environment of a run.
 
     Args:
         threads: torch's threads on the CPU.
         device: the graphics card's name; None for the processor.
     """
-    from harness.store.record import Environment
-
     cpu = cpu_model()
     return Environment(
         git=git_state(PROJECT),
@@ -68,8 +63,6 @@ def git_state(root: Path) -> Git | None:
     None where `root` is not the top of a checkout (an installed harness may lie inside somebody else's), where there
     is no commit yet, or where git is not there or will not say.
     """
-    from harness.store.record import Git
-
     # No optional locks: many runs may ask at once.
     git = ("git", "--no-optional-locks", f"--git-dir={root / '.git'}", f"--work-tree={root}")
 

@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
 from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, run_path
 from harness.store.files import remove_leftovers, turn, write_atomically, writing
+from harness.store.record import RunRecord, dump_record, load_record
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from harness.store.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -178,17 +176,10 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _load(folder: Path) -> RunRecord | None:
-    """Return the record in a run's folder. pydantic is imported only where there is one: most often there is none."""
-    path = folder / RECORD
     try:
-        path.stat()
-        from harness.store.record import load_record
-
-        return load_record(path)
+        return load_record(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
 def _is_complete(record: RunRecord, folder: Path) -> bool:
@@ -201,8 +192,6 @@ def _is_complete(record: RunRecord, folder: Path) -> bool:
 
 
 def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-    from harness.store.record import dump_record
-
     remove_leftovers(folder)
     # What cannot be trusted gives way to an ok record, but a failed one may not wipe it out.
     with suppress(StoreError) if record.status == OK else nullcontext():
