@@ -23,7 +23,7 @@ from harness.interruption import (
 )
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
-from tests.reliability.failing import QUICK
+from tests.reliability.sweeps import QUICK
 
 LINES = {
     signal.SIGINT: (INTERRUPTED, "interrupted: finished runs are kept; the same command goes on with the rest\n"),
