@@ -26,11 +26,6 @@ def temporary_name(name: str) -> str:
     return f".{name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def is_temporary(name: str) -> bool:
-    """Say whether a name is one that `temporary_name` gives."""
-    return _MARK.fullmatch(name) is not None
-
-
 def is_abandoned(path: Path) -> bool:
     """Say whether a temporary file or folder belongs to nobody any more; False for any other kind of name.
 

@@ -53,7 +53,7 @@ def test_what_the_file_looks_like(tmp_path):
     assert sha256_of(tmp_path / "scores.csv") == table.sha256 == hashlib.sha256(table.to_csv()).hexdigest()
 
 
-@pytest.mark.parametrize("name", ["a\rb", "a\nb", "a\r\nb", '"', ",", " x ", "é瓶", "\u2028", "a;b", "\ufeff"])
+@pytest.mark.parametrize("name", ["a\rb", "a\r\nb", '"', ",", " x ", "é瓶", "\u2028"])
 def test_other_readers_read_odd_names(name):
     text = ScoreTable((name, "z"), np.array([0, 1]), np.array([0.1, 0.2])).to_csv().decode()
     with_csv = list(csv.reader(io.StringIO(text, newline="")))
@@ -80,10 +80,8 @@ def test_what_is_no_table(paths, labels, scores, complaint):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "path,label\n", "path,score,label\n", "path,label,score\na,0\n", "path,label,score\na,0,x\n",
-     "path,label,score\na,0,nan\n", "path,label,score\na,0.0,1\n", 'path,label,score\n"a,0,1\n',
-     "path,label,score\na,3,1\n", 'path,label,score\n"a"b,0,1\n', None],
-)  # fmt: skip
+    ["", "path,score,label\n", *(f"path,label,score\n{row}\n" for row in ("a,0", "a,0,nan", "a,3,1", '"a,0,1')), None],
+)
 def test_a_damaged_or_missing_file_is_one_line(tmp_path, content):
     path = tmp_path / "scores.csv"
     if content is not None:
@@ -120,9 +118,8 @@ def pickled() -> bytes:
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(b"", ""), (b"PK", ""), (examples_bytes({"maps": np.zeros((4, 4))})[:90], ""), (b"\x80\x04.", ""),
-     (bomb(), "unpacks to more than"), (pickled(), "Object arrays cannot be loaded")],
-)  # fmt: skip
+    [(b"PK", ""), (bomb(), "unpacks to more than"), (pickled(), "Object arrays cannot be loaded")],
+)
 def test_damaged_or_hostile_examples_are_one_line(tmp_path, content, what):
     path = tmp_path / "examples.npz"
     path.write_bytes(content)

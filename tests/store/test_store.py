@@ -232,24 +232,6 @@ def test_a_store_that_refuses_is_one_line_and_loses_nothing(store, monkeypatch, 
     assert store.write(other, make_scores()) == store.done(make_spec(seed=43))
 
 
-@pytest.mark.parametrize("name", ["record.json", "scores.csv"])
-@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "folder", "circle"])
-def test_what_is_no_plain_file_is_never_read_and_named(store, name, target):
-    record = write_ok(store)
-    path = store.run_folder(make_spec()) / name
-    path.unlink()
-    {
-        "pipe": os.mkfifo,
-        "folder": os.mkdir,
-        "/dev/zero": lambda path: path.symlink_to("/dev/zero"),
-        "circle": lambda path: path.symlink_to(path.name),
-    }[target](path)
-    with pytest.raises(StoreError, match=f"{name}: .*cannot be read .*; check its permissions"):
-        store.done(make_spec())
-    assert store.records().records == (() if name == "record.json" else (record,))
-    assert len(store.records().problems) == (name == "record.json")
-
-
 def test_a_folder_that_cannot_be_listed_is_one_line(store, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
