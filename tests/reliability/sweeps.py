@@ -53,6 +53,16 @@ def _sweep(words: list[str], base: Path) -> None:
     sys.exit(main([*words, f"store={base / 'store'}"]))
 
 
+def undisturbed(words: list[str], base: Path) -> float:
+    """Do a sweep that nobody disturbs; return its seconds, without those of the imports that all of them share."""
+    first = forks.Process(target=int)
+    first.start()
+    first.join()
+    began = time.monotonic()
+    assert ended(start(words, base)) == 0
+    return time.monotonic() - began
+
+
 def ended(process: multiprocessing.Process) -> int | None:
     """Wait until a sweep has ended; return its exit status, negative where a signal killed it."""
     process.join(60)
