@@ -15,7 +15,7 @@ PER_LABEL = 2
 
 
 def choose_examples(labels: np.ndarray) -> np.ndarray:
-    """Indices of the example images: of each label PER_LABEL, evenly spread over the split's order.
+    """Return indices of the example images: of each label PER_LABEL, evenly spread over the split's order.
 
     They depend on the split alone, so every seed and backbone shows the same images.
 
@@ -40,32 +40,22 @@ class Examples:
 
     indices: np.ndarray
     """(k,) int64, into the split's test images."""
-    paths: tuple[str, ...]
-    labels: np.ndarray
-    """(k,) int64 in {0, 1}."""
-    images: np.ndarray
-    """(k, H, W, 3) uint8 RGB, as the network sees them."""
-    masks: np.ndarray | None
-    """(k, H, W) uint8 in {0, 1}; None in a category without masks."""
+    shared: dict[str, np.ndarray]
+    """`paths`; `labels` (k,) int64 in {0, 1}; `images` (k, H, W, 3) uint8 RGB, as the network sees them; `masks`
+    (k, H, W) uint8 in {0, 1}, only where the category has any."""
 
     def arrays(self, anomaly_maps: np.ndarray) -> dict[str, np.ndarray]:
-        """Named arrays for one run's examples.npz.
+        """Return named arrays for one run's examples.npz.
 
         Args:
             anomaly_maps: (n_test, H, W) float32, raw.
 
         Returns:
-            The fields above but for `indices` (`masks` only where there are any); `anomaly_maps` (k, H, W) float32;
-            `map_range` (2,) float32: lowest and highest value of all test images, for one colour scale.
+            What is shared, and `anomaly_maps` (k, H, W) float32, and `map_range` (2,) float32: the lowest and highest
+            value of all test images, for one colour scale.
         """
-        arrays = {
-            "paths": np.array(self.paths),
-            "labels": self.labels,
-            "images": self.images,
-            "anomaly_maps": anomaly_maps[self.indices],
-            "map_range": np.array([anomaly_maps.min(), anomaly_maps.max()], np.float32),
-        }
-        return arrays if self.masks is None else {**arrays, "masks": self.masks}
+        span = np.array([anomaly_maps.min(), anomaly_maps.max()], np.float32)
+        return {**self.shared, "anomaly_maps": anomaly_maps[self.indices], "map_range": span}
 
 
 def gather_examples(source: SplitSource, labels: np.ndarray, masks: np.ndarray | None) -> Examples:
@@ -77,10 +67,9 @@ def gather_examples(source: SplitSource, labels: np.ndarray, masks: np.ndarray |
     """
     indices = choose_examples(labels)
     samples = [source.split.test[index] for index in indices]
-    return Examples(
-        indices=indices,
-        paths=tuple(sample.path for sample in samples),
-        labels=np.array([sample.label for sample in samples], np.int64),
-        images=source.pixels(samples),
-        masks=None if masks is None else masks[indices],
-    )
+    shared = {
+        "paths": np.array([sample.path for sample in samples]),
+        "labels": np.array([sample.label for sample in samples], np.int64),
+        "images": source.pixels(samples),
+    }
+    return Examples(indices, shared if masks is None else {**shared, "masks": masks[indices]})

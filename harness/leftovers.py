@@ -1,7 +1,7 @@
 """Names of temporary files that say which process made them, so that those of a killed one are known for what they are.
 
-A name holds the machine (its boot and its process namespace, hashed) and the process's number. On the same machine a
-dead process is known at once; on any other nothing but time tells, so there a leftover is removed when it is old.
+On the same machine a dead process is known at once. On any other nothing but time tells, so there a leftover is removed
+when it is old.
 """
 
 from __future__ import annotations
@@ -18,22 +18,16 @@ from pathlib import Path
 LEFTOVER_AGE_S = 6 * 3600.0
 """No write takes hours, so a temporary file of this age belongs to a process that was killed, wherever it ran."""
 
-_MARK = re.compile(r"\..+\.(?:([0-9a-f]{8})-)?(\d+)-[0-9a-f]{8}\.tmp")
-"""Without a machine in earlier versions, whose leftovers may still lie about."""
+_MARK = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.tmp")
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name for a temporary file or folder that will take the place of `name`; no two calls give the same."""
+    """Return a hidden name for a temporary file or folder that will take the place of `name`; no two calls agree."""
     return f".{name}.{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
-def is_temporary(name: str) -> bool:
-    """Whether a name is one that `temporary_name` gives."""
-    return _MARK.fullmatch(name) is not None
-
-
 def is_abandoned(path: Path) -> bool:
-    """Whether a temporary file or folder belongs to nobody any more; False for whatever has another kind of name.
+    """Say whether a temporary file or folder belongs to nobody any more; False for any other kind of name.
 
     Raises:
         OSError: it cannot be looked at, most likely since it is gone by now.
@@ -41,17 +35,13 @@ def is_abandoned(path: Path) -> bool:
     mark = _MARK.fullmatch(path.name)
     if mark is None:
         return False
-    if mark[1] == machine() and not is_alive(int(mark[2])):
-        return True
-    return time.time() - path.lstat().st_mtime > LEFTOVER_AGE_S
+    dead = mark[1] == machine() and not is_alive(int(mark[2]))
+    return dead or time.time() - path.lstat().st_mtime > LEFTOVER_AGE_S
 
 
 @functools.cache
 def machine() -> str:
-    """Eight hex digits for this boot of this machine and this process namespace: where a process's number means one.
-
-    Two containers count their processes apart, and so does a machine before and after a restart.
-    """
+    """Return eight hex digits for the machine since its start and the container: where a process's number means one."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         where = f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -61,15 +51,11 @@ def machine() -> str:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine lives; a zombie, which nobody has asked about since its end, does not."""
+    """Say whether a process of this machine lives; a zombie, which nobody has asked about since its end, does not."""
     try:
         os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        pass  # another user's; or no number that a process can have, which the leftover's age will settle
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (OSError, IndexError):
-        return True  # not Linux, or it may not be looked at
-    return state not in (b"Z", b"X")
+    except (OSError, OverflowError):
+        return True  # another user's, not Linux, or no number that a process can have: then its age decides

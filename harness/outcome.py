@@ -39,16 +39,16 @@ class Outcome:
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:
-        """What tells this run from the others of its job: whatever `harness.experiment.FOLDED` folds into one."""
+        """Return what tells this run from the others of its job, which is what `harness.experiment.FOLDED` folds."""
         return self.seed, self.n_features, self.settings["protocol.index_sampler"]
 
     @property
     def label(self) -> str:
-        """What a person calls this run."""
+        """Return what a person calls this run."""
         return f"{self.dataset}/{self.category} {self.backbone} seed {self.seed}"
 
 
 def exit_status(outcomes: tuple[Outcome, ...]) -> int:
-    """0 all ok, 1 a run failed, 2 the request was wrong."""
+    """Return 0 all ok, 1 a run failed, 2 the request was wrong."""
     states = {outcome.status for outcome in outcomes}
     return 2 if REFUSED in states else 1 if FAILED in states else 0

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from harness.data.catalog import CATALOG
 from harness.data.checks import same_scores_note
 from harness.device import gpu_name
-from harness.store import (
+from harness.store.provenance import environment, peak_rss_bytes
+from harness.store.record import (
     DatasetInfo,
     Interval,
     Memory,
@@ -22,10 +23,8 @@ from harness.store import (
     PassPlan,
     RunRecord,
     Timing,
-    environment,
     failure_of,
     new_record,
-    peak_rss_bytes,
 )
 
 if TYPE_CHECKING:

@@ -18,10 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1,2", help="default: each experiment's own")
     arguments = parser.parse_args(argv)
     from harness.store import Store
-    from harness.store.overview import survey
     from harness.store.overview_text import blocks, write
 
-    write(blocks(survey(Store(arguments.store), arguments.experiment, arguments.seeds), str(arguments.store)))
+    write(blocks(Store(arguments.store), arguments.experiment, arguments.seeds))
     return 0
 
 

@@ -15,7 +15,7 @@ from harness.__main__ import main
 from harness.interruption import INTERRUPTED, TERMINATED, listen, raise_if_asked
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
-from tests.reliability.failing import QUICK
+from tests.reliability.sweeps import QUICK
 
 LINES = {
     signal.SIGINT: (INTERRUPTED, "interrupted: finished runs are kept; the same command goes on with the rest\n"),

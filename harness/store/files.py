@@ -32,9 +32,8 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: the file system refused; the old content is untouched and nothing is left behind.
     """
     temporary = path.with_name(temporary_name(path.name))
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with open(descriptor, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -69,11 +68,10 @@ def read_plain(path: Path, largest: int) -> bytes:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove temporary files that killed processes left in a folder; those of a living one stay."""
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                if is_abandoned(Path(entry.path)):
-                    os.unlink(entry.path)
+    for path in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if is_abandoned(path):
+                path.unlink()
 
 
 @contextmanager

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.store.fields import METRICS, RUNS_CSV
 from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
+from harness.store.record import RunRecord
+from harness.store.settings import flat
 from harness.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from harness.store.record import RunRecord
 
 _TEXT, _WHOLE, _REAL, _TRUTH, _TIME = "str", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 
@@ -33,7 +33,7 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "blur_sigma": (_REAL, "spec.protocol.blur_sigma"),
     "engine": (_TEXT, "spec.engine"),
     "device": (_TEXT, "spec.device"),
-    "inexact": (_TEXT, ""),
+    "inexact": (_TEXT, "spec.inexact"),
     "status": (_TEXT, "status"),
     "synthetic": ("bool", "synthetic"),
     "limit": (_WHOLE, "dataset.limit"),
@@ -74,7 +74,7 @@ SORTED_BY = (
 
 
 def load_frame(store: Store | Path | str) -> pd.DataFrame:
-    """All valid records of a store, a row each, sorted by what was run and never by time.
+    """Return all valid records of a store, a row each, sorted by what was run and never by time.
 
     `category` is text: 01 stays 01. A failed run has its `error` and no metrics. `attrs["problems"]` holds a line for
     each file that is no valid record, and so is in no row.
@@ -86,23 +86,19 @@ def load_frame(store: Store | Path | str) -> pd.DataFrame:
 
     contents = (store if isinstance(store, Store) else Store(store)).records()
     names, rows = flat_table(contents.records)
-    columns = list(zip(*rows, strict=True)) or [()] * len(names)
     series = {}
-    for name, values in zip(names, columns, strict=True):
+    for i, name in enumerate(names):
         dtype = COLUMNS.get(name, _REAL)
-        if dtype == _TIME:
-            series[name] = pd.Series(pd.to_datetime(list(values), utc=True), dtype=dtype)
-        else:
-            series[name] = pd.Series(list(values), dtype=dtype)
+        values = [row[i] for row in rows]
+        series[name] = pd.Series(pd.to_datetime(values, utc=True) if dtype == _TIME else values, dtype=dtype)
     frame = pd.DataFrame(series)
     frame.attrs["problems"] = list(contents.problems)
     return frame
 
 
-def write_runs_csv(store: Store | Path | str) -> tuple[str, ...]:
+def write_runs_csv(path: Path | str) -> tuple[str, ...]:
     """Derive STORE/runs.csv, the table of `load_frame`, from the records; the same records give the same bytes.
 
-    A text that a spreadsheet would take for a formula has an apostrophe before it there.
     Also removes what killed processes left in the store.
 
     Returns:
@@ -111,7 +107,7 @@ def write_runs_csv(store: Store | Path | str) -> tuple[str, ...]:
     Raises:
         StoreError: the store cannot be read or written.
     """
-    store = store if isinstance(store, Store) else Store(store)
+    store = Store(path)
     with writing(store.path):
         store.path.mkdir(parents=True, exist_ok=True)
         store.remove_leftovers()
@@ -122,14 +118,14 @@ def write_runs_csv(store: Store | Path | str) -> tuple[str, ...]:
 
 
 def runs_csv(records: Iterable[RunRecord]) -> bytes:
-    """The content of runs.csv: a text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """Return the content of runs.csv; what a spreadsheet would take for a formula has an apostrophe before it."""
     names, rows = flat_table(records)
     shown = ([no_formula(value) if isinstance(value, str) else value for value in row] for row in rows)
     return csv_text(names, shown).encode()
 
 
 def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]]:
-    """Column names and rows; None where a record has no such value."""
+    """Return column names and rows; None where a record has no such value."""
     rows = sorted(map(_row, records), key=lambda row: tuple((row[name] is not None, row[name]) for name in SORTED_BY))
     extra = sorted({name for row in rows for name in row}.difference(COLUMNS))
     names = [*COLUMNS, *extra]
@@ -137,17 +133,13 @@ def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
-    row = {name: _field(record, path) for name, (_, path) in _FIELDS.items() if path} | record.values
-    row["inexact"] = ",".join(record.spec.inexact) or None
+    fields = flat(record.model_dump())
+    row: dict[str, Any] = {name: fields.get(path) for name, (_, path) in _FIELDS.items()} | record.values
+    for size in ("resize", "center_crop"):  # height x width
+        row[size] = "x".join(map(str, row[size])) if row[size] else None
+    row["inexact"] = ",".join(row["inexact"]) or None
     row["seconds"] = sum(record.timing.seconds.values())
     row["error"] = f"{record.error.type}: {record.error.message}" if record.error else None
     for name, interval in record.intervals.items():
         row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row | {f"seconds_{stage}": seconds for stage, seconds in record.timing.seconds.items()}
-
-
-def _field(record: RunRecord, path: str) -> Any:
-    value: Any = record
-    for name in path.split("."):
-        value = None if value is None else getattr(value, name)
-    return "x".join(map(str, value)) if isinstance(value, list) else value  # a size: height x width

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -17,14 +17,11 @@ from harness import keys
 from harness.errors import RequestError
 from harness.experiment import FOLDED, expand, load_experiment
 from harness.overrides import Override
-from harness.store.claims import Claims, Holder
 from harness.store.fields import OK
-from harness.store.store import Store
+from harness.store.record import RunRecord
+from harness.store.settings import flat, settings_of, varying
 
-if TYPE_CHECKING:
-    from harness.store.record import RunRecord
-
-Identity = tuple[str, str, str, int]
+Identity = tuple[Any, ...]
 """Dataset, category, backbone, seed: what a person calls a run."""
 
 
@@ -36,6 +33,10 @@ class State(StrEnum):
     OTHER = "other protocol"
     """The store has this run, but made in another way than the experiment asks for."""
     MISSING = "missing"
+
+
+OPTIONAL = ("settings", "smoke")
+"""How the names of experiments begin that nobody misses where none of their runs was made."""
 
 
 @dataclass(frozen=True)
@@ -69,89 +70,43 @@ class RunState:
     """The newest of the records that `state` speaks of."""
 
 
-@dataclass(frozen=True)
-class Overview:
-    """One experiment against the store."""
+def survey(
+    records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Sequence[int] = ()
+) -> dict[str, tuple[RunState, ...]]:
+    """Hold a store's records against experiments of configs/experiment; return the state of each one's runs by title.
 
-    name: str
-    title: str
-    runs: tuple[RunState, ...]
-
-    @property
-    def totals(self) -> dict[State, int]:
-        """Number of runs in each state."""
-        return dict(Counter(run.state for run in self.runs))
-
-
-@dataclass(frozen=True)
-class Survey:
-    """The store against several experiments."""
-
-    exists: bool
-    """The store's folder is there."""
-    overviews: tuple[Overview, ...]
-    unexpected: int
-    """Valid records of dataset, category, backbone and seed that none of the experiments asks for."""
-    problems: tuple[str, ...]
-    """A line for each file that is no valid record."""
-    claims: tuple[Holder, ...] = ()
-    """Runs that some process is at now, and which."""
-
-
-def survey(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> Survey:
-    """Hold a store against experiments of configs/experiment, by default all of them.
+    Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
+    drawn images is held only against what it has something of.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
 
     Raises:
         RequestError: there is no such experiment, or a file does not say what an experiment must.
-        StoreError: the store is no folder, or cannot be listed.
     """
     known = sorted(path.stem for path in (keys.CONFIGS / "experiment").glob("*.yaml"))
     for name in names:
         if name not in known:
             hint = keys.suggest(name, known)
             raise RequestError(f"experiment {name}: is not there{hint}; allowed: {', '.join(known)}")
-    contents = store.records()
-    overviews = []
-    for name in dict.fromkeys(names or known):
-        experiment = load_experiment(name)
-        runs = expected_runs(name, seeds)
-        runs += further_seeds(runs, contents.records)
-        overviews.append(Overview(name, experiment.title, compare(runs, contents.records)))
-    if not names:
-        overviews = _worth_showing(overviews, contents.records)
-    expected = {state.run.identity for overview in overviews for state in overview.runs}
-    unexpected = sum(_identity(record) not in expected for record in contents.records)
-    claims = Claims(store.path).living()
-    return Survey(store.path.is_dir(), tuple(overviews), unexpected, contents.problems, claims)
-
-
-OPTIONAL = ("settings", "smoke")
-"""How the names of experiments begin that nobody misses where none of their runs was made."""
-
-
-def _worth_showing(overviews: Sequence[Overview], records: Sequence[RunRecord]) -> list[Overview]:
-    """Where nobody said which: all, but for optional ones of which the store has nothing.
-
-    A store of nothing but drawn images is held only against what it has something of.
-    """
     drawn = bool(records) and all(record.synthetic for record in records)
-    return [
-        overview
-        for overview in overviews
-        if not (drawn or overview.name.startswith(OPTIONAL)) or set(overview.totals) != {State.MISSING}
-    ]
+    found = {}
+    for name in dict.fromkeys(names or known):
+        runs = expected_runs(name, seeds)
+        states = compare(runs + further_seeds(runs, records), records)
+        needed = names or not (drawn or name.startswith(OPTIONAL))
+        if needed or any(one.state != State.MISSING for one in states):
+            found[f"{load_experiment(name).title} ({name})"] = states
+    return found
 
 
 def further_seeds(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[ExpectedRun, ...]:
-    """Runs that nobody asked for but the store has: as expected but for the seed, sorted by seed within each run."""
-    by_place: dict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
+    """Return runs that nobody asked for but the store has: as expected but for the seed, by seed within each run."""
+    by_place: dict[Identity, list[RunRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: record.spec.seed):
-        by_place[_identity(record)[:3]].append(record)
+        by_place[identity_of(record)[:3]].append(record)
     known = {(run.identity, repr(run.demands)) for run in runs}
-    found: dict[tuple[Identity, str], ExpectedRun] = {}
+    found: dict[Any, ExpectedRun] = {}
     for run in runs:
         for record in by_place[run.identity[:3]]:
             other = replace(run, seed=record.spec.seed)
@@ -162,7 +117,7 @@ def further_seeds(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> 
 
 
 def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedRun, ...]:
-    """The runs that `python -m harness experiment=NAME` would do, in its order.
+    """Return the runs that `python -m harness experiment=NAME` would do, in its order.
 
     Args:
         seeds: as if `seeds=[...]` were given as well; empty for the experiment's own.
@@ -182,66 +137,44 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 
 
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
-    """What a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
+    """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
     chosen = _read(keys.CONFIGS / "config.yaml")["defaults"]
     default = next(entry["protocol"] for entry in chosen if isinstance(entry, dict) and "protocol" in entry)
     name = choice.get("protocol", default)
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
-    n_features = protocol.pop("n_features").get(backbone)
-    demands: dict[str, Any] = {"protocol": name, "n_features": n_features, "inexact": None}
-    usual = {key: value for key, value in keys.DEFAULTS.items() if key.startswith("metrics.")}
-    demands |= usual | {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")}
-    demands |= {f"protocol.{key}": value for key, value in protocol.items()}
-    demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}
-    return demands
+    demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
+    demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}
+    demands |= {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")} | flat(protocol, "protocol.")
+    return demands | {key: value for key, value in choice.items() if value is not None or key != "n_features"}
 
 
 @cache
-def _read(path: Path) -> Mapping[str, Any]:
-    content = OmegaConf.to_container(OmegaConf.load(path))
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
+def _read(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path))
+    return dict(content)
 
 
-def _facts(record: RunRecord) -> dict[str, Any]:
-    """What a record says of itself, by the keys of a request; what has no key here cannot be compared."""
-    spec = record.spec
-    facts: dict[str, Any] = {"protocol": record.protocol_name, "n_features": spec.n_features, "engine": spec.engine}
-    facts |= {"device": spec.device, "inexact": ",".join(spec.inexact) or None, "dataset.limit": record.dataset.limit}
-    facts |= {f"protocol.{name}": value for name, value in spec.protocol.model_dump().items()}
-    return facts | {f"metrics.{name}": value for name, value in spec.metrics.model_dump().items()}
-
-
-def _identity(record: RunRecord) -> Identity:
+def identity_of(record: RunRecord) -> Identity:
+    """Return what a person calls a record's run."""
     return record.spec.dataset, record.spec.category, record.spec.backbone.name, record.spec.seed
 
 
 def compare(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[RunState, ...]:
-    """The state of each expected run."""
+    """Return the state of each expected run."""
     by_identity: dict[Identity, list[RunRecord]] = defaultdict(list)
     for record in sorted(records, key=lambda record: (record.finished, record.key)):
-        by_identity[_identity(record)].append(record)
-    varying = _varying(runs)
+        by_identity[identity_of(record)].append(record)
+    demands: dict[Identity, list[Mapping[str, Any]]] = defaultdict(list)
+    for run in runs:
+        demands[run.identity].append(run.demands)
+    names = list(dict.fromkeys(key for alike in demands.values() for key in varying(alike)))
+    if "protocol" in names:
+        names = ["protocol"]  # its fields need not be named as well
     states = []
     for run in runs:
-        variant = " ".join(f"{key.removeprefix('protocol.')}={run.demands.get(key)}" for key in varying)
+        variant = " ".join(f"{key.removeprefix('protocol.')}={run.demands.get(key)}" for key in names)
         states.append(RunState(run, variant, *_state(run, by_identity[run.identity])))
     return tuple(states)
-
-
-def _varying(runs: Sequence[ExpectedRun]) -> tuple[str, ...]:
-    """The demands that tell apart runs of the same identity."""
-    groups: dict[Identity, list[Mapping[str, Any]]] = defaultdict(list)
-    for run in runs:
-        groups[run.identity].append(run.demands)
-    varying = {
-        key: None
-        for demands in groups.values()
-        for key in demands[0]
-        if any(other.get(key) != demands[0][key] for other in demands[1:])
-    }
-    # With the protocol's name its fields need not be named as well.
-    return ("protocol",) if "protocol" in varying else tuple(varying)
 
 
 def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, str, RunRecord | None]:
@@ -264,9 +197,12 @@ def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, st
 
 
 def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
-    """In what a record is not what was expected, as `key=value` of the record; empty where it fits."""
-    facts = _facts(record)
-    unlike = [key for key, value in run.demands.items() if key in facts and value not in (facts[key], "auto")]
+    """Return in what a record is not what was expected, as `key=value` of the record; empty where it fits.
+
+    What a record does not say of itself by the key of a request cannot be compared.
+    """
+    facts = settings_of(record)
+    unlike = [key for key, value in run.demands.items() if value not in (facts.get(key, value), "auto")]
     if "protocol" in unlike:
         unlike = [key for key in unlike if not key.startswith("protocol.")]
     return [f"{key}={facts[key]}" for key in unlike]

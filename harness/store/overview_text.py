@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.store.overview import Overview, State, Survey
-from harness.terminal import printable
+from harness.errors import printable
+from harness.store.claims import Claims
+from harness.store.overview import RunState, State, identity_of, survey
+from harness.store.store import Store
 
 STYLES = {State.DONE: "green", State.FAILED: "bold red", State.OTHER: "yellow", State.MISSING: "dim"}
 
@@ -28,81 +31,74 @@ class Table:
 Block = str | Table
 
 
-def blocks(survey: Survey, store: str) -> Iterator[Block]:
-    """What there is to say about a store, in the order to say it."""
-    if not survey.exists:
-        yield f"{store} is not there yet, so everything is missing"
-    for overview in survey.overviews:
-        yield f"{overview.title} ({overview.name})"
-        yield _run_table(overview)
-        yield _totals(overview)
+def blocks(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> Iterator[Block]:
+    """Yield what there is to say about a store, in the order to say it; the arguments are those of `survey`.
+
+    Raises:
+        RequestError: as `survey`.
+        StoreError: the store is no folder, or cannot be listed.
+    """
+    contents = store.records()
+    experiments = survey(contents.records, names, seeds)
+    if not store.path.is_dir():
+        yield f"{store.path} is not there yet, so everything is missing"
+    for title, runs in experiments.items():
+        counts = Counter(run.state for run in runs)
+        parts = [f"{counts[state]} {state}" for state in State if counts[state]]
+        yield title
+        yield _run_table(runs)
+        yield f"{_plural(len(runs), 'run')} expected: {', '.join(parts) or 'none'}"
         yield ""
-    for holder in survey.claims:
+    for holder in Claims(store.path).living():
         yield f"running now: {holder.label or holder.key} ({holder})"
-    if survey.unexpected:
-        yield f"{_plural(survey.unexpected, 'other record')} in {store}, expected by none of these experiments"
-    for problem in survey.problems:
+    expected = {one.run.identity for runs in experiments.values() for one in runs}
+    unexpected = sum(identity_of(record) not in expected for record in contents.records)
+    if unexpected:
+        yield f"{_plural(unexpected, 'other record')} in {store.path}, expected by none of these experiments"
+    for problem in contents.problems:
         yield f"not counted: {problem}"
 
 
-def _run_table(overview: Overview) -> Table:
+def _run_table(runs: Sequence[RunState]) -> Table:
+    """Return a row for each run, without the columns in which no row has anything."""
     header = ("dataset", "category", "backbone", "seed", "variant", "state", "detail")
-    rows = [
-        (run.dataset, run.category, run.backbone, str(run.seed), state.variant, str(state.state), _cut(state.detail))
-        for state in overview.runs
-        for run in [state.run]
-    ]
-    return _without_empty(Table(header, tuple(rows), tuple(STYLES[state.state] for state in overview.runs)))
-
-
-def _cut(detail: str) -> str:
-    return detail if len(detail) <= LONGEST_DETAIL else f"{detail[:LONGEST_DETAIL]} …"
-
-
-def _totals(overview: Overview) -> str:
-    totals = overview.totals
-    parts = [f"{totals[state]} {state}" for state in State if state in totals]
-    return f"{_plural(len(overview.runs), 'run')} expected: {', '.join(parts) or 'none'}"
+    rows = []
+    for one in runs:
+        detail = one.detail if len(one.detail) <= LONGEST_DETAIL else f"{one.detail[:LONGEST_DETAIL]} …"
+        rows.append((*map(str, one.run.identity), one.variant, str(one.state), detail))
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return Table(
+        tuple(header[i] for i in kept),
+        tuple(tuple(printable(row[i]) for i in kept) for row in rows),
+        tuple(STYLES[one.state] for one in runs),
+    )
 
 
 def _plural(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _without_empty(table: Table) -> Table:
-    """Leave out the columns in which no row has anything."""
-    kept = [i for i in range(len(table.header)) if any(row[i] for row in table.rows)]
-    rows = tuple(tuple(printable(row[i]) for i in kept) for row in table.rows)
-    return Table(tuple(table.header[i] for i in kept), rows, table.styles)
-
-
 def plain(content: Iterable[Block]) -> str:
-    """Text with aligned columns, for a pipe or a file."""
+    """Return text with aligned columns, for a pipe or a file."""
     lines: list[str] = []
     for block in content:
-        lines += _aligned(block) if isinstance(block, Table) else [printable(block)]
+        if not isinstance(block, Table):
+            lines.append(printable(block))
+            continue
+        cells = (block.header, *block.rows)
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for row in cells:
+            padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+            lines.append(f"  {'  '.join(padded)}".rstrip())
     return "\n".join(lines) + "\n"
-
-
-def _aligned(table: Table) -> Sequence[str]:
-    cells = [table.header, *table.rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(table.header))]
-    return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
-    ]
 
 
 def write(content: Iterable[Block]) -> None:
     """Print to standard output: in colour on a terminal, plain elsewhere."""
-    if sys.stdout.isatty():
-        show(content)
-    else:
+    if not sys.stdout.isatty():
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
         sys.stdout.write(plain(content))
-
-
-def show(content: Iterable[Block]) -> None:
-    """Print to a terminal, in colour."""
+        return
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -116,5 +112,5 @@ def show(content: Iterable[Block]) -> None:
         for name in block.header:
             drawn.add_column(Text(name))
         for i, row in enumerate(block.rows):
-            drawn.add_row(*(Text(cell) for cell in row), style=block.styles[i] if block.styles else None)
+            drawn.add_row(*map(Text, row), style=block.styles[i] if block.styles else None)
         console.print(drawn)

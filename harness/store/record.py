@@ -13,24 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.keys import PROJECT
-from harness.store.fields import FAILED, IMAGE_METRICS, METRICS, OK, PIXEL_METRICS, REMEDY, SCHEMA_VERSION
+from harness.store.fields import METRICS, OK, PIXEL_METRICS, REMEDY, SCHEMA_VERSION
 from harness.store.files import read_plain
 
 LARGEST = 16 * 2**20
 """Bytes of a record.json; real ones have some thousands."""
 LONGEST_MESSAGE = 2000
 """Characters of an error's message that a record keeps."""
-
-
-def _utc(text: str) -> str:
-    datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
-    return text
 
 
 def _readable(text: object) -> object:
@@ -46,7 +41,7 @@ Amount = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hexadecimal."""
-Timestamp = Annotated[str, AfterValidator(_utc)]
+Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """UTC to the second, as 2026-11-23T16:42:00Z."""
 Number = int | float
 """Keeps 0 apart from 0.0: they are the same number, but not the same key."""
@@ -239,28 +234,28 @@ class RunRecord(_Model):
     """Which file of configs/protocol the run started from: a label, outside the key."""
     spec: Spec
     dataset: DatasetInfo
-    metrics: Metrics | None
+    metrics: Metrics | None = None
     """None exactly where the run failed."""
-    metrics_absent: dict[str, Text]
+    metrics_absent: dict[str, Text] = {}
     """Metric -> why it is None; empty for a failed run, whose `error` says it."""
-    intervals: dict[str, Interval]
+    intervals: dict[str, Interval] = {}
     """By metric; a second method stands beside it as `<metric>_<method>`."""
-    thresholds: dict[str, float]
+    thresholds: dict[str, float] = {}
     """Raw score at which a metric with a threshold took its value."""
     timing: Timing
-    memory: Memory | None
+    memory: Memory | None = None
     plan: PassPlan | None = None
     """None where the run failed, and in records of schema version 1."""
     environment: Environment
-    engine_metrics: dict[str, float | None]
+    engine_metrics: dict[str, float | None] = {}
     """What the `reference` engine itself printed, by its names (None for a NaN); empty for any other engine."""
-    indices_sha256: Digest | None
+    indices_sha256: Digest | None = None
     """Of the kept channels' indices."""
-    scores_sha256: Digest | None
+    scores_sha256: Digest | None = None
     """Of scores.csv, so that a record and the scores of another run never pass for one."""
     started: Timestamp
     finished: Timestamp
-    error: Failure | None
+    error: Failure | None = None
 
     @property
     def values(self) -> dict[str, float | None]:
@@ -268,39 +263,32 @@ class RunRecord(_Model):
         return {name: getattr(self.metrics, name, None) for name in METRICS}
 
     @model_validator(mode="after")
-    def _key_is_the_specs(self) -> RunRecord:
+    def _is_consistent(self) -> RunRecord:
         expected = run_key(self.spec.model_dump())
         if self.key != expected:
             raise ValueError(f"key {self.key} does not belong to the spec, whose key is {expected}")
         if self.dataset.name != self.spec.dataset or self.dataset.fingerprint != self.spec.fingerprint:
             raise ValueError("dataset and spec differ in name or fingerprint")
-        return self
-
-    @model_validator(mode="after")
-    def _status_is_consistent(self) -> RunRecord:
-        if self.status == FAILED:
-            if self.error is None:
-                raise ValueError("a failed record needs an error")
-            if self.metrics is not None or self.metrics_absent or self.intervals or self.thresholds:
-                raise ValueError("a failed record has no metrics, intervals or thresholds")
-            return self
-        if self.error is not None:
-            raise ValueError("an ok record has no error")
+        if self.engine_metrics and self.spec.engine != "reference":
+            raise ValueError("engine_metrics belong to the reference engine")
         if self.schema_version == 1 and self.plan:
             raise ValueError("records of schema version 1 have no plan")
+        if self.status == OK:
+            self._check_ok()
+        elif self.error is None:
+            raise ValueError("a failed record needs an error")
+        elif self.metrics is not None or self.metrics_absent or self.intervals or self.thresholds:
+            raise ValueError("a failed record has no metrics, intervals or thresholds")
+        return self
+
+    def _check_ok(self) -> None:
+        if self.error is not None:
+            raise ValueError("an ok record has no error")
         missing = [name for name in ("metrics", "memory", "indices_sha256", "scores_sha256") if not getattr(self, name)]
         counts = self.dataset.model_dump(exclude={"licence", "limit"})
         missing += [f"dataset.{name}" for name, value in counts.items() if value is None]
         if missing:
             raise ValueError(f"an ok record needs {', '.join(missing)}")
-        return self
-
-    @model_validator(mode="after")
-    def _metrics_are_consistent(self) -> RunRecord:
-        if self.engine_metrics and self.spec.engine != "reference":
-            raise ValueError("engine_metrics belong to the reference engine")
-        if self.status != OK:
-            return self
         absent = {name for name, value in self.values.items() if value is None}
         if absent != set(self.metrics_absent):
             names = ", ".join(sorted(absent ^ set(self.metrics_absent)))
@@ -311,10 +299,6 @@ class RunRecord(_Model):
         for name in self.intervals:
             if not any(name == metric or name.startswith(f"{metric}_") for metric in present):
                 raise ValueError(f"interval {name} belongs to no metric that has a value")
-        return self
-
-
-assert set(Metrics.model_fields) == {*IMAGE_METRICS, *PIXEL_METRICS}
 
 
 def new_record(
@@ -334,29 +318,23 @@ def new_record(
         spec: as `harness.config.run_spec` builds it.
         engine_metrics: what the reference engine printed; a NaN or an infinity is kept as None.
         hide: label -> folder or file whose absolute path becomes `<label>` in notes and in the error's message.
-        parts: further fields of `RunRecord`; those that may be empty can be left out.
+        parts: further fields of `RunRecord`.
 
     Raises:
         pydantic.ValidationError: the parts do not go together: a defect of whoever made them.
-        ValueError: a time has no time zone.
     """
-    empty: dict[str, Any] = {"metrics_absent": {}, "intervals": {}, "thresholds": {}, "metrics": None, "memory": None}
-    empty |= {"indices_sha256": None, "scores_sha256": None}
     roots = hide or {}
     told = {name: value if math.isfinite(value) else None for name, value in (engine_metrics or {}).items()}
-    return RunRecord.model_validate(
-        {
-            **empty,
-            **{name: part for name, part in parts.items() if part is not None},
-            "key": run_key(spec),
-            "status": FAILED if error else OK,
-            "spec": dict(spec),
-            "dataset": dataset.model_copy(update={"notes": [hide_paths(note, roots) for note in dataset.notes]}),
-            "started": _timestamp(started),
-            "finished": _timestamp(finished),
-            "engine_metrics": told,
-            "error": error and error.model_copy(update={"message": hide_paths(error.message, roots)}),
-        }
+    return RunRecord(
+        key=run_key(spec),
+        status="failed" if error else "ok",
+        spec=Spec(**spec),
+        dataset=dataset.model_copy(update={"notes": [hide_paths(note, roots) for note in dataset.notes]}),
+        started=started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        finished=finished.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        engine_metrics=told,
+        error=error and error.model_copy(update={"message": hide_paths(error.message, roots)}),
+        **parts,
     )
 
 
@@ -369,7 +347,7 @@ def failure_of(error: BaseException, stage: str | None) -> Failure:
 
 
 def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
-    """Make a text portable: each of these folders, and home, Python's and the harness's, becomes `<label>`."""
+    """Return a text without this machine's paths: these folders, home, Python's and the harness's become `<label>`."""
     found = {}
     for label, root in {"home": Path("~"), "python": Path(sys.prefix), "harness": PROJECT, **roots}.items():
         with suppress(OSError, RuntimeError):  # the working folder was removed, or nobody has this home
@@ -378,13 +356,6 @@ def hide_paths(text: str, roots: Mapping[str, Path]) -> str:
         if len(path) > 1:
             text = re.sub(rf"(?<![\w.\-/]){re.escape(path)}(?![\w-])", f"<{found[path]}>", text)
     return text
-
-
-def _timestamp(moment: datetime) -> str:
-    """Return a moment in UTC to the second."""
-    if moment.tzinfo is None:
-        raise ValueError("a record's times need a time zone; use datetime.now(UTC)")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def digest_of(data: Mapping[str, Any]) -> str:
@@ -417,10 +388,12 @@ def load_record(path: Path) -> RunRecord:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
     except ValidationError as error:
-        reason = f"{_explained(error)}; {REMEDY}"
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        what = first["msg"].removeprefix("Value error, ")
+        raise StoreError(f"{path}: {where}{': ' if where else ''}{what}; {REMEDY}") from None
     except (ValueError, RecursionError) as error:
-        reason = str(error)
-    raise StoreError(f"{path}: {reason}")
+        raise StoreError(f"{path}: {error}") from None
 
 
 def _parsed(content: bytes) -> RunRecord:
@@ -438,11 +411,3 @@ def _parsed(content: bytes) -> RunRecord:
     if stated != digest_of(data):
         raise ValueError(f"was edited or damaged after it was written (its digest does not match); {REMEDY}")
     return RunRecord.model_validate(data)
-
-
-def _explained(error: ValidationError) -> str:
-    """Return the first thing that pydantic found, with where it is, on one line."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    what = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {what}" if where else what

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -48,23 +47,20 @@ class ScoreTable:
         object.__setattr__(self, "scores", scores.astype(np.float64))
 
     def to_csv(self) -> bytes:
-        """The table as scores.csv.
+        """Return the table as scores.csv.
 
-        A float32 score is written with all digits of its value, so that a reader needs not know what it was: read as
-        float64, it is the number that the metrics were computed from. A file name that is not valid UTF-8 keeps its
-        bytes. A path that a spreadsheet would take for a formula begins with `./`.
+        A float32 score is written with all digits of its value: read as float64, it is the number that the metrics were
+        computed from. A file name that is not valid UTF-8 keeps its bytes. A path that a spreadsheet would take for a
+        formula begins with `./`.
         """
-        rows = zip(map(_shown, self.paths), self.labels.tolist(), self.scores.tolist(), strict=True)
+        names = [f"{_HERE}{path}" if is_formula(path) or path.startswith(_HERE) else path for path in self.paths]
+        rows = zip(names, self.labels.tolist(), self.scores.tolist(), strict=True)
         return csv_text(HEADER, rows).encode("utf-8", "surrogateescape")
 
     @property
     def sha256(self) -> str:
-        """Of `to_csv()`; the record states it."""
+        """Return the digest of `to_csv()`, which the record states."""
         return hashlib.sha256(self.to_csv()).hexdigest()
-
-
-def _shown(path: str) -> str:
-    return f"{_HERE}{path}" if is_formula(path) or path.startswith(_HERE) else path
 
 
 def read_scores(path: Path) -> ScoreTable:
@@ -87,7 +83,7 @@ def read_scores(path: Path) -> ScoreTable:
 
 
 def sha256_of(path: Path) -> str | None:
-    """The sha256 of a small file, None where there is none.
+    """Return the sha256 of a small file, None where there is none.
 
     Raises:
         OSError: it is there and cannot be read.
@@ -99,21 +95,9 @@ def sha256_of(path: Path) -> str | None:
 
 
 def examples_bytes(examples: Mapping[str, np.ndarray]) -> bytes:
-    """Named arrays as a compressed .npz, the same bytes for the same arrays.
-
-    Raises:
-        ValueError: a name is not a plain word, or an array holds Python objects.
-    """
+    """Return named arrays of numbers or text as a compressed .npz."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in sorted(examples):
-            array = np.asarray(examples[name])
-            if not re.fullmatch(r"\w+", name, re.ASCII) or array.dtype.hasobject:
-                raise ValueError(f"example {name!r}: needs a plain name and an array of numbers or text")
-            entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so that time stays out of the file
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            with archive.open(entry, "w") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+    np.savez_compressed(buffer, allow_pickle=False, **examples)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 

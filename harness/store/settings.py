@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from harness.store.record import RunRecord
+from harness.store.record import RunRecord
 
 _IDENTITY = frozenset({"dataset", "category", "backbone.name", "seed"})
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
-    """All that the key covers but for what the run is called, and the labels beside it."""
+    """Return all that the key covers but for what the run is called, and the labels beside it."""
     settings = {name: value for name, value in flat(record.spec.model_dump()).items() if name not in _IDENTITY}
     return settings | {
         "dataset.limit": record.dataset.limit,
@@ -22,7 +21,7 @@ def settings_of(record: RunRecord) -> dict[str, Any]:
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested fields by one name each, as `packages.torch`."""
+    """Return nested fields by one name each, as `packages.torch`."""
     fields: dict[str, Any] = {}
     for name, value in data.items():
         fields |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
@@ -30,11 +29,11 @@ def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields in which these differ, or which some lack."""
+    """Return the fields in which these differ, or which some lack."""
     names = dict.fromkeys(name for one in settings for name in one)
     return [name for name in names if any(one.get(name) != settings[0].get(name) for one in settings[1:])]
 
 
 def shown(value: Any) -> str:
-    """A setting in a text."""
+    """Return a setting as a text."""
     return "none" if value is None else str(value)

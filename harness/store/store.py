@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
 from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, run_path
 from harness.store.files import remove_leftovers, turn, write_atomically, writing
+from harness.store.record import RunRecord, dump_record, load_record
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from harness.store.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -39,11 +37,11 @@ class Store:
         self.path = Path(path)
 
     def run_folder(self, spec: Mapping[str, Any]) -> Path:
-        """Where the run of a spec lies: `runs/<dataset>/<category>/<backbone>/seed<seed>-<key>` below the store."""
+        """Return where the run of a spec lies."""
         return self.path / run_path(spec)
 
     def find(self, spec: Mapping[str, Any]) -> RunRecord | None:
-        """The record of a spec, ok or failed; None where there is none.
+        """Return the record of a spec, ok or failed; None where there is none.
 
         Raises:
             StoreError: there is one that cannot be trusted.
@@ -55,7 +53,7 @@ class Store:
         return record
 
     def done(self, spec: Mapping[str, Any]) -> RunRecord | None:
-        """The record of a spec if its run is ok and complete, so that it need not run again.
+        """Return the record of a spec if its run is ok and complete, so that it need not run again.
 
         A record whose scores.csv is missing or is another run's does not count: whoever wrote it was cut off.
 
@@ -63,16 +61,10 @@ class Store:
             StoreError: there is a record that cannot be trusted.
         """
         record = self.find(spec)
-        if record is None or record.status != OK:
-            return None
-        path = self.run_folder(spec) / SCORES
-        try:
-            return record if sha256_of(path) == record.scores_sha256 else None
-        except OSError as error:
-            raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
+        return record if record is not None and _is_complete(record, self.run_folder(spec)) else None
 
     def scores(self, record: RunRecord) -> ScoreTable:
-        """The scores of a run.
+        """Return the scores of a run.
 
         Raises:
             StoreError: they are missing, damaged or not this record's.
@@ -84,7 +76,7 @@ class Store:
         return table
 
     def examples(self, record: RunRecord) -> dict[str, np.ndarray] | None:
-        """The arrays that the overlays show; None where they were not kept.
+        """Return the arrays that the overlays show; None where they were not kept.
 
         Raises:
             StoreError: they are damaged.
@@ -120,17 +112,8 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
                 kept = _write_run(folder, record, files)
                 if kept.status == OK:
-                    self._forget_unfingerprinted(spec)
+                    _forget_failure(self.run_folder({**spec, "fingerprint": None}))
         return kept
-
-    def _forget_unfingerprinted(self, spec: Mapping[str, Any]) -> None:
-        """Remove the failure of this very run from before its split could be read; it has been put right."""
-        folder = self.run_folder({**spec, "fingerprint": None})
-        with suppress(OSError, StoreError):  # it is only tidying: the run itself is stored by now
-            record = _load(folder)
-            if record is not None and record.status == FAILED:
-                (folder / RECORD).unlink()
-                folder.rmdir()
 
     def check_writable(self) -> None:
         """Make the store's folder and write a little into it, so that a run is not lost at its end.
@@ -155,12 +138,14 @@ class Store:
         for folder in self._folders():
             try:
                 record = _load(folder)
-                if record is not None and not _same(folder, self.run_folder(record.spec.model_dump())):
+                # Without case: some file systems keep that of whoever made a folder first.
+                expected = self.run_folder(record.spec.model_dump()) if record else folder
+                if str(folder).casefold() != str(expected).casefold():
                     raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
             except StoreError as error:
                 problems.append(str(error))
             else:
-                records += [record] if record is not None else []
+                records += [record] if record else []
         return Contents(tuple(records), tuple(problems))
 
     def remove_leftovers(self) -> None:
@@ -168,14 +153,14 @@ class Store:
         for folder in (self.path, self.path / RUNS, *self._folders()):
             remove_leftovers(folder)
 
-    def _folders(self) -> Iterator[Path]:
-        """Every run's folder, sorted."""
-        level = [self.path / RUNS]
+    def _folders(self) -> list[Path]:
+        """Return every run's folder, sorted."""
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise StoreError(f"store {self.path}: is a file, not a folder; give the folder that holds {RUNS}/")
+        level = [self.path / RUNS]
         for _ in range(4):
             level = [child for folder in level for child in _subfolders(folder)]
-        return iter(level)
+        return level
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -190,46 +175,33 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _same(one: Path, other: Path) -> bool:
-    """Some file systems keep the letters' case of whoever made a folder first."""
-    return str(one).casefold() == str(other).casefold()
-
-
 def _load(folder: Path) -> RunRecord | None:
-    """The record in a run's folder. pydantic is imported only where there is one: most questions are answered `no`."""
-    path = folder / RECORD
     try:
-        path.stat()
-        from harness.store.record import load_record
-
-        return load_record(path)
+        return load_record(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _is_complete(record: RunRecord, folder: Path) -> bool:
+    """Say whether a record is ok and the scores beside it are its own."""
+    path = folder / SCORES
+    try:
+        return record.status == OK and sha256_of(path) == record.scores_sha256
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
-def _complete(folder: Path) -> RunRecord | None:
-    """The ok record in a run's folder, if it can be trusted and the scores beside it are its own."""
-    with suppress(StoreError):
-        record = _load(folder)
-        if record is not None and record.status == OK and sha256_of(folder / SCORES) == record.scores_sha256:
-            return record
-    return None
-
-
 def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
-    from harness.store.record import dump_record
-
     remove_leftovers(folder)
-    if record.status == FAILED:
-        existing = _load(folder)
-        if existing is not None and existing.status == OK:
-            return existing
-    else:
-        existing = _complete(folder)
-        if existing is not None and existing.key == record.key:
-            return existing
+    # What cannot be trusted gives way to an ok record, but a failed one may not wipe it out.
+    with suppress(StoreError) if record.status == OK else nullcontext():
+        there = _load(folder)
+        if (
+            there is not None
+            and there.status == OK
+            and (record.status == FAILED or (there.key == record.key and _is_complete(there, folder)))
+        ):
+            return there
     for name, data in files.items():
         if data is not None:
             write_atomically(folder / name, data)
@@ -237,3 +209,12 @@ def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None
             (folder / name).unlink(missing_ok=True)
     write_atomically(folder / RECORD, dump_record(record))
     return record
+
+
+def _forget_failure(folder: Path) -> None:
+    """Remove the failure of a run from before its split could be read, now that it has been put right."""
+    with suppress(OSError, StoreError):  # it is only tidying: the run itself is stored by now
+        record = _load(folder)
+        if record is not None and record.status == FAILED:
+            (folder / RECORD).unlink()
+            folder.rmdir()

@@ -47,21 +47,17 @@ def request(words: list[str]) -> list[dict[str, Any]]:
     return expand(parse([quote(override) for override in overrides])[0])
 
 
-@fuzz(250, words=st.lists(words, max_size=4).map(lambda given: ["category=x", *given] if len(given) % 2 else given))
+@fuzz(120, words=st.lists(words, max_size=4).map(lambda given: ["category=x", *given] if len(given) % 2 else given))
 @example(["category=x", "seed=range(0,4294967295)"])
 @example(["category=x", "seed=range(0,1e18,0.1)"])
 @example(["category=x", "seeds=" + "[" * 3000])
 @example(["category=x", "n_features=" + "[" * 300 + "]" * 300])
 @example(["category=x", "seed=" + "9" * 5000])
 @example(["category=x", "protocol.epsilon=" + "9" * 5000])
-@example(["category=x", "seed=interval(0,1)"])
-@example(["category=x", "seed=glob(*)"])
 @example(["category=x", "seed=range(0,3,0)"])
-@example(["category=x", "seed=range(3,0)"])
 @example(["category=x", "seed=1e400"])
 @example(["category=x", "dataset=${oc.env:HOME}"])
 @example(["category=" + "x" * 100_000])
-@example(["category=" + ",".join("x" * 20_000)])
 @example(["seed=\ud800", "category=\ud800"])
 @example(["category=a\x1b[2Jb\n"])
 @example(["category=x", *(f"{key}=0,1,2,3,4,5,6,7,8,9" for key in ("protocol.blur_sigma", "metrics.bootstrap_seed"))])
@@ -74,7 +70,7 @@ def test_any_words_are_a_request_or_one_line(words):
         assert "/" not in folder
 
 
-@fuzz(300, key=st.sampled_from([*KEYS]), value=json_values)
+@fuzz(150, key=st.sampled_from([*KEYS]), value=json_values)
 @example("protocol.epsilon", 10**400)
 @example("threads", 2**63)
 def test_any_value_fits_its_key_or_does_not(key, value):

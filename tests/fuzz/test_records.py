@@ -14,7 +14,7 @@ from hypothesis import example
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
-from harness.store import RunRecord, ScoreTable, Store
+from harness.store import Failure, Store
 from harness.store.frame import runs_csv
 from harness.store.record import digest_of, dump_record, load_record
 from harness.store.scores import examples_bytes, read_examples, read_scores
@@ -25,6 +25,7 @@ from tests.store.making import make_failed, make_ok, make_scores, make_spec
 OK, FAILED = make_ok(), make_failed()
 WHOLE = {dump_record(OK): OK, dump_record(FAILED): FAILED}
 DATA = [json.loads(whole) for whole in WHOLE]
+SCORES = make_scores()
 NPZ = examples_bytes({"maps": np.arange(12, dtype=np.float32).reshape(1, 3, 4), "names": np.array(["a/é.png"])})
 
 
@@ -39,24 +40,7 @@ def load(place, content: bytes):
     return answer(load_record, place, refusals=(StoreError,))
 
 
-@fuzz(200, content=damaged(*WHOLE))
-def test_a_damaged_record_is_refused_or_says_the_same(place, content):
-    record = load(place, content)
-    assert record is None or record in WHOLE.values()
-
-
-@fuzz(60, content=st.binary(max_size=60) | json_values.map(lambda data: json.dumps(data).encode()))
-@example(b'{"schema_version": 1, "x": "\\ud800"}')
-@example(b'{"schema_version": 1, "x": 1e999}')
-@example(b'{"schema_version": 1, "x": ' + b"[" * 900 + b"]" * 900 + b"}")
-@example(b"[" * 100_000)
-@example(b'{"schema_version": ' + b"9" * 5000 + b"}")
-@example(b'{"schema_version": ' + b"9" * 4000 + b"}")
-def test_what_is_no_record_is_refused(place, content):
-    assert load(place, content) is None
-
-
-@fuzz(150, data=st.sampled_from(DATA).flatmap(changed))
+@fuzz(120, data=st.sampled_from(DATA).flatmap(changed) | json_values)
 def test_a_changed_record_under_a_right_digest_is_refused_or_harmless(place, data):
     """Whoever edits a record can also compute its digest; the record must still be one, and its table plain cells."""
     if isinstance(data, dict):
@@ -64,27 +48,20 @@ def test_a_changed_record_under_a_right_digest_is_refused_or_harmless(place, dat
             data["digest"] = digest_of(data)
     record = load(place, json.dumps(data).encode())
     if record is not None:
-        assert isinstance(record, RunRecord)
         plain_table([record])
 
 
-@fuzz(40, name=unicode_texts, message=unicode_texts)
+@fuzz(25, name=unicode_texts, message=unicode_texts)
 def test_names_of_a_record_are_plain_cells_of_runs_csv(tmp_path_factory, name, message):
     """Names come from folders, messages from libraries: what a record can hold comes back, and runs.csv is harmless."""
-    from harness.store import Failure
-
     spec = make_spec(category=name or "x")
-    try:
-        record = make_failed(spec, error=Failure(type="X", message=message, stage="features"))
-    except ValueError:  # an absolute path: `harness.keys` and `hide_paths` keep them out
-        return
+    record = make_failed(spec, error=Failure(type="X", message=message or "x", stage="features"))
     plain_table([record])
     store = Store(tmp_path_factory.mktemp("store", numbered=True))
     answer(store.write, record)
     assert store.records().records == (record,)
     folder = store.run_folder(record.spec.model_dump())
     assert folder.resolve().is_relative_to(store.path.resolve() / "runs")
-    assert len(folder.relative_to(store.path).parts) == 5
 
 
 def plain_table(records):
@@ -95,29 +72,6 @@ def plain_table(records):
         assert not cell.startswith("-") or float(cell) <= 0
 
 
-SCORES = make_scores()
-
-
-@fuzz(150, content=damaged(SCORES.to_csv()) | st.binary(max_size=60))
-@example(b"path,label,score\na," + b"9" * 30 + b",1\n")
-@example(b"path,label,score\n" + b"a" * 140_000 + b",0,1\n")
-@example(b"path,label,score\na,0,1_0\n")
-@example(b"path,label,score\na,0,1\x00\n")
-def test_damaged_scores_are_a_table_or_refused(place, content):
-    place.write_bytes(content)
-    table = answer(read_scores, place, refusals=(StoreError,))
-    assert table is None or np.isfinite(table.scores).all()
-
-
-@fuzz(80, paths=st.lists(unicode_texts.filter(lambda text: "\0" not in text and not text.startswith("/")), min_size=1))
-def test_paths_in_scores_are_no_formulas_and_come_back(place, paths):
-    table = ScoreTable(tuple(paths), np.zeros(len(paths)), np.full(len(paths), -1.5))
-    place.write_bytes(table.to_csv())
-    rows = list(csv.reader(io.StringIO(table.to_csv().decode(), newline=""), strict=True))[1:]
-    assert not any(row[0].lstrip()[:1] in tuple("=@＝＋－＠") for row in rows)
-    assert answer(read_scores, place).paths == tuple(paths)
-
-
 def npz(header: bytes, data: bytes = b"") -> bytes:
     """An .npz whose one member has this header."""
     buffer = io.BytesIO()
@@ -126,13 +80,24 @@ def npz(header: bytes, data: bytes = b"") -> bytes:
     return buffer.getvalue()
 
 
-@fuzz(150, content=damaged(NPZ) | st.binary(max_size=60))
+@fuzz(250, content=damaged(*WHOLE, SCORES.to_csv(), NPZ) | st.binary(max_size=60))
+@example(b'{"schema_version": 1, "x": "\\ud800"}')
+@example(b'{"schema_version": 1, "x": 1e999}')
+@example(b'{"schema_version": 1, "x": ' + b"[" * 900 + b"]" * 900 + b"}")
+@example(b"[" * 100_000)
+@example(b'{"schema_version": ' + b"9" * 5000 + b"}")
+@example(b"path,label,score\na," + b"9" * 30 + b",1\n")
+@example(b"path,label,score\n" + b"a" * 140_000 + b",0,1\n")
+@example(b"path,label,score\na,0,1\x00\n")
 @example(npz(b"{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776,)}\n"))
 @example(npz(b"{'descr': '<f4', 'fortran_order': False, 'shape': (268435456,)}\n"))
 @example(npz(b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}\n", b"cos\nsystem\n(S'id'\ntR."))
 @example(npz(b"(" * 5000))
 @example(npz(b"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}\n"))
-def test_damaged_examples_are_arrays_or_refused(place, content):
-    place.write_bytes(content)
+def test_whatever_lies_in_a_files_place_is_refused_or_says_the_same(place, content):
+    record = load(place, content)
+    assert record is None or record in WHOLE.values()
+    table = answer(read_scores, place, refusals=(StoreError,))
+    assert table is None or np.isfinite(table.scores).all()
     arrays = answer(read_examples, place, refusals=(StoreError,))
     assert arrays is None or all(not array.dtype.hasobject for array in arrays.values())

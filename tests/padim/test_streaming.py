@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -119,25 +120,22 @@ def test_epsilon_and_blur_are_the_protocols(source):
 
 
 def test_the_stages_and_their_progress():
-    class Watcher:
-        def __init__(self):
-            self.stages, self.done = [], {}
+    stages, done = [], {}
 
-        def begin(self, stage, total):
-            self.stages.append((stage, total))
-            self.done[stage] = 0
+    @contextmanager
+    def display(stage, total):
+        stages.append((stage, total))
+        done[stage] = 0
 
-        def advance(self, n):
-            self.done[self.stages[-1][0]] += n
+        def advance(n):
+            done[stage] += n
 
-        def end(self):
-            pass
+        yield advance
 
-    watcher = Watcher()
-    monitor = Monitor(watcher)
+    monitor = Monitor(display)
     run(random_source(n_train=6, n_test=3, batch=4), VARIANTS[:1], monitor=monitor)
-    assert watcher.stages == [("load", None), ("fit", 6), ("test", 3), ("score", None)]
-    assert watcher.done == {"load": 0, "fit": 6, "test": 3, "score": 0}
+    assert stages == [("load", None), ("fit", 6), ("test", 3), ("score", None)]
+    assert done == {"load": 0, "fit": 6, "test": 3, "score": 0}
     assert set(monitor.seconds) == {"load", "fit", "test", "score"}
 
 

@@ -3,27 +3,49 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import random
 
 import pytest
 
-from tests.drawing import draw_mvtec_category
+from tests.reliability.sweeps import draw, ended, litter, results, start, undisturbed, wait
 
-QUICK = ("backbone=resnet18", "backbone.weights=random", "n_features=10", "protocol.resize=64",
-         "protocol.center_crop=null", "metrics.bootstrap_samples=20", "threads=1")  # fmt: skip
+N_RUNS = 4
 
 
 @pytest.mark.timeout(600)
-def test_a_sweep_killed_at_random_moments_ends_as_if_it_never_was(tmp_path, project):
-    """Ten kills of a sweep, and ten where two sweeps share each store."""
-    for category in ("bottle", "cable"):
-        draw_mvtec_category(tmp_path / "mvtec" / category)
+@pytest.mark.parametrize("together", [1, 2])
+def test_sweeps_killed_ten_times_end_as_if_they_never_were(tmp_path, together):
+    """Each at a random moment or while something is written; in turn by one, or by two on the same store."""
+    words = [*draw(tmp_path / "mvtec", "bottle", "cable"), "seeds=[0,1]"]
     seed = int.from_bytes(os.urandom(4), "big")
-    root = f"dataset.root={tmp_path / 'mvtec'}"
-    arguments = ("dataset=mvtec", root, "category=bottle,cable", "seeds=[0,1,2]", *QUICK)
-    words = [str(tmp_path), str(seed), "6", *arguments]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.reliability.killing", *words], cwd=project, capture_output=True, text=True
-    )
-    assert done.returncode == 0, f"seed {seed}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    chance = random.Random(seed)
+    seconds = undisturbed(words, tmp_path / "reference")
+    reference = results(tmp_path / "reference")
+    assert len(reference) == N_RUNS
+    kills = rounds = 0
+    while kills < 10:
+        base, kept = tmp_path / str(rounds), {}
+        while kills < 10 and len(kept) < N_RUNS:
+            sweeps = [start(words, base) for _ in range(together)]
+            hunted = "store/runs/*/*/*/*/" + chance.choice([".*.tmp", "nothing"])
+            wait(chance.uniform(0, 1.1) * seconds, lambda base=base, hunted=hunted: any(base.glob(hunted)))
+            for sweep in sweeps[: max(1, together - chance.randrange(2))]:
+                sweep.kill()
+            statuses = [ended(sweep) for sweep in sweeps]
+            assert set(statuses) <= {0, -9}, f"seed {seed}: {statuses}\n{(base / 'log').read_text()}"
+            kills += statuses.count(-9)
+            results(base)
+            there = records(base)
+            assert kept.items() <= there.items(), f"seed {seed}: an ok record vanished, changed or was written again"
+            kept = there
+        assert ended(start(words, base)) == 0
+        assert results(base) == reference, f"seed {seed}"
+        assert kept.items() <= records(base).items(), f"seed {seed}: a complete run was made again"
+        assert litter(base) == [], f"seed {seed}"
+        rounds += 1
+
+
+def records(base):
+    """Each record's bytes, and its file's number, so that one that was written again is noticed."""
+    paths = (base / "store").glob("runs/**/record.json")
+    return {path: (path.read_bytes(), path.stat().st_ino) for path in paths}

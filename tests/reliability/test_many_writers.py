@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import time
-import traceback
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
-from harness.leftovers import is_temporary
 from harness.store import Store, load_frame, write_runs_csv
 from harness.store.record import digest_of
+from tests.reliability.sweeps import forks, litter
 from tests.store.making import make_failed, make_ok, make_scores, make_spec
 
 WRITERS, READERS, SECONDS = 8, 2, 10.0
@@ -30,7 +27,7 @@ def write(store: Store, worker: int, until: float) -> dict[str, str]:
         stored = store.write(make_ok(spec, scores_sha256=scores.sha256), scores)
         assert kept.setdefault(stored.key, digest(stored)) == digest(stored), "the store keeps another record now"
         if chance.random() < 0.005:
-            write_runs_csv(store)
+            write_runs_csv(store.path)
     return kept
 
 
@@ -38,7 +35,7 @@ def digest(record) -> str:
     return digest_of(record.model_dump())
 
 
-def read(store: Store, until: float) -> dict[str, str]:
+def read(store: Store, _: int, until: float) -> dict[str, str]:
     """Read again and again; whatever was there stays as it was."""
     seen = {}
     while time.time() < until:
@@ -55,39 +52,21 @@ def read(store: Store, until: float) -> dict[str, str]:
     return seen
 
 
-def in_processes(jobs: list[Callable[[], dict[str, str]]], folder) -> list[dict[str, str]]:
-    """Do each job in a fork of its own; return their results."""
-    pids = []
-    for number, job in enumerate(jobs):
-        pids.append(os.fork())
-        if not pids[-1]:
-            try:
-                (folder / f"{number}.json").write_text(json.dumps(job()))
-            except BaseException:
-                (folder / "complaint").write_text(traceback.format_exc())
-            finally:
-                os._exit(0)
-    for pid in pids:
-        os.waitpid(pid, 0)
-    assert not (folder / "complaint").exists(), (folder / "complaint").read_text()
-    return [json.loads((folder / f"{number}.json").read_text()) for number in range(len(jobs))]
-
-
 def test_eight_writers_and_two_readers(tmp_path):
     store = Store(tmp_path / "store")
     store.check_writable()
-    load_frame(store)  # pandas is imported once, before the forks
-    until = time.time() + SECONDS
-    jobs = [*(lambda n=n: write(store, n, until) for n in range(WRITERS)), *[lambda: read(store, until)] * READERS]
     promised: dict[str, str] = {}
-    for kept in in_processes(jobs, tmp_path):
-        for key, one in kept.items():
-            assert promised.setdefault(key, one) == one, "two processes were told of different records"
+    with ProcessPoolExecutor(WRITERS + READERS, mp_context=forks) as pool:
+        until = time.time() + SECONDS
+        jobs = [pool.submit(write, store, n, until) for n in range(WRITERS)]
+        jobs += [pool.submit(read, store, n, until) for n in range(READERS)]
+        for job in jobs:
+            for key, one in job.result().items():
+                assert promised.setdefault(key, one) == one, "two processes were told of different records"
     contents = store.records()
     assert contents.problems == ()
     assert {record.key: digest(record) for record in contents.records} == promised, "lost or made up"
-    for record in contents.records:
-        assert store.done(record.spec.model_dump()) == record
-    assert write_runs_csv(store) == ()
+    assert all(store.done(record.spec.model_dump()) == record for record in contents.records)
+    assert write_runs_csv(store.path) == ()
     assert (store.path / "runs.csv").read_bytes().count(b"\n") == 1 + len(promised)
-    assert not [path for path in store.path.rglob("*") if is_temporary(path.name)]
+    assert litter(tmp_path) == []

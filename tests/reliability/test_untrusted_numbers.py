@@ -122,15 +122,6 @@ def test_weights_that_are_no_numbers_are_a_wrong_request(sweep, tmp_path, name):
     assert any("mvtec/bottle" in line and name in line for line in said.splitlines()), said
 
 
-def test_one_training_image_is_too_few(sweep, root):
-    for path in sorted((root / "bottle/train/good").iterdir())[1:]:
-        path.unlink()
-    status, records, said = sweep("category=bottle", *RANDOM)
-    assert status == 1
-    assert records["bottle"].status == "failed"
-    assert any("mvtec/bottle" in line and "at least 2" in line for line in said.splitlines()), said
-
-
 @pytest.fixture
 def few_and_many(root, tmp_path):
     """Two runs of one job: 3 features of 20 images are trusted without an epsilon, and 60 are not."""
@@ -151,9 +142,7 @@ def test_a_run_that_cannot_be_trusted_takes_no_other_of_its_pass_with_it(few_and
     ended = list(run_job(replace(both, runs=both.runs[::order])))
     assert [(one.n_features, one.status) for one in ended] == [(3, "ok"), (60, "failed")][::order]
     by_key = {record.key: record for record in Store(store).records().records}
-    assert by_key[ended[::order][0].key].status == "ok"
-    failed = by_key[ended[::order][1].key]
-    assert failed.error.stage == "score"
+    assert [by_key[one.key].status for one in ended] == ["ok", "failed"][::order]
     assert not (store / ".claims").exists()
     # Once more: what is there stays, and what failed is tried again.
     again = {one.n_features: one.status for one in run_job(both)}
@@ -186,7 +175,9 @@ def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path,
     with Claims(store) as others:
         others.take(second.key)
         assert [(one.seed, one.status) for one in run_job(both)] == [(0, "failed"), (1, "claimed")]
-    assert [record.spec.seed for record in Store(store).records().records] == [0]
+    (record,) = Store(store).records().records
+    assert record.spec.seed == 0
+    assert "at least 2" in record.error.message, "one training image is too few"
 
 
 def test_images_that_change_while_they_are_read_are_in_no_record(root, tmp_path, monkeypatch):
@@ -206,8 +197,6 @@ def test_images_that_change_while_they_are_read_are_in_no_record(root, tmp_path,
     assert ended.error.startswith("data: the images or masks changed while they were read: run again")
     (record,) = Store(tmp_path / "store").records().records
     assert (record.status, record.error.stage) == ("failed", "data")
-    monkeypatch.undo()
-    assert [one.status for one in run_job(job_of(root, tmp_path / "store", "n_features=3"))] == ["ok"]
 
 
 def test_a_defect_in_the_metrics_is_recorded_with_its_stage(root, tmp_path, monkeypatch, capfd):
@@ -218,29 +207,6 @@ def test_a_defect_in_the_metrics_is_recorded_with_its_stage(root, tmp_path, monk
     ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
     assert [(one.status, one.error) for one in ended] == [("failed", "metrics: ValueError: boom")] * 2
     assert {record.error.stage for record in Store(tmp_path / "store").records().records} == {"metrics"}
-    assert "boom" in capfd.readouterr().err
-
-
-def test_what_a_failed_pass_had_in_memory_is_gone_before_the_next(root, tmp_path, monkeypatch, capfd):
-    from harness import run as run_module
-
-    class Large:
-        pass
-
-    kept = []
-
-    def carry_out(planned, *_, monitor, **__):
-        assert [one() for one in kept] == [None] * len(kept)
-        large = Large()
-        kept.append(weakref.ref(large))
-        with monitor.stage("score"):
-            raise ValueError("boom")
-        yield
-
-    monkeypatch.setattr(run_module, "carry_out", carry_out)
-    ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
-    assert len(kept) == 3  # both together, then each alone
-    assert [one.status for one in ended] == ["failed"] * 2
     assert "boom" in capfd.readouterr().err
 
 
@@ -268,7 +234,7 @@ def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pas
         ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
     finally:
         gc.enable()
-    assert len(kept) == 3
+    assert len(kept) == 3  # both together, then each alone
     assert [(one.status, one.error) for one in ended] == [("failed", "score: ValueError: boom")] * 2
 
 

@@ -11,20 +11,9 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 
 from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig, RunConfig, run_spec
-from harness.store import (
-    METRICS,
-    DatasetInfo,
-    Environment,
-    Failure,
-    Interval,
-    Memory,
-    Metrics,
-    RunRecord,
-    ScoreTable,
-    Timing,
-    new_record,
-)
-from harness.store.record import Git
+from harness.store import Failure, Interval, Metrics, RunRecord, ScoreTable
+from harness.store.fields import METRICS
+from harness.store.record import DatasetInfo, Environment, Git, Memory, Timing, new_record
 
 patient = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no finding."""
@@ -155,8 +144,7 @@ def make_failed(spec: dict[str, Any] | None = None, **changes: Any) -> RunRecord
     unknown = (
         {} if spec["fingerprint"] else dict.fromkeys(("n_train", "n_test_normal", "n_test_anomalous", "has_masks"))
     )
-    nothing = dict.fromkeys(
-        ("metrics", "intervals", "thresholds", "memory", "indices_sha256", "scores_sha256"),
-    )
+    nothing: dict[str, Any] = {"intervals": {}, "thresholds": {}}
+    nothing |= dict.fromkeys(("metrics", "memory", "indices_sha256", "scores_sha256"))
     failure = {"error": Failure(type="DataError", message="bottle/x.png: is truncated", stage="features")}
     return make_ok(spec, **(nothing | {"dataset": make_dataset(spec, **unknown)} | failure | changes))

@@ -16,10 +16,9 @@ from harness.store.claims import CLAIMS, Claims
 
 KEY = "0123456789ab"
 HOLD = """
-import sys, time
-from pathlib import Path
+import sys
 from harness.store.claims import Claims
-claims = Claims(Path(sys.argv[1]), expiry_s=float(sys.argv[2]))
+claims = Claims(sys.argv[1], expiry_s=float(sys.argv[2]))
 assert claims.take(sys.argv[3], "mvtec/bottle") is None
 print("held", flush=True)
 sys.stdin.read()
@@ -39,10 +38,17 @@ def holder(store, expiry_s=120.0, key=KEY):
         process.communicate()
 
 
+def wait_until(happens):
+    deadline = time.monotonic() + 10
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_a_claim_is_held_until_it_is_released_and_leaves_nothing(tmp_path):
     with Claims(tmp_path) as ours, Claims(tmp_path) as theirs:
         assert ours.take(KEY, "mvtec/bottle") is None
-        assert ours.take(KEY) is None  # still ours
+        assert ours.take(KEY, "mvtec/bottle") is None  # still ours
         there = theirs.take(KEY)
         assert (there.key, there.label, there.pid) == (KEY, "mvtec/bottle", os.getpid())
         assert str(there).startswith(f"{os.uname().nodename}, process {os.getpid()}, since 2")
@@ -75,17 +81,19 @@ def test_asking_writes_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_claim_of_a_killed_process_is_taken_over_at_once(tmp_path):
-    with holder(tmp_path) as other, Claims(tmp_path) as claims:
-        assert claims.take(KEY).pid == other.pid
-        other.kill()
-        other.wait()
-        assert claims.holder(KEY) is None
-        assert claims.living() == ()
-        assert claims.take(KEY, "mvtec/cable") is None
-        (there,) = claims.living()
-        assert (there.label, there.pid) == ("mvtec/cable", os.getpid())
-    assert not (tmp_path / CLAIMS).exists()
+def test_the_claim_of_a_killed_process_is_taken_over_at_once_or_tidied(tmp_path):
+    with holder(tmp_path) as dead, holder(tmp_path, key="dead") as other, holder(tmp_path, key="live"):
+        with Claims(tmp_path) as claims:
+            assert claims.take(KEY).pid == dead.pid
+            for process in (dead, other):
+                process.kill()
+                process.wait()
+            assert claims.holder(KEY) is None
+            assert [there.key for there in claims.living()] == ["live"]
+            assert claims.take(KEY, "mvtec/cable") is None
+            assert {there.label for there in claims.living()} == {"mvtec/cable", "mvtec/bottle"}
+        Claims(tmp_path).tidy()
+        assert sorted(os.listdir(tmp_path / CLAIMS)) == ["live.lock", "live.txt"]
 
 
 @pytest.mark.parametrize("exchange", [True, False])
@@ -94,15 +102,12 @@ def test_a_stopped_process_loses_its_claim_after_the_lease(tmp_path, monkeypatch
     if not exchange:
         monkeypatch.setattr("filelock._soft.exchange_names", lambda *_: False)
     with holder(tmp_path, 0.9) as other, Claims(tmp_path, expiry_s=0.9) as claims:
+        assert not claims.is_free(KEY)
         time.sleep(1.5)
-        assert not claims.is_free(KEY), "it is renewed"
-        time.sleep(1.0)
         assert not claims.is_free(KEY), "it is renewed"
         other.send_signal(signal.SIGSTOP)
         started = time.monotonic()
-        while not claims.is_free(KEY):
-            assert time.monotonic() - started < 10
-            time.sleep(0.05)
+        wait_until(lambda: claims.is_free(KEY))
         assert time.monotonic() - started > 0.5
         assert claims.take(KEY) is None
         other.send_signal(signal.SIGCONT)
@@ -112,27 +117,14 @@ def test_a_stopped_process_loses_its_claim_after_the_lease(tmp_path, monkeypatch
     assert not (tmp_path / CLAIMS).exists()
 
 
-def test_tidying_removes_what_the_dead_left_and_nothing_else(tmp_path):
-    with holder(tmp_path, key="dead") as dead, holder(tmp_path, key="live"):
-        dead.kill()
-        dead.wait()
-        old = tmp_path / CLAIMS / "x.lock.break.1.0"
-        old.touch()
-        os.utime(old, (0, 0))
-        Claims(tmp_path).tidy()
-        assert sorted(os.listdir(tmp_path / CLAIMS)) == ["live.lock", "live.txt"]
-
-
-@pytest.mark.parametrize("content", [b"{", b"\xff" * 9000, b"filelock/2\npid=x\n"])
-def test_a_damaged_claim_counts_until_it_is_old(tmp_path, content):
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 9000, b"filelock/2\npid=x\n"])
+def test_a_claim_that_cannot_be_read_has_a_holder_without_a_number_until_it_is_old(tmp_path, content):
+    """It is being written, most likely."""
     (tmp_path / CLAIMS).mkdir()
     (tmp_path / CLAIMS / f"{KEY}.lock").write_bytes(content)
-    with Claims(tmp_path, expiry_s=1.0) as claims:
-        assert "unknown" in str(claims.take(KEY))
-        started = time.monotonic()
-        while claims.take(KEY) is not None:
-            assert time.monotonic() - started < 10
-            time.sleep(0.05)
+    with Claims(tmp_path, expiry_s=0.3) as claims:
+        assert str(claims.take(KEY)) == "another process"
+        wait_until(lambda: claims.take(KEY) is None)
 
 
 def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
@@ -143,13 +135,12 @@ def test_a_store_that_cannot_be_written_is_one_line(tmp_path):
 
 RACER = """
 import sys, time
-from pathlib import Path
 from harness.store.claims import Claims
 for line in sys.stdin:
     key, start = line.split()
     while time.monotonic() < float(start):  # all start at the same moment, by the clock that they share
         pass
-    with Claims(Path(sys.argv[1])) as claims:
+    with Claims(sys.argv[1]) as claims:
         print("lost" if claims.take(key) else "won", flush=True)
         sys.stdin.readline()  # nobody releases before all have tried
     print("out", flush=True)
@@ -158,9 +149,8 @@ for line in sys.stdin:
 
 def test_of_eight_processes_exactly_one_wins_each_round(tmp_path):
     """In odd rounds they race for the claim of a process that was killed."""
-    command = [sys.executable, "-c", RACER, str(tmp_path)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    racers = [subprocess.Popen(command, text=True, **pipes) for _ in range(8)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    racers = [subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path)], **pipes) for _ in range(8)]
     with holder(tmp_path, key="dead"):
         left = (tmp_path / CLAIMS / "dead.lock").read_bytes()
 
@@ -170,7 +160,7 @@ def test_of_eight_processes_exactly_one_wins_each_round(tmp_path):
             racer.stdin.flush()
         return [racer.stdout.readline().strip() for racer in racers]
 
-    for number in range(100):
+    for number in range(40):
         if number % 2:
             (tmp_path / CLAIMS).mkdir(exist_ok=True)
             (tmp_path / CLAIMS / f"{number:012x}.lock").write_bytes(left)
@@ -179,5 +169,3 @@ def test_of_eight_processes_exactly_one_wins_each_round(tmp_path):
         assert tell("\n") == ["out"] * 8
     for racer in racers:
         racer.communicate()
-    Claims(tmp_path).tidy()
-    assert not (tmp_path / CLAIMS).exists()

@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 
 from harness.errors import StoreError
-from harness.store import METRICS, Interval, Store, Timing, load_frame, write_runs_csv
-from harness.store import frame as frame_module
+from harness.store import Interval, Store, load_frame, write_runs_csv
+from harness.store.fields import METRICS
+from harness.store.frame import COLUMNS
+from harness.store.record import Timing
 from tests.store.making import VALUES, make_failed, make_ok, make_scores, make_spec
 
 
-@pytest.fixture
-def mixed(tmp_path) -> Store:
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory) -> Store:
     """Three ok runs, two failed ones, and one file that is no record."""
-    store = Store(tmp_path / "results")
+    store = Store(tmp_path_factory.mktemp("mixed") / "results")
     for spec in (make_spec(), make_spec(seed=7), make_spec(dataset="btad", category="01", epsilon=0.01001)):
         store.write(make_ok(spec), make_scores())
     store.write(make_failed(make_spec(category="cable")))
@@ -67,39 +69,35 @@ def test_a_failed_run_has_its_error_and_no_metrics(mixed):
 
 @pytest.mark.parametrize("empty", [True, False])
 def test_dtypes_do_not_depend_on_the_content(mixed, tmp_path, empty):
-    table = load_frame(Store(tmp_path / "nowhere") if empty else mixed)
-    assert list(table.columns)[: len(frame_module.COLUMNS)] == list(frame_module.COLUMNS)
-    for name, dtype in frame_module.COLUMNS.items():
+    table = load_frame(tmp_path / "nowhere" if empty else mixed)
+    assert list(table.columns)[: len(COLUMNS)] == list(COLUMNS)
+    for name, dtype in COLUMNS.items():
         assert table[name].dtype == pd.Series([], dtype=dtype).dtype, name
-    assert table["category"].dtype == "str"
     assert len(table) == (0 if empty else 5)
 
 
 def test_second_intervals_and_stages_get_columns_of_their_own(tmp_path):
-    store = Store(tmp_path)
     delong = Interval(low=0.25, high=0.75, method="DeLong")
     first = make_ok(intervals={"image_auroc_delong": delong}, timing=Timing(seconds={"z": 1.0}, images_per_second=None))
-    store.write(first, make_scores())
-    store.write(make_ok(make_spec(seed=43)), make_scores())
-    table = load_frame(store)
-    extra = [
-        "image_auroc_delong_high",
-        "image_auroc_delong_low",
-        *(f"seconds_{s}" for s in ("backbone", "decode", "score", "z")),
+    Store(tmp_path).write(first, make_scores())
+    Store(tmp_path).write(make_ok(make_spec(seed=43)), make_scores())
+    table = load_frame(tmp_path)
+    assert list(table.columns)[len(COLUMNS) :] == [
+        *("image_auroc_delong_high", "image_auroc_delong_low"),
+        *(f"seconds_{stage}" for stage in ("backbone", "decode", "score", "z")),
     ]
-    assert list(table.columns)[len(frame_module.COLUMNS) :] == extra
     assert table["image_auroc_delong_low"].tolist()[0] == 0.25
     assert table["seconds_z"].isna().tolist() == [False, True]
     assert table["image_auroc_low"].isna().tolist() == [True, False]
 
 
 def test_runs_csv_is_the_table(mixed):
-    problems = write_runs_csv(mixed)
+    problems = write_runs_csv(mixed.path)
     assert len(problems) == 1
     assert "is not the JSON of a record" in problems[0]
-    assert load_frame(str(mixed.path)).attrs["problems"] == list(problems)
-    table = load_frame(mixed)
-    dtypes = {name: dtype for name, dtype in frame_module.COLUMNS.items() if not dtype.startswith("datetime")}
+    table = load_frame(str(mixed.path))
+    assert table.attrs["problems"] == list(problems)
+    dtypes = {name: dtype for name, dtype in COLUMNS.items() if not dtype.startswith("datetime")}
     back = pd.read_csv(mixed.path / "runs.csv", dtype=dtypes, float_precision="round_trip")
     for name in ("started", "finished"):
         back[name] = pd.to_datetime(back[name], utc=True).astype(table[name].dtype)
@@ -108,15 +106,13 @@ def test_runs_csv_is_the_table(mixed):
 
 
 def test_runs_csv_depends_on_the_records_alone(tmp_path):
-    records = [
-        make_ok(make_spec(seed=seed, category=category)) for seed in range(4) for category in ("a", "01", "é,\r")
-    ]
+    records = [make_ok(make_spec(seed=seed, category=category)) for seed in (0, 1) for category in ("a", "01", "é,\r")]
     tables = []
-    for shuffle in range(3):
+    for shuffle in range(2):
         store = Store(tmp_path / str(shuffle))
         for record in random.Random(shuffle).sample(records, len(records)):
             store.write(record, make_scores())
-            write_runs_csv(store)
+        write_runs_csv(store.path)
         tables.append((store.path / "runs.csv").read_bytes())
     assert len(set(tables)) == 1
     rows = list(csv.reader(io.StringIO(tables[0].decode(), newline="")))
@@ -124,38 +120,28 @@ def test_runs_csv_depends_on_the_records_alone(tmp_path):
     assert {row[1] for row in rows[1:]} == {"a", "01", "é,\r"}
 
 
-def test_runs_csv_is_replaced_whole(mixed, monkeypatch):
-    write_runs_csv(mixed)
-    before = (mixed.path / "runs.csv").read_bytes()
+def test_runs_csv_is_replaced_whole(tmp_path, monkeypatch):
+    write_runs_csv(tmp_path)
+    assert (tmp_path / "runs.csv").read_text() == ",".join(COLUMNS) + "\n"
+    Store(tmp_path).write(make_failed())
     monkeypatch.setattr("harness.store.files.os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(StoreError, match=f"^store {mixed.path}: cannot be written"):
-        write_runs_csv(mixed)
-    assert (mixed.path / "runs.csv").read_bytes() == before
+    with pytest.raises(StoreError, match=f"^store {tmp_path}: cannot be written"):
+        write_runs_csv(tmp_path)
+    assert (tmp_path / "runs.csv").read_text() == ",".join(COLUMNS) + "\n"
 
 
-def test_an_empty_store_has_an_empty_table(tmp_path):
-    write_runs_csv(tmp_path / "new")
-    assert (tmp_path / "new" / "runs.csv").read_text() == ",".join(frame_module.COLUMNS) + "\n"
-
-
-def test_exact_runs_come_before_inexact_ones_which_are_named(tmp_path):
-    for seed, mode in ((7, "bf16"), (7, None), (7, "tf32")):
-        Store(tmp_path).write(make_ok(make_spec(seed=seed, inexact=mode)), make_scores())
-    Store(tmp_path).write(make_ok(make_spec(seed=8) | {"inexact": ["tf32", "bf16"]}), make_scores())
-    named = [None if pd.isna(mode) else mode for mode in load_frame(tmp_path)["inexact"]]
-    assert named == [None, "bf16", "tf32", "tf32,bf16"]
-
-
-def test_sizes_are_height_by_width_and_no_crop_is_none(tmp_path):
-    Store(tmp_path).write(make_ok(make_spec(resize=(320, 256), center_crop=None)), make_scores())
-    (row,) = load_frame(tmp_path).to_dict("records")
-    assert row["resize"] == "320x256"
-    assert pd.isna(row["center_crop"])
+def test_old_inexact_runs_are_named_after_exact_ones_and_no_crop_is_none(tmp_path):
+    for mode in ("bf16", None):
+        Store(tmp_path).write(make_ok(make_spec(inexact=mode, resize=(320, 256), center_crop=None)), make_scores())
+    exact, inexact = load_frame(tmp_path).to_dict("records")
+    assert pd.isna(exact["inexact"])
+    assert inexact["inexact"] == "bf16"
+    assert exact["resize"] == "320x256"
+    assert pd.isna(exact["center_crop"])
 
 
 def test_runs_csv_holds_no_formula(tmp_path):
-    store = Store(tmp_path)
-    store.write(make_ok(make_spec(category="=HYPERLINK(1)"), weights="@x"), make_scores())
-    write_runs_csv(store)
+    Store(tmp_path).write(make_ok(make_spec(category="=HYPERLINK(1)"), weights="@x"), make_scores())
+    write_runs_csv(tmp_path)
     assert ",'=HYPERLINK(1)," in (tmp_path / "runs.csv").read_text()
     assert ",'@x," in (tmp_path / "runs.csv").read_text()

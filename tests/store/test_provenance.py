@@ -10,8 +10,9 @@ from importlib.metadata import version
 
 import pytest
 
-from harness.store import environment, peak_rss_bytes, provenance
-from harness.store.provenance import cpu_model, git_state, package_versions
+from harness.keys import PROJECT
+from harness.store import provenance
+from harness.store.provenance import cpu_model, environment, git_state, package_versions, peak_rss_bytes
 from harness.store.record import Git
 
 
@@ -38,7 +39,7 @@ def test_the_environment_of_this_machine():
     assert made.packages["numpy"] == version("numpy")
     assert made.packages["torch"] == version("torch")
     assert package_versions(["no-such-distribution"]) == {}
-    assert made.git == git_state(provenance.ROOT)
+    assert made.git == git_state(PROJECT)
     assert made.device == made.cpu
     assert made.threads == 2
     assert platform.node() not in made.model_dump_json() or len(platform.node()) < 4
@@ -72,7 +73,7 @@ def test_no_git_no_commit(tmp_path, monkeypatch):
     assert git_state(tmp_path) is None, "no commit yet"
     monkeypatch.setenv("PATH", "")
     git_state.cache_clear()
-    assert git_state(provenance.ROOT) is None
+    assert git_state(PROJECT) is None
     git_state.cache_clear()
 
 

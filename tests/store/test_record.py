@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import time
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from harness.config import ProtocolConfig, run_key
 from harness.errors import StoreError
 from harness.keys import PROJECT
-from harness.store import METRICS, Failure, Interval, Metrics, Timing, failure_of, new_record
-from harness.store import record as record_module
-from harness.store.fields import SCHEMA_VERSION, run_path
+from harness.store import Failure, Metrics, failure_of
+from harness.store.fields import METRICS, SCHEMA_VERSION, run_path
 from harness.store.record import (
     LONGEST_MESSAGE,
     ProtocolSpec,
@@ -57,14 +54,6 @@ def test_todays_bytes_are_those_of_every_schema(version):
     assert dump_record(record) == fixture.read_bytes()
 
 
-def test_an_old_record_of_inexact_arithmetic_loads_and_keeps_its_key(tmp_path):
-    spec = make_spec() | {"inexact": ["tf32", "bf16"]}
-    record = make_ok(spec)
-    (tmp_path / "record.json").write_bytes(dump_record(record))
-    assert load_record(tmp_path / "record.json").spec.inexact == ["tf32", "bf16"]
-    assert record.key == run_key(spec) != make_ok().key
-
-
 def test_spec_is_kept_to_the_letter():
     spec = make_spec(epsilon=1, mean=(0, 0.5, 1), center_crop=None)
     record = make_ok(spec)
@@ -76,51 +65,40 @@ def test_spec_is_kept_to_the_letter():
     assert tuple(Metrics.model_fields) == METRICS
 
 
-def test_numpy_numbers_become_plain_ones():
-    record = make_ok(metrics=Metrics(**(VALUES | {"image_auroc": np.float32(0.7), "pixel_auroc": np.float64(0.7)})))
-    assert [type(value) for value in record.values.values()] == [float] * 7
-    assert record.metrics.image_auroc == float(np.float32(0.7))
-
-
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
         ({"key": "0" * 12}, "does not belong to the spec"),
         ({"extra": 1}, "Extra inputs"),
         ({"status": "done"}, "status"),
-        ({"synthetic": "no"}, "synthetic"),
         ({"metrics": VALUES | {"image_auroc": 1.0000001}}, "less than or equal to 1"),
         ({"metrics": VALUES | {"image_auroc": float("nan")}}, "finite"),
         ({"metrics": VALUES | {"image_auroc": True}}, "valid number"),
         ({"metrics": VALUES | {"image_auroc": None}}, "has a reason in metrics_absent, but not: image_auroc"),
         ({"metrics_absent": {"pixel_auroc": "no masks"}}, "has a reason in metrics_absent, but not: pixel_auroc"),
         ({"metrics_absent": {"image_acu": "typo"}}, "image_acu"),
-        ({"metrics": None}, "needs metrics"),
         ({"memory": None, "indices_sha256": None}, "needs memory, indices_sha256"),
         ({"indices_sha256": "AB" * 32}, "indices_sha256"),
         ({"scores_sha256": None}, "needs scores_sha256"),
         ({"error": {"type": "E", "message": "m", "stage": None}}, r"error, an ok record has no error \["),
         ({"intervals": {"image_auc": {"low": 0.1, "high": 0.2, "method": "m"}}}, "belongs to no metric"),
-        ({"intervals": {"image_aurocdelong": {"low": 0.1, "high": 0.2, "method": "m"}}}, "belongs to no metric"),
         ({"intervals": {"image_auroc": {"low": 0.2, "high": 0.1, "method": "m"}}}, "is above"),
         ({"thresholds": {"image_f1_max": float("inf")}}, "finite"),
         ({"timing": {"seconds": {"decode": -1.0}, "images_per_second": None}}, "greater than or equal to 0"),
         ({"engine_metrics": {"image_AUROC": 0.5}}, r"error, engine_metrics belong to the reference engine \["),
+        ({"dataset": make_dataset(make_spec(), name="visa")}, r"error, dataset and spec differ in name or fingerprint"),
+        (
+            {"dataset": make_dataset(make_spec(), fingerprint="00" * 32)},
+            "dataset and spec differ in name or fingerprint",
+        ),
+        ({"dataset": make_dataset(make_spec(), n_train=None, has_masks=None)}, "dataset.n_train, dataset.has_masks"),
         ({"started": "2026-11-23 16:42"}, "started"),
         ({"started": "2026-11-23T16:42:00+01:00"}, "started"),
-        ({"finished": "2026-02-30T16:42:00Z"}, "finished"),
     ],
 )
 def test_what_an_ok_record_may_not_say(changes, complaint):
     with pytest.raises(ValidationError, match=complaint):
         RunRecord.model_validate(make_ok().model_dump() | changes)
-
-
-@pytest.mark.parametrize("field", ["fingerprint", "n_train", "n_test_normal", "n_test_anomalous", "has_masks"])
-def test_an_ok_record_knows_its_images(field):
-    spec = make_spec() | ({"fingerprint": None} if field == "fingerprint" else {})
-    with pytest.raises(ValidationError, match=f"needs dataset.{field}"):
-        make_ok(spec, dataset=make_dataset(spec, **{field: None}))
 
 
 def test_without_masks_there_are_no_pixel_metrics():
@@ -135,17 +113,6 @@ def test_without_masks_there_are_no_pixel_metrics():
         make_ok(spec, dataset=without)
     with pytest.raises(ValidationError, match="interval pixel_auroc belongs to no metric that has a value"):
         make_ok(spec, dataset=without, **absent)
-
-
-@pytest.mark.parametrize("changes", [{"name": "visa"}, {"fingerprint": "00" * 32}])
-def test_dataset_and_spec_agree(changes):
-    with pytest.raises(ValidationError, match=r"error, dataset and spec differ in name or fingerprint \["):
-        make_ok(make_spec(), dataset=make_dataset(make_spec(), **changes))
-
-
-def test_a_second_interval_of_a_metric_stands_beside_the_first():
-    delong = Interval(low=1.0, high=1.0, method="DeLong")
-    assert make_ok(intervals={"image_auroc_delong": delong}).intervals == {"image_auroc_delong": delong}
 
 
 def test_a_failed_record_knows_as_much_as_there_is_and_no_metrics():
@@ -176,11 +143,7 @@ def test_known_folders_are_hidden_in_notes_and_errors(tmp_path):
     ("text", "hidden"),
     [
         ("/data/mvtec/x.png, /data/mvtec.", "<root>/x.png, <root>."),
-        (
-            "/data/mvtec-old/x, /data/mvtec2 and /other/data/mvtec",
-            "/data/mvtec-old/x, /data/mvtec2 and /other/data/mvtec",
-        ),
-        ("https://a.b/data/mvtec", "https://a.b/data/mvtec"),
+        ("/data/mvtec2 and /other/data/mvtec", "/data/mvtec2 and /other/data/mvtec"),
         (f"{Path.home()}/x", "<home>/x"),
         (f"{PROJECT}/configs", "<harness>/configs"),
         (f"{sys.prefix}/lib", "<python>/lib"),
@@ -196,17 +159,9 @@ def test_what_an_engine_printed_is_kept_without_nan():
     assert record.engine_metrics == {"image_AUROC": 0.996032, "pixel_F1Score": None}
 
 
-def test_times_are_utc_to_the_second_wherever_it_runs(monkeypatch):
-    try:
-        monkeypatch.setenv("TZ", "America/New_York")
-        time.tzset()
-        record = make_ok(started=datetime.fromisoformat("2026-11-23T17:00:00+01:00"))
-        assert (record.started, record.finished) == ("2026-11-23T16:00:00Z", "2026-11-23T16:42:20Z")
-    finally:
-        monkeypatch.undo()
-        time.tzset()
-    with pytest.raises(ValueError, match=r"^a record's times need a time zone; use datetime\.now\(UTC\)$"):
-        new_record(**make_parts(started=datetime(2026, 11, 23)))
+def test_times_are_utc_to_the_second():
+    record = make_ok(started=datetime.fromisoformat("2026-11-23T17:00:00+01:00"))
+    assert (record.started, record.finished) == ("2026-11-23T16:00:00Z", "2026-11-23T16:42:20Z")
 
 
 def test_failure_of_any_exception():
@@ -217,23 +172,6 @@ def test_failure_of_any_exception():
     unreadable = OSError(2, "No such file", "caf\udce9.png")
     assert make_failed(error=failure_of(unreadable, None)).error.message == r"[Errno 2] No such file: 'caf\udce9.png'"
     assert make_ok(dataset=make_dataset(make_spec(), notes=["caf\udce9"])).dataset.notes == [r"caf\udce9"]
-
-
-def test_a_records_parts_are_strict_and_frozen():
-    with pytest.raises(ValidationError):
-        Timing(seconds={"decode": "5"}, images_per_second=None)
-    with pytest.raises(ValidationError):
-        make_dataset(make_spec(), n_train=209.0)
-    with pytest.raises(ValidationError, match="frozen"):
-        make_ok().key = "0" * 12  # type: ignore[misc]
-
-
-@pytest.mark.parametrize("record", [make_ok(), make_failed(), make_failed(make_spec(fingerprint=None))])
-def test_round_trip_is_exact(record, tmp_path):
-    path = tmp_path / "record.json"
-    path.write_bytes(dump_record(record))
-    assert load_record(path) == record
-    assert dump_record(load_record(path)) == path.read_bytes()
 
 
 def test_odd_text_survives_and_the_file_reads_well_in_a_diff(tmp_path):
@@ -306,39 +244,3 @@ def test_a_field_that_is_gone_new_or_wrong_is_named_even_with_a_right_digest(ref
     assert refused(changed(data, ("spec", "seed"), 7)).startswith(f"key {data['key']} does not belong to the spec")
     newer = json.loads(FIXTURE.with_name("record_v2.json").read_text())
     assert refused(changed(newer, ("schema_version",), 1)).startswith("records of schema version 1 have no plan; ")
-
-
-def test_a_newer_schema_says_update(refused):
-    data = json.loads(FIXTURE.read_text()) | {"schema_version": SCHEMA_VERSION + 1, "new": {}}
-    assert refused(data).startswith(f"was written by a newer harness (schema_version {SCHEMA_VERSION + 1}, ")
-    assert refused(data).endswith("; update the harness")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        *(b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b"[" * 100_000),
-        b"\0" * 4096,  # what a power cut leaves on some file systems
-        b"<<<<<<< HEAD\n{}\n=======\n{}\n>>>>>>> other\n",
-        *(f'{{"schema_version": {version}}}'.encode() for version in ("NaN", "null", '"1"', "true", "0", "1.0")),
-        b'{"schema_version": 1, "key": "\\ud800"}',
-        FIXTURE.read_bytes()[:-200],
-        FIXTURE.read_bytes() * 2,
-    ],
-)
-def test_what_is_no_json_of_a_record(content, refused):
-    assert refused(content).startswith("is not the JSON of a record (")
-
-
-def test_what_stands_there_twice_counts_once_and_only_as_the_digest_says(refused):
-    text = FIXTURE.read_text()
-    twins = text.rstrip().removesuffix("}") + ', "weights": "twice"}'
-    assert refused(twins.encode()).startswith("was edited or damaged")
-
-
-def test_what_cannot_be_read_says_why(tmp_path, monkeypatch):
-    with pytest.raises(StoreError, match=r"cannot be read \(Is a directory\)"):
-        load_record(tmp_path)
-    monkeypatch.setattr(record_module, "LARGEST", 1000)
-    with pytest.raises(StoreError, match="and 1000 are the most"):
-        load_record(FIXTURE)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import StoreError
-from harness.leftovers import is_temporary, temporary_name
+from harness.leftovers import temporary_name
 from harness.store import Store, failure_of, files
 from harness.store.fields import component, key_of_folder, run_path
 from harness.store.files import read_plain, turn, write_atomically
@@ -40,8 +40,11 @@ def write_ok(store, spec=None, **changes):
 
 def test_round_trip(store):
     record = make_ok()
+    assert store.records().records == ()
     assert store.find(make_spec()) is None
     assert store.done(make_spec()) is None
+    store.remove_leftovers()
+    assert not store.path.exists()
     assert store.write(record, make_scores(), MAPS) == record
     folder = store.run_folder(make_spec())
     assert sorted(os.listdir(folder)) == ["examples.npz", "record.json", "scores.csv"]
@@ -55,22 +58,14 @@ def test_round_trip(store):
         assert store.done(other) is None
 
 
-def test_the_store_is_quiet_where_there_is_none(tmp_path):
-    store = Store(tmp_path / "nowhere")
-    assert store.records().records == ()
-    assert store.find(make_spec()) is None
-    store.remove_leftovers()
-    assert not store.path.exists()
-
-
 def test_the_first_ok_record_stays_whole(store):
     first, second = make_ok(), make_ok(scores_sha256=make_scores(1.0).sha256)
     store.write(first, make_scores(), MAPS)
-    before = {path.name: path.stat() for path in store.run_folder(make_spec()).iterdir()}
+    before = {path.name: path.stat().st_ino for path in store.run_folder(make_spec()).iterdir()}
     assert store.write(second, make_scores(1.0)) == first
     assert store.write(make_failed()) == first, "nor does a failure replace it"
     assert store.done(make_spec()) == first
-    assert {path.name: path.stat() for path in store.run_folder(make_spec()).iterdir()} == before
+    assert {path.name: path.stat().st_ino for path in store.run_folder(make_spec()).iterdir()} == before
 
 
 @pytest.mark.parametrize("damage", ["gone", "another's"])
@@ -176,19 +171,18 @@ def test_a_kill_between_the_files_leaves_a_run_that_does_not_count(store, monkey
 
 def test_leftovers_of_the_dead_and_old_ones_are_removed_and_those_of_the_living_kept(store):
     write_ok(store)
-    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone = subprocess.Popen(["true"])
     gone.wait()
     places = (store.run_folder(make_spec()), store.path, store.path / "runs")
-    for place in places:
-        (place / temporary_name("x").replace(f"-{os.getpid()}-", f"-{gone.pid}-")).touch()
-        (place / temporary_name("x")).touch()
-        old = place / ".record.json.1-00000000.tmp"
+    kept = [place / temporary_name("x") for place in places]
+    for path in kept:
+        path.touch()
+        path.with_name(temporary_name("x").replace(f"-{os.getpid()}-", f"-{gone.pid}-")).touch()
+        old = path.with_name(temporary_name("x"))
         old.touch()
         os.utime(old, (time.time() - 7 * 3600,) * 2)
     store.remove_leftovers()
-    left = [name for place in places for name in os.listdir(place) if is_temporary(name)]
-    assert len(left) == 3
-    assert all(f"-{os.getpid()}-" in name for name in left)
+    assert sorted(store.path.rglob(".*.tmp")) == sorted(kept)
 
 
 def test_check_writable_makes_the_store_and_leaves_nothing_in_it(store):
@@ -213,7 +207,7 @@ def test_a_store_that_cannot_be_is_refused_in_one_line(tmp_path, name):
 @pytest.mark.parametrize(
     ("call", "number", "remedy"),
     [
-        ("open", errno.EROFS, "make it writable"),
+        ("fsync", errno.EROFS, "make it writable"),
         ("fsync", errno.ENOSPC, "make room"),
         ("fsync", errno.EDQUOT, "make room"),
         ("fsync", errno.EFBIG, r"raise the limit \(ulimit -f\)"),
@@ -236,24 +230,6 @@ def test_a_store_that_refuses_is_one_line_and_loses_nothing(store, monkeypatch, 
     assert sorted(path.read_bytes() for path in store.path.rglob("*") if path.is_file()) == before
     assert store.done(make_spec()) == record
     assert store.write(other, make_scores()) == store.done(make_spec(seed=43))
-
-
-@pytest.mark.parametrize("name", ["record.json", "scores.csv"])
-@pytest.mark.parametrize("target", ["pipe", "/dev/zero", "folder", "circle"])
-def test_what_is_no_plain_file_is_never_read_and_named(store, name, target):
-    record = write_ok(store)
-    path = store.run_folder(make_spec()) / name
-    path.unlink()
-    {
-        "pipe": os.mkfifo,
-        "folder": os.mkdir,
-        "/dev/zero": lambda path: path.symlink_to("/dev/zero"),
-        "circle": lambda path: path.symlink_to(path.name),
-    }[target](path)
-    with pytest.raises(StoreError, match=f"{name}: .*cannot be read .*; check its permissions"):
-        store.done(make_spec())
-    assert store.records().records == (() if name == "record.json" else (record,))
-    assert len(store.records().problems) == (name == "record.json")
 
 
 def test_a_folder_that_cannot_be_listed_is_one_line(store, monkeypatch):
@@ -298,8 +274,7 @@ def test_writers_take_turns_and_a_killed_ones_turn_is_over(tmp_path, monkeypatch
         assert other.stdout.readline() == "held\n"
         started = time.monotonic()
         with turn(tmp_path):
-            waited = time.monotonic() - started
-        assert 0.4 < waited < 5, "of one who hangs nobody waits for ever"
+            assert 0.4 < time.monotonic() - started < 5, "of one who hangs nobody waits for ever"
         other.kill()
         other.wait()
         started = time.monotonic()
@@ -328,40 +303,31 @@ HOSTILE = [
 names = st.text() | st.sampled_from(HOSTILE) | st.text("./\\~ab\0", min_size=1)
 
 
-@pytest.mark.parametrize("name", ["bottle", "01", "1_0", "1e3", "my part", "v1.2", "pcb-1", "wide_resnet50_2"])
-def test_plain_names_stay(name):
-    assert component(name) == name
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_become_plain_folders(name, tmp_path):
-    assert component(name) != name
-    (tmp_path / component(name)).mkdir()
-    assert os.listdir(tmp_path) == [component(name)]
-    store, spec = Store(tmp_path / "results"), make_spec(dataset="folder", category=name or "x")
-    record = write_ok(store, spec)
-    assert store.done(spec) == record
-    assert store.records().records == (record,)
-
-
-@patient
-@given(names, names, names)
-def test_any_name_stays_inside_the_store(dataset, category, backbone):
-    path = run_path(make_spec(dataset=dataset, category=category, backbone=backbone))
-    assert (len(path.parts), path.parts[0]) == (5, "runs")
-    assert not {"..", "."} & set(path.parts)
-    assert os.path.normpath(path) == str(path)
-    assert str(path).isascii()
-    assert str(path).isprintable()
+def test_hostile_names_become_plain_folders(store):
+    for name in HOSTILE:
+        assert component(name) != name
+        spec = make_spec(dataset="folder", category=name or "x")
+        assert store.done(spec) is None
+        assert write_ok(store, spec) == store.done(spec)
+    assert len(store.records().records) == len(HOSTILE)
 
 
 @patient
 @given(names, names, st.integers(0, 99), st.integers(0, 99))
-def test_two_specs_never_share_a_folder(one, other, seed, other_seed):
+def test_any_name_stays_inside_the_store_and_two_specs_never_share_a_folder(one, other, seed, other_seed):
     specs = [make_spec(category=one, seed=seed), make_spec(category=other, seed=other_seed)]
     folders = [str(run_path(spec)).casefold() for spec in specs]  # as on a file system that ignores case
     assert (folders[0] == folders[1]) == (specs[0] == specs[1])
-    assert (component(one) == component(other)) == (one == other)
+    for path in map(Path, folders):
+        assert (len(path.parts), path.parts[0]) == (5, "runs")
+        assert os.path.normpath(path) == str(path)
+        assert str(path).isascii()
+        assert str(path).isprintable()
+
+
+def test_plain_names_stay():
+    for name in ("bottle", "01", "1_0", "1e3", "my part", "v1.2", "pcb-1", "wide_resnet50_2"):
+        assert component(name) == name
 
 
 def test_a_folder_tells_its_key_and_no_other_does():
