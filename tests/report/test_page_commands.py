@@ -63,6 +63,7 @@ def test_the_command_of_a_run_gives_its_key(tmp_path, monkeypatch, capsys, categ
         n_features=7,
         seed=3,
         engine="reference" if "batch_size" in changes else "streaming",
+        device="cpu",
         metrics=MetricsConfig(bootstrap_samples=10 if changes else 1000),
     )
     prepared = prepare(Job((run,), Execution(store=tmp_path / "store")), Monitor())

@@ -62,18 +62,21 @@ def make_spec(
     Of metrics that nobody has, for the made-up values of a record follow from no scores.
     """
     run = RunConfig(
-        dataset=DatasetConfig(dataset, "mvtec", Path("anywhere")),
-        category=category,
-        backbone=BackboneConfig(backbone, backbone, "tag", ("layer1", "layer2"), (64, 128), (4, 8)),
+        dataset=DatasetConfig("mvtec", "mvtec", Path("anywhere")),
+        category="bottle",
+        backbone=BackboneConfig("resnet18", "resnet18", "tag", ("layer1", "layer2"), (64, 128), (4, 8)),
         protocol=replace(protocol, **fields),
         protocol_name="paper",
         n_features=n_features,
         seed=seed,
         engine=engine,
+        device="cpu",
     )
     spec = run_spec(
         run, fingerprint=fingerprint, weights_digest="ab" * 32, metrics_version=0, index_versions={"timm": "1.0.31"}
     )
+    spec["backbone"] |= {"name": backbone, "architecture": backbone}
+    spec |= {"dataset": dataset, "category": category}  # whatever they are: a setting cannot be as hostile as a record
     return spec | {"inexact": [inexact] if inexact else []}  # of old records; no run of today has any
 
 

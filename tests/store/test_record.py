@@ -55,7 +55,8 @@ def test_todays_bytes_are_those_of_every_schema(version):
 
 
 def test_spec_is_kept_to_the_letter():
-    spec = make_spec(epsilon=1, mean=(0, 0.5, 1), center_crop=None)
+    spec = make_spec(center_crop=None)
+    spec["protocol"] |= {"epsilon": 1, "mean": [0, 0.5, 1]}  # as an old record may have them
     record = make_ok(spec)
     assert record.spec.model_dump() == spec
     assert repr(record.spec.model_dump()["protocol"]["epsilon"]) == "1"  # 1.0 would have another key
