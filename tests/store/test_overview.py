@@ -208,7 +208,7 @@ def test_the_projects_own_experiments_are_understood():
     [
         (["--experiment", "table9"], "error: experiment table9: is not there"),
         (["--stor", "x"], "error: unrecognized arguments: --stor x"),
-        (["--seeds", "1,x"], "error: --seeds 1,x: is not a list of whole numbers"),
+        (["--seeds", "1,x"], "error: argument --seeds: '1,x' is no list of seeds"),
         (["--store", __file__], "is a file, not a folder"),
     ],
 )
