@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.padim.engine import Engine, Scores
+    from harness.padim.engine import Engine, Scores, Work
     from harness.padim.weights import Weights
     from harness.store import RunRecord
 
@@ -188,7 +188,7 @@ def carry_out(
 
     with (
         ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
-        closing(_scores(engine, source, planned, weights, monitor)) as scores,
+        closing(engine(source, _work(planned, weights), monitor)) as scores,
     ):
         gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
@@ -236,22 +236,12 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
     return masks, gather_examples(source, truth, masks)
 
 
-def _scores(
-    engine: Engine, source: SplitSource, planned: Pass, weights: Weights, monitor: Monitor
-) -> Generator[Scores]:
-    from harness.padim.engine import Variant
+def _work(planned: Pass, weights: Weights) -> Work:
+    from harness.padim.engine import Variant, Work
 
     first = planned.runs[0]
-    return engine(
-        source,
-        backbone=first.backbone,
-        weights=weights,
-        protocol=first.protocol,
-        variants=tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs),
-        device=first.device,
-        monitor=monitor,
-        plan=planned.plan,
-    )
+    variants = tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs)
+    return Work(first.backbone, weights, first.protocol, variants, first.device, planned.plan)
 
 
 def _engine(name: str) -> Engine:

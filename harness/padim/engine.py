@@ -19,6 +19,10 @@ from harness.errors import RequestError
 
 if TYPE_CHECKING:
     from harness.config import BackboneConfig, ProtocolConfig
+    from harness.data.loader import SplitSource
+    from harness.monitor import Monitor
+    from harness.padim.plan import Plan
+    from harness.padim.weights import Weights
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
@@ -32,6 +36,20 @@ class Variant:
     seed: int
     n_features: int
     index_sampler: str
+
+
+@dataclass(frozen=True)
+class Work:
+    """What an engine does in one pass."""
+
+    backbone: BackboneConfig
+    weights: Weights
+    protocol: ProtocolConfig
+    """Its index sampler does not count: each variant has its own."""
+    variants: tuple[Variant, ...]
+    device: str
+    """cpu or cuda."""
+    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -50,8 +68,8 @@ class Scores:
     """What a reader of the record should know, for example an epsilon that the engine cannot take."""
 
 
-Engine = Callable[..., Generator[Scores]]
-"""Called as `run_streaming`; yields the scores of each variant, and what is not asked for may not be computed."""
+Engine = Callable[["SplitSource", Work, "Monitor"], Generator[Scores]]
+"""Yields the scores of each variant, in their order; what is not asked for may not be computed."""
 
 
 def draw_indices(variant: Variant, backbone: BackboneConfig) -> np.ndarray:

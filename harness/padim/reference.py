@@ -25,26 +25,14 @@ with silence():
     from lightning.pytorch import Callback
 
 if TYPE_CHECKING:
-    from harness.config import BackboneConfig, ProtocolConfig
+    from harness.config import ProtocolConfig
     from harness.data.loader import SplitSource
     from harness.monitor import Monitor
-    from harness.padim.engine import Variant
-    from harness.padim.plan import Plan
-    from harness.padim.weights import Weights
+    from harness.padim.engine import Variant, Work
 
 
-def run_reference(
-    source: SplitSource,
-    *,
-    backbone: BackboneConfig,
-    weights: Weights,
-    protocol: ProtocolConfig,
-    variants: tuple[Variant, ...],
-    device: str,
-    monitor: Monitor,
-    plan: Plan,
-) -> Generator[Scores]:
-    """Fit and test each variant by `anomalib.engine.Engine`; called as `harness.padim.streaming.run_streaming`.
+def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
+    """Fit and test each variant by `anomalib.engine.Engine`; see `harness.padim.engine.Engine`.
 
     Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
     normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread
@@ -55,20 +43,20 @@ def run_reference(
     Raises:
         RequestError: as `check_reference`.
     """
-    check_reference(protocol)
-    exact_arithmetic(device)
-    for variant in variants:
+    check_reference(work.protocol)
+    exact_arithmetic(work.device)
+    for variant in work.variants:
         with own_interrupts(), silence(), torch.random.fork_rng(devices=[]):
             with monitor.stage("load"):
-                indices = draw_indices(variant, backbone)
-                model = _build_model(source, variant, backbone, weights, indices)
-            recorder, own_metrics = _fit_and_test(model, source, device, monitor)
+                indices = draw_indices(variant, work.backbone)
+                model = _build_model(source, variant, work, indices)
+            recorder, own_metrics = _fit_and_test(model, source, work.device, monitor)
         scores = Scores(
             image_scores=np.concatenate(recorder.scores).astype(np.float32, copy=False),
             anomaly_maps=np.concatenate(recorder.maps).astype(np.float32, copy=False),
             indices_sha256=indices_sha256(indices),
             own_metrics=own_metrics,
-            notes=_notes(protocol),
+            notes=_notes(work.protocol),
         )
         del model, recorder
         gc.collect()  # Trainer and model refer to one another, and its covariances can be gigabytes.
@@ -103,17 +91,15 @@ class _Padim(Padim):
             super().fit()
 
 
-def _build_model(
-    source: SplitSource, variant: Variant, backbone: BackboneConfig, weights: Weights, indices: np.ndarray
-) -> Padim:
+def _build_model(source: SplitSource, variant: Variant, work: Work, indices: np.ndarray) -> Padim:
     """Return anomalib's Padim with our weights, and with our indices where the sampler is not its own."""
-    network = load_network(backbone, weights)
+    network = load_network(work.backbone, work.weights)
     pre_processor = PreProcessor(transform=source.transform)
     # Right before the constructor, which draws the indices.
     torch.manual_seed(variant.seed)
     model = _Padim(
-        backbone=backbone.architecture,
-        layers=list(backbone.layers),
+        backbone=work.backbone.architecture,
+        layers=list(work.backbone.layers),
         pre_trained=False,
         n_features=variant.n_features,
         pre_processor=pre_processor,

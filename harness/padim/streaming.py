@@ -18,17 +18,14 @@ from harness.errors import DataError
 from harness.padim.backbone import load_timm, quickened
 from harness.padim.compute import Workers, exact_arithmetic, one_thread
 from harness.padim.embedding import Channels, FeatureReader, Grid, channels_by_layer, places_among
-from harness.padim.engine import Scores, draw_indices, indices_sha256
+from harness.padim.engine import Scores, Work, draw_indices, indices_sha256
 from harness.padim.gaussian import Moments, check_trust
 from harness.padim.scoring import mahalanobis, map_maker
 
 if TYPE_CHECKING:
-    from harness.config import BackboneConfig, ProtocolConfig
+    from harness.config import ProtocolConfig
     from harness.data.loader import Part, SplitSource
     from harness.monitor import Monitor
-    from harness.padim.engine import Variant
-    from harness.padim.plan import Plan
-    from harness.padim.weights import Weights
 
 IMAGES_AT_ONCE = 64
 """Training images whose products are summed together (the more, the fewer passes over the sums), and test images whose
@@ -36,18 +33,8 @@ maps are made together (only so that they are not there twice)."""
 _PARTS: dict[Part, str] = {"train": "training", "test": "test"}
 
 
-def run_streaming(
-    source: SplitSource,
-    *,
-    backbone: BackboneConfig,
-    weights: Weights,
-    protocol: ProtocolConfig,
-    variants: tuple[Variant, ...],
-    device: str,
-    monitor: Monitor,
-    plan: Plan,
-) -> Generator[Scores]:
-    """Fit every variant on the training images and yield its scores of the test images, in the order of `variants`.
+def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
+    """Fit every variant on the training images and yield its scores of the test images; see `Engine`.
 
     Each image is decoded and passed through the network once, for all variants together, and decoding begins before the
     network is there. Memory does not grow with the number of training images. Every operation runs on one thread, and
@@ -60,15 +47,16 @@ def run_streaming(
         DataError: the numbers cannot be trusted (a NaN in the features, a covariance without a factor); names the
             location.
     """
-    exact_arithmetic(device)
+    backbone, plan = work.backbone, work.plan
+    exact_arithmetic(work.device)
     with (
         one_thread() as threads,
-        Workers(device, threads) as workers,
-        FeatureStream(source, protocol.batch_size, device, plan.workers, plan.decoded_ahead) as stream,
+        Workers(work.device, threads) as workers,
+        FeatureStream(source, work.protocol.batch_size, work.device, plan.workers, plan.decoded_ahead) as stream,
     ):
         with monitor.stage("load"):
-            indices = [draw_indices(variant, backbone) for variant in variants]
-            network = quickened(load_timm(backbone, weights)).to(device)
+            indices = [draw_indices(variant, backbone) for variant in work.variants]
+            network = quickened(load_timm(backbone, work.weights)).to(work.device)
         channels = [channels_by_layer(drawn, backbone.channels) for drawn in indices]
         stream.begin(network, backbone.layers, channels_by_layer(np.concatenate(indices), backbone.channels))
         groups = [
@@ -81,7 +69,7 @@ def run_streaming(
             stream,
             [(moments_of[n], own) for n, own in enumerate(channels)],
             plan.test_batches_at_once,
-            protocol=protocol,
+            protocol=work.protocol,
             workers=workers,
             monitor=monitor,
         )

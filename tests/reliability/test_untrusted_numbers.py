@@ -219,7 +219,7 @@ def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pas
 
     kept = []
 
-    def engine(source, *, monitor, variants, **_):
+    def engine(source, work, monitor):
         assert [one() for one in kept] == [None] * len(kept)
         large = Large()
         kept.append(weakref.ref(large))
@@ -252,7 +252,7 @@ def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pas
 def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monkeypatch, capfd, error, line):
     from harness.padim import streaming
 
-    def engine(*_, monitor, **__):
+    def engine(source, work, monitor):
         with monitor.stage("score"):
             raise error
         yield

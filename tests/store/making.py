@@ -11,6 +11,7 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 
 from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig, RunConfig, run_spec
+from harness.resolve import read_protocol
 from harness.store import Failure, Interval, Metrics, RunRecord, ScoreTable
 from harness.store.fields import METRICS
 from harness.store.record import DatasetInfo, Environment, Git, Memory, Timing, new_record
@@ -20,18 +21,7 @@ patient = settings(deadline=None, database=None, suppress_health_check=[HealthCh
 
 FINGERPRINT = "5e" * 32
 
-PROTOCOL = ProtocolConfig(
-    resize=(256, 256),
-    interpolation="bilinear",
-    antialias=True,
-    center_crop=(224, 224),
-    mean=(0.485, 0.456, 0.406),
-    std=(0.229, 0.224, 0.225),
-    batch_size=16,
-    epsilon=0.01,
-    blur_sigma=4,
-    index_sampler="anomalib_v1",
-)
+PROTOCOL = read_protocol("paper", dataset="mvtec")
 
 VALUES = {
     "image_auroc": 0.996031746031746,
