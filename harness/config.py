@@ -158,12 +158,12 @@ class ProtocolConfig:
     """Of red, green and blue; what is left is divided by it."""
     batch_size: Annotated[Whole, Option(_WHOLE)]
     """Images that pass the network together."""
-    epsilon: Annotated[Positive, Option("a number above 0")]
-    """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
-    blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000")]
-    """In pixels, of the Gaussian that smooths the anomaly map."""
     index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
     """How the kept feature channels are drawn; several values share one pass."""
+    epsilon: Annotated[Positive, Option("a number above 0", folds=True)]
+    """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
+    blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000", folds=True)]
+    """In pixels, of the Gaussian that smooths the anomaly map."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -198,11 +198,11 @@ class RunConfig:
     ]
     """Of the dataset; always a string, so 01 stays 01."""
     backbone: BackboneConfig
+    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
+    """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
     protocol: ProtocolConfig
     protocol_name: Text
     """Which file of configs/protocol it started from; a label, not in the key."""
-    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
-    """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
     seed: Annotated[Seed, Option(_SEED)] = 42
     """Draws the kept channels. 42 is of the benchmark in anomalib's README; the paper does not state its seed."""
     engine: Annotated[Literal["streaming", "reference"], Option()] = "streaming"

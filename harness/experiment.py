@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from harness import keys
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS
 from harness.overrides import Override, render
@@ -16,8 +17,8 @@ from harness.overrides import Override, render
 FILTERED = ("dataset", "category", "backbone")
 """On the command line these choose among what the grids hold; every other key overrides what a grid says."""
 
-FOLDED = ("seeds", "n_features", "protocol.index_sampler")
-"""Values of these share one backbone pass, so they are folded into one job."""
+FOLDED = ("seeds", *keys.FOLDED)
+"""Values of these are folded into one job."""
 
 
 @dataclass(frozen=True)

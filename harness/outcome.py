@@ -40,7 +40,8 @@ class Outcome:
     @property
     def place_in_job(self) -> tuple[Any, ...]:
         """Return what tells this run from the others of its job, which is what `harness.experiment.FOLDED` folds."""
-        return self.seed, self.n_features, self.settings["protocol.index_sampler"]
+        protocol = (self.settings[f"protocol.{name}"] for name in ("index_sampler", "epsilon", "blur_sigma"))
+        return self.seed, self.n_features, *protocol
 
     @property
     def label(self) -> str:

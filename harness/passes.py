@@ -22,6 +22,7 @@ from harness.device import available_memory, cores, free_device_memory, free_dis
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
+from harness.padim.engine import Draw, Variant, Work
 from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import Costs, ok_record
 from harness.store import ScoreTable, Store
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.padim.engine import Engine, Scores, Work
+    from harness.padim.engine import Engine, Scores
     from harness.padim.weights import Weights
     from harness.store import RunRecord
 
@@ -83,7 +84,8 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
         planned = [(slice(n, n + 1), plan_reference(task, run.n_features)) for n, run in enumerate(runs)]
     else:
         budget = int(execution.memory_budget * GIB)
-        planned = plan_passes(task, [run.n_features for run in runs], budget, device_memory)
+        counts = [run.n_features for run in runs]
+        planned = plan_passes(task, counts, budget, device_memory, draws=[_draw(run) for run in runs])
     for _, plan in planned:
         _check_memory(plan, execution.memory_budget, _REMEDIES[first.engine])
         if device_memory is not None:
@@ -236,11 +238,13 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
     return masks, gather_examples(source, truth, masks)
 
 
-def _work(planned: Pass, weights: Weights) -> Work:
-    from harness.padim.engine import Variant, Work
+def _draw(run: RunConfig) -> Draw:
+    return Draw(run.seed, run.n_features, run.protocol.index_sampler)
 
+
+def _work(planned: Pass, weights: Weights) -> Work:
     first = planned.runs[0]
-    variants = tuple(Variant(run.seed, run.n_features, run.protocol.index_sampler) for run in planned.runs)
+    variants = tuple(Variant(_draw(run), run.protocol.epsilon, run.protocol.blur_sigma) for run in planned.runs)
     return Work(first.backbone, weights, first.protocol, variants, first.device, planned.plan)
 
 

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from platformdirs import user_cache_path
 from pydantic import ValidationError
 
@@ -25,7 +25,7 @@ from harness.config import (
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
-from harness.keys import CONFIGS, KEYS, PROJECT
+from harness.keys import CONFIGS, FOLDED, KEYS, PROJECT
 from harness.padim.engine import check_blur, check_reference
 from harness.padim.weights import weights_file
 
@@ -67,28 +67,26 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     device = resolve_device(values["device"])
+    folded = [_as_list(OmegaConf.select(config, key)) for key in FOLDED]
     runs = [
         RunConfig(
             dataset=dataset,
             category=values["category"],
             backbone=backbone,
-            protocol=_protocol(values["protocol"], index_sampler),
+            protocol=_protocol(values["protocol"] | {key.removeprefix("protocol."): one[key] for key in FOLDED}),
             protocol_name=protocol_name,
-            n_features=_n_features(n_features, values["protocol"]["n_features"], backbone),
+            n_features=_n_features(one["n_features"], values["protocol"]["n_features"], backbone),
             seed=seed,
             engine=values["engine"],
             device=device,
             metrics=_made(MetricsConfig, values["metrics"], "metrics."),
         )
-        for index_sampler, n_features, seed in product(
-            _as_list(values["protocol"]["index_sampler"]),
-            _as_list(values["n_features"]),
-            values["seeds"] if values["seeds"] is not None else [values["seed"]],
-        )
+        for seed in (values["seeds"] if values["seeds"] is not None else [values["seed"]])
+        for one in (dict(zip(FOLDED, chosen, strict=True)) for chosen in product(*folded))
     ]
     if values["engine"] == "reference":
         for run in runs:
-            check_reference(run.protocol)
+            check_reference(run.protocol.blur_sigma)
     execution = {item.name: values[item.name] for item in fields(Execution)}
     execution["store"] = values["store"] or str(SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE)
     # n_features=100,null may name one run twice
@@ -96,7 +94,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
 
 
 def _as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, list | ListConfig) else [value]
 
 
 def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
@@ -138,9 +136,9 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
     return backbone
 
 
-def _protocol(values: dict[str, Any], index_sampler: str) -> ProtocolConfig:
+def _protocol(values: dict[str, Any]) -> ProtocolConfig:
     own = {key: value for key, value in values.items() if key != "n_features"}
-    protocol = _made(ProtocolConfig, {**own, "index_sampler": index_sampler}, "protocol.")
+    protocol = _made(ProtocolConfig, own, "protocol.")
     crop, resize = protocol.center_crop, protocol.resize
     if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
         raise RequestError(
@@ -155,7 +153,7 @@ def read_protocol(name: str, *, dataset: str) -> ProtocolConfig:
     """configs/protocol/NAME.yaml with what configs/dataset/DATASET.yaml changes of it, for who has no request."""
     own = _read(CONFIGS / "dataset" / f"{dataset}.yaml").get("protocol", {})
     values = {**_read(CONFIGS / "protocol" / f"{name}.yaml"), **own}
-    return _protocol(values, values["index_sampler"])
+    return _protocol(values)
 
 
 def _n_features(asked: int | None, table: dict[str, int], backbone: BackboneConfig) -> int:

@@ -30,12 +30,21 @@ _ANOMALIB_BLUR_SIGMA = 4
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What may differ between runs that share one backbone pass."""
+class Draw:
+    """Which feature channels are kept."""
 
     seed: int
     n_features: int
     index_sampler: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What may differ between runs that share one backbone pass; in this order, the last first, most is shared."""
+
+    draw: Draw
+    epsilon: float
+    blur_sigma: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Work:
     backbone: BackboneConfig
     weights: Weights
     protocol: ProtocolConfig
-    """Its index sampler does not count: each variant has its own."""
+    """Its epsilon, blur and index sampler do not count: each variant has its own."""
     variants: tuple[Variant, ...]
     device: str
     """cpu or cuda."""
@@ -72,7 +81,7 @@ Engine = Callable[["SplitSource", Work, "Monitor"], Generator[Scores]]
 """Yields the scores of each variant, in their order; what is not asked for may not be computed."""
 
 
-def draw_indices(variant: Variant, backbone: BackboneConfig) -> np.ndarray:
+def draw_indices(draw: Draw, backbone: BackboneConfig) -> np.ndarray:
     """Return (n_features,) int64 indices into the concatenated channels of the backbone's layers, in the order drawn.
 
     `anomalib_v1` is `random.Random(seed).sample(range(n_channels), n_features)`. `anomalib_v2` is what
@@ -82,13 +91,13 @@ def draw_indices(variant: Variant, backbone: BackboneConfig) -> np.ndarray:
     Raises:
         RequestError: n_features is not between 1 and the number of channels.
     """
-    n_features, n_channels = variant.n_features, backbone.n_channels
+    n_features, n_channels = draw.n_features, backbone.n_channels
     if not 0 < n_features <= n_channels:
         raise RequestError(f"n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}")
-    if variant.index_sampler == "anomalib_v1":
+    if draw.index_sampler == "anomalib_v1":
         # Not for secrets: the draw is to be repeated.
-        return np.array(random.Random(variant.seed).sample(range(n_channels), n_features), dtype=np.int64)
-    return _anomalib_v2_order(variant.seed, backbone.architecture, backbone.layers)[:n_features].copy()
+        return np.array(random.Random(draw.seed).sample(range(n_channels), n_features), dtype=np.int64)
+    return _anomalib_v2_order(draw.seed, backbone.architecture, backbone.layers)[:n_features].copy()
 
 
 def indices_sha256(indices: np.ndarray) -> str:
@@ -147,14 +156,14 @@ def check_blur(sigma: float, size: tuple[int, int]) -> None:
         )
 
 
-def check_reference(protocol: ProtocolConfig) -> None:
+def check_reference(blur_sigma: int) -> None:
     """Refuse what anomalib's Engine cannot do.
 
     Raises:
         RequestError: another blur than anomalib's.
     """
-    if protocol.blur_sigma != _ANOMALIB_BLUR_SIGMA:
+    if blur_sigma != _ANOMALIB_BLUR_SIGMA:
         raise RequestError(
-            f"protocol.blur_sigma={protocol.blur_sigma}: engine=reference always blurs with {_ANOMALIB_BLUR_SIGMA}; "
+            f"protocol.blur_sigma={blur_sigma}: engine=reference always blurs with {_ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
         )

@@ -6,7 +6,7 @@ whole processes (docs/benchmarks.md compares predicted with measured peaks).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -99,7 +99,7 @@ class Plan:
     """One pass over the images, for some variants."""
 
     groups: tuple[tuple[int, ...], ...] = ((0,),)
-    """Variants (by their place) whose moments are kept together; a group's channels are the union of its variants'."""
+    """Draws (by their place) whose moments are kept together; a group's channels are the union of its draws'."""
     workers: int = 1
     """Threads that take batches through decoding and, on the CPU, the network."""
     decoded_ahead: int = 0
@@ -120,7 +120,12 @@ class Plan:
 
 
 def plan_passes(
-    task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None
+    task: Task,
+    n_features: Sequence[int],
+    budget: int,
+    device_memory: int | None = None,
+    *,
+    draws: Sequence[Hashable] | None = None,
 ) -> list[tuple[slice, Plan]]:
     """Part variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
@@ -131,23 +136,34 @@ def plan_passes(
         n_features: of each variant.
         budget: bytes.
         device_memory: bytes of the GPU's memory that are free; None for no bound.
+        draws: of each variant what its channels follow from: equal ones share moments. None: they all differ.
     """
+    draws = draws or range(len(n_features))
+
+    def planned(place: slice) -> Plan:
+        distinct = dict(zip(draws[place], n_features[place], strict=True))
+        return plan_pass(task, list(distinct.values()), budget, device_memory, n_runs=len(draws[place]))
+
     passes: list[tuple[slice, Plan]] = []
     for number in range(len(n_features)):
         if passes:
             place, plan = passes[-1]
-            larger = plan_pass(task, n_features[place.start : number + 1], budget, device_memory)
+            larger = planned(slice(place.start, number + 1))
             if larger.fits(budget, device_memory) and larger.test_batches_at_once >= plan.test_batches_at_once:
                 passes[-1] = slice(place.start, number + 1), larger
                 continue
-        passes.append(
-            (slice(number, number + 1), plan_pass(task, n_features[number : number + 1], budget, device_memory))
-        )
+        passes.append((slice(number, number + 1), planned(slice(number, number + 1))))
     return passes
 
 
-def plan_pass(task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None) -> Plan:
-    """Plan one pass for all these variants: the quickest that fits into the budgets, else the smallest."""
+def plan_pass(
+    task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None, *, n_runs: int | None = None
+) -> Plan:
+    """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest.
+
+    Args:
+        n_runs: that share it; None: as many as draws.
+    """
     everyone = tuple(range(len(n_features)))
     together = task.moment_bytes(n_features) < sum(task.moment_bytes([one]) for one in n_features)
     plan = Plan(
@@ -155,7 +171,7 @@ def plan_pass(task: Task, n_features: Sequence[int], budget: int, device_memory:
         workers=task.threads if task.device == "cpu" else task.decoders,
         decoded_ahead=max(2, _DECODED_BYTES // (task.protocol.batch_size * 3 * task.pixels * _FLOAT)),
         test_batches_at_once=max(1, -(-task.n_test // task.protocol.batch_size)),
-        judges=min(task.threads, len(n_features)),
+        judges=min(task.threads, n_runs or len(n_features)),
     )
     while not (plan := _predicted(task, n_features, plan)).fits(budget, device_memory):
         if (smaller := _smaller(plan)) == plan:

@@ -25,10 +25,9 @@ with silence():
     from lightning.pytorch import Callback
 
 if TYPE_CHECKING:
-    from harness.config import ProtocolConfig
     from harness.data.loader import SplitSource
     from harness.monitor import Monitor
-    from harness.padim.engine import Variant, Work
+    from harness.padim.engine import Draw, Work
 
 
 def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
@@ -43,20 +42,20 @@ def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generato
     Raises:
         RequestError: as `check_reference`.
     """
-    check_reference(work.protocol)
     exact_arithmetic(work.device)
     for variant in work.variants:
+        check_reference(variant.blur_sigma)
         with own_interrupts(), silence(), torch.random.fork_rng(devices=[]):
             with monitor.stage("load"):
-                indices = draw_indices(variant, work.backbone)
-                model = _build_model(source, variant, work, indices)
+                indices = draw_indices(variant.draw, work.backbone)
+                model = _build_model(source, variant.draw, work, indices)
             recorder, own_metrics = _fit_and_test(model, source, work.device, monitor)
         scores = Scores(
             image_scores=np.concatenate(recorder.scores).astype(np.float32, copy=False),
             anomaly_maps=np.concatenate(recorder.maps).astype(np.float32, copy=False),
             indices_sha256=indices_sha256(indices),
             own_metrics=own_metrics,
-            notes=_notes(work.protocol),
+            notes=_notes(variant.epsilon),
         )
         del model, recorder
         gc.collect()  # Trainer and model refer to one another, and its covariances can be gigabytes.
@@ -91,24 +90,24 @@ class _Padim(Padim):
             super().fit()
 
 
-def _build_model(source: SplitSource, variant: Variant, work: Work, indices: np.ndarray) -> Padim:
+def _build_model(source: SplitSource, draw: Draw, work: Work, indices: np.ndarray) -> Padim:
     """Return anomalib's Padim with our weights, and with our indices where the sampler is not its own."""
     network = load_network(work.backbone, work.weights)
     pre_processor = PreProcessor(transform=source.transform)
     # Right before the constructor, which draws the indices.
-    torch.manual_seed(variant.seed)
+    torch.manual_seed(draw.seed)
     model = _Padim(
         backbone=work.backbone.architecture,
         layers=list(work.backbone.layers),
         pre_trained=False,
-        n_features=variant.n_features,
+        n_features=draw.n_features,
         pre_processor=pre_processor,
         evaluator=_evaluator(),
         visualizer=False,
     )
     model.model.feature_extractor = network
     ours = torch.from_numpy(indices)
-    if variant.index_sampler == "anomalib_v2" and not torch.equal(model.model.idx, ours):
+    if draw.index_sampler == "anomalib_v2" and not torch.equal(model.model.idx, ours):
         raise RuntimeError("anomalib's Padim drew other indices than draw_indices says")
     model.model.idx.copy_(ours)
     return model
@@ -167,10 +166,10 @@ def own_interrupts() -> Iterator[None]:
         raise KeyboardInterrupt from stop
 
 
-def _notes(protocol: ProtocolConfig) -> tuple[str, ...]:
-    if protocol.epsilon == ANOMALIB_EPSILON:
+def _notes(epsilon: float) -> tuple[str, ...]:
+    if epsilon == ANOMALIB_EPSILON:
         return ()
     return (
-        f"anomalib's Engine adds {ANOMALIB_EPSILON} to the diagonal, not protocol.epsilon={protocol.epsilon}: maps "
+        f"anomalib's Engine adds {ANOMALIB_EPSILON} to the diagonal, not protocol.epsilon={epsilon}: maps "
         "differ from the streaming engine's by up to 5e-4, relatively, where protocol.epsilon is 0.01",
     )

@@ -7,8 +7,9 @@ not depend on how many threads there are.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from harness.errors import DataError
 from harness.padim.backbone import load_timm, quickened
 from harness.padim.compute import Workers, exact_arithmetic, one_thread
 from harness.padim.embedding import Channels, FeatureReader, Grid, channels_by_layer, places_among
-from harness.padim.engine import Scores, Work, draw_indices, indices_sha256
-from harness.padim.gaussian import Moments, check_trust
+from harness.padim.engine import Draw, Scores, Variant, Work, draw_indices, indices_sha256
+from harness.padim.gaussian import Fitted, Moments, check_trust
 from harness.padim.scoring import mahalanobis, map_maker
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generato
         FeatureStream(source, work.protocol.batch_size, work.device, plan.workers, plan.decoded_ahead) as stream,
     ):
         with monitor.stage("load"):
-            indices = [draw_indices(variant, backbone) for variant in work.variants]
+            draws = list(dict.fromkeys(variant.draw for variant in work.variants))
+            indices = [draw_indices(draw, backbone) for draw in draws]
             network = quickened(load_timm(backbone, work.weights)).to(work.device)
         channels = [channels_by_layer(drawn, backbone.channels) for drawn in indices]
         stream.begin(network, backbone.layers, channels_by_layer(np.concatenate(indices), backbone.channels))
@@ -64,17 +66,21 @@ def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generato
         ]
         with monitor.stage("fit", source.n_train) as advance:
             fitted = fit(stream, groups, workers=workers, advance=advance)
-        moments_of = {n: moments for group, moments in zip(plan.groups, fitted, strict=True) for n in group}
+        kept = {
+            draws[n]: (moments, channels[n]) for group, moments in zip(plan.groups, fitted, strict=True) for n in group
+        }
         made = score(
             stream,
-            [(moments_of[n], own) for n, own in enumerate(channels)],
+            kept,
+            work.variants,
             plan.test_batches_at_once,
             protocol=work.protocol,
             workers=workers,
             monitor=monitor,
         )
-        for drawn, maps in zip(indices, made, strict=True):
-            yield Scores(image_scores=maps.max(axis=(1, 2)), anomaly_maps=maps, indices_sha256=indices_sha256(drawn))
+        digests = dict(zip(draws, map(indices_sha256, indices), strict=True))
+        for variant, maps in zip(work.variants, made, strict=True):
+            yield Scores(maps.max(axis=(1, 2)), maps, digests[variant.draw])
 
 
 class FeatureStream:
@@ -203,7 +209,8 @@ def fit(
 
 def score(
     stream: FeatureStream,
-    variants: Sequence[tuple[Moments, Channels]],
+    kept: Mapping[Draw, tuple[Moments, Channels]],
+    variants: Sequence[Variant],
     at_once: int,
     *,
     protocol: ProtocolConfig,
@@ -212,10 +219,12 @@ def score(
 ) -> Iterator[np.ndarray]:
     """Yield each variant's anomaly maps of the test images, (n_test, H, W) float32, raw.
 
-    The test images' features are held, some batches at a time, and each variant's Gaussians are factored anew for them:
-    the factors of all locations would take more memory than the features, and all test images together are the rule.
+    The test images' features are held, some batches at a time, and the Gaussians are factored anew for them: the
+    factors of all locations would take more memory than the features, and all test images together are the rule.
+    Neighbours with the same draw share its covariances, and with the same epsilon their distances too.
 
     Args:
+        kept: the moments and the channels of each draw.
         at_once: test batches whose features are held together.
 
     Raises:
@@ -228,16 +237,25 @@ def score(
         last = first + n == n_batches
         with monitor.stage("test", min(n_test - first * protocol.batch_size, n * protocol.batch_size)) as advance:
             layers = _joined(list(stream.features(n, advance)))
-        for own, (moments, channels) in zip(measured, variants, strict=True):
+        fitted: Fitted | None = None
+        for n, variant in enumerate(variants):
+            moments, channels = kept[variant.draw]
+            alike = variants[n - 1] if n else None
             with monitor.stage("score"):
-                fitted = moments.fitted(channels, protocol.epsilon, workers)
-                distances, trust = mahalanobis(layers, stream.channels, fitted, workers)
-                del fitted  # else the next variant's covariances are made beside it
-                check_trust(trust, protocol.epsilon, moments.grid.shape)
-                own.append(distances)
-                maps = _maps(torch.cat(own), moments.grid.shape, protocol) if last else None
+                if alike is None or variant.draw != alike.draw:
+                    fitted = moments.fitted(channels, variant.epsilon, workers)
+                if alike is None or (variant.draw, variant.epsilon) != (alike.draw, alike.epsilon):
+                    assert fitted is not None
+                    of_epsilon = replace(fitted, epsilon=variant.epsilon)
+                    distances, trust = mahalanobis(layers, stream.channels, of_epsilon, workers)
+                    del of_epsilon
+                    check_trust(trust, variant.epsilon, moments.grid.shape)
+                if n + 1 == len(variants) or variants[n + 1].draw != variant.draw:
+                    fitted = None  # else the next draw's covariances are made beside it
+                measured[n].append(distances)
+                maps = _maps(torch.cat(measured[n]), moments.grid.shape, protocol, variant.blur_sigma) if last else None
             if maps is not None:
-                own.clear()
+                measured[n].clear()
                 yield maps
 
 
@@ -245,9 +263,9 @@ def _joined(batches: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
     return [torch.cat(of_layer, dim=2) for of_layer in zip(*batches, strict=True)]
 
 
-def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig) -> np.ndarray:
+def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig, blur_sigma: int) -> np.ndarray:
     """(n_test, H, W) float32 from (n_test, L)."""
-    make = map_maker(grid, protocol.input_size, protocol.blur_sigma, distances.device)
+    make = map_maker(grid, protocol.input_size, blur_sigma, distances.device)
     maps = np.empty((len(distances), *protocol.input_size), np.float32)
     for start in range(0, len(distances), IMAGES_AT_ONCE):
         some = distances[start : start + IMAGES_AT_ONCE].reshape(-1, *grid)

@@ -13,7 +13,7 @@ from harness.config import DatasetConfig, ProtocolConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
 from harness.monitor import Monitor
-from harness.padim.engine import Work
+from harness.padim.engine import Variant, Work
 from harness.padim.plan import Task, plan_pass
 from harness.padim.weights import resolve_weights
 from harness.resolve import read_backbone, read_protocol
@@ -52,10 +52,11 @@ def random_source(n_train: int = 23, n_test: int = 7, size: tuple[int, int] = (6
     return TensorSource(draw(n_train), draw(n_test))
 
 
-def run(engine, source, variants, *, backbone=RESNET18, protocol=PROTOCOL, device="cpu", monitor=None, **changes):
-    """All scores of an engine's run; `changes` are of its plan."""
+def run(engine, source, draws, *, backbone=RESNET18, protocol=PROTOCOL, device="cpu", monitor=None, **changes):
+    """All scores of an engine's run, with the protocol's epsilon and blur; `changes` are of its plan."""
     task = Task(backbone, protocol, source.n_train, source.n_test, None, device, 2, 2)
-    plan = plan_pass(task, [variant.n_features for variant in variants], 2**40)
+    plan = plan_pass(task, [draw.n_features for draw in draws], 2**40)
+    variants = tuple(Variant(draw, protocol.epsilon, protocol.blur_sigma) for draw in draws)
     work = Work(backbone, resolve_weights(backbone), protocol, variants, device, replace(plan, **changes))
     return tuple(engine(source, work, monitor or Monitor()))
 

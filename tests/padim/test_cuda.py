@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.device import free_device_memory
-from harness.padim.engine import Variant
+from harness.padim.engine import Draw
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
     pytest.mark.usefixtures("networks_once"),
 ]
-VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"))
+VARIANTS = (Draw(42, 50, "anomalib_v2"), Draw(0, 20, "anomalib_v1"))
 
 
 def run(source, device, backbone=RESNET18, variants=VARIANTS, engine=run_streaming, **changes):
@@ -55,7 +55,7 @@ def test_what_torch_keeps_to_use_again_is_free():
 
 
 def test_more_features_than_anomalib_can_invert_on_a_cpu(source):
-    variants = (Variant(0, 256, "anomalib_v1"),)
+    variants = (Draw(0, 256, "anomalib_v1"),)
     assert spread(*(run(source, device, WIDE_RESNET50, variants) for device in ("cuda", "cpu"))) < 1e-4
 
 

@@ -14,7 +14,7 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from harness.errors import RequestError
-from harness.padim.engine import Variant, _anomalib_v2_order, draw_indices, index_versions, indices_sha256
+from harness.padim.engine import Draw, _anomalib_v2_order, draw_indices, index_versions, indices_sha256
 from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
 
 
@@ -43,7 +43,7 @@ def anomalibs_own(backbone, seed: int, n_features: int, *, pre_trained: bool = F
 def test_anomalib_v2_is_what_padim_draws(backbone, n_features, seed):
     torch.manual_seed(seed + 1)
     before = torch.get_rng_state()
-    drawn = draw_indices(Variant(seed, n_features, "anomalib_v2"), backbone)
+    drawn = draw_indices(Draw(seed, n_features, "anomalib_v2"), backbone)
     assert torch.equal(torch.get_rng_state(), before)
     assert drawn.dtype == np.int64
     assert np.array_equal(drawn, anomalibs_own(backbone, seed, n_features))
@@ -58,13 +58,13 @@ def test_pretrained_weights_draw_nothing(monkeypatch):
     )
     with_weights = anomalibs_own(RESNET18, 42, 100, pre_trained=True)
     assert len(asked) == 1
-    assert np.array_equal(with_weights, draw_indices(Variant(42, 100, "anomalib_v2"), RESNET18))
+    assert np.array_equal(with_weights, draw_indices(Draw(42, 100, "anomalib_v2"), RESNET18))
 
 
 @pytest.mark.parametrize("seed", [0, 42, 7])
 @pytest.mark.parametrize(("backbone", "n_features"), [(RESNET18, 100), (WIDE_RESNET50, 550), (LITE0, 176)])
 def test_anomalib_v1_is_random_sample(backbone, n_features, seed):
-    drawn = draw_indices(Variant(seed, n_features, "anomalib_v1"), backbone)
+    drawn = draw_indices(Draw(seed, n_features, "anomalib_v1"), backbone)
     random.seed(seed)
     assert drawn.tolist() == random.sample(range(backbone.n_channels), n_features)
     assert drawn.dtype == np.int64
@@ -73,7 +73,7 @@ def test_anomalib_v1_is_random_sample(backbone, n_features, seed):
 @pytest.mark.parametrize("n_features", [0, -1, 449])
 def test_an_impossible_number_of_features(n_features):
     with pytest.raises(RequestError, match=f"n_features={n_features}: resnet18 has 448 channels"):
-        draw_indices(Variant(0, n_features, "anomalib_v1"), RESNET18)
+        draw_indices(Draw(0, n_features, "anomalib_v1"), RESNET18)
 
 
 def test_the_digest_is_of_little_endian_64_bit():

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.errors import RequestError
 from harness.monitor import Monitor
-from harness.padim.engine import Variant
+from harness.padim.engine import Draw
 from harness.padim.reference import run_reference
 from harness.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
@@ -25,7 +25,7 @@ from tests.padim.sources import LITE0, PROTOCOL, folder_source, run, spread
 pytestmark = pytest.mark.usefixtures("networks_once")
 
 OWN_METRICS = {f"{level}_{name}" for level in ("image", "pixel") for name in ("AUROC", "F1Max", "F1Score")}
-SMALL = (Variant(1, 5, "anomalib_v1"),)
+SMALL = (Draw(1, 5, "anomalib_v1"),)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def few(tmp_path_factory) -> SplitSource:
 
 @pytest.fixture(scope="module")
 def both(source):
-    variants = (Variant(42, 20, "anomalib_v2"), Variant(7, 24, "anomalib_v1"))
+    variants = (Draw(42, 20, "anomalib_v2"), Draw(7, 24, "anomalib_v1"))
     return [run(engine, source, variants) for engine in (run_reference, run_streaming)]
 
 
@@ -64,7 +64,7 @@ def test_the_engines_agree(source, both):
 
 
 def test_the_engines_agree_on_another_network(source):
-    variants = (Variant(5, 20, "anomalib_v2"),)
+    variants = (Draw(5, 20, "anomalib_v2"),)
     (reference,), (streaming,) = (
         run(engine, source, variants, backbone=LITE0) for engine in (run_reference, run_streaming)
     )
@@ -74,7 +74,7 @@ def test_the_engines_agree_on_another_network(source):
 
 def test_features_for_which_anomalibs_inverse_breaks(few):
     """It does on several threads from 192 features on; the Engine's inverse gets one."""
-    variants = (Variant(3, 200, "anomalib_v1"),)
+    variants = (Draw(3, 200, "anomalib_v1"),)
     before = torch.get_num_threads()
     torch.set_num_threads(max(2, before))
     try:

@@ -15,8 +15,11 @@ import torch
 
 from harness.errors import DataError
 from harness.monitor import Monitor
-from harness.padim.engine import Variant, draw_indices, indices_sha256
+from harness.padim import streaming
+from harness.padim.engine import Draw, Variant, Work, draw_indices, indices_sha256
 from harness.padim.gaussian import Moments
+from harness.padim.plan import Task, plan_pass
+from harness.padim.scoring import mahalanobis
 from harness.padim.streaming import FeatureStream, run_streaming
 from harness.padim.weights import resolve_weights
 from tests.padim.conftest import load_once
@@ -25,7 +28,7 @@ from tests.padim.sources import run as run_engine
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 
-VARIANTS = (Variant(42, 50, "anomalib_v2"), Variant(0, 20, "anomalib_v1"), Variant(0, 100, "anomalib_v2"))
+VARIANTS = (Draw(42, 50, "anomalib_v2"), Draw(0, 20, "anomalib_v1"), Draw(0, 100, "anomalib_v2"))
 run = partial(run_engine, run_streaming)
 
 
@@ -119,6 +122,24 @@ def test_epsilon_and_blur_are_the_protocols(source):
     assert np.allclose(regular.anomaly_maps, plain_padim(source, VARIANTS[0], epsilon=1.0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("at_once", [2, 1])
+def test_epsilons_and_blurs_share_a_draws_moments_and_change_no_bit(source, monkeypatch, at_once):
+    draws = (Draw(1, 20, "anomalib_v1"), Draw(2, 20, "anomalib_v1"))
+    grid = [Variant(draw, epsilon, sigma) for draw in draws for epsilon in (0.01, 0.1) for sigma in (0, 4)]
+    task = Task(RESNET18, PROTOCOL, source.n_train, source.n_test, None, "cpu", 2, 2)
+    plan = replace(plan_pass(task, [20, 20], 2**40, n_runs=8), groups=((0,), (1,)), test_batches_at_once=at_once)
+    factored = []
+    monkeypatch.setattr(streaming, "mahalanobis", lambda *given: factored.append(1) or mahalanobis(*given))
+    work = Work(RESNET18, resolve_weights(RESNET18), PROTOCOL, tuple(grid), "cpu", plan)
+    together = tuple(run_streaming(source, work, Monitor()))
+    assert len(factored) == len(grid) // 2 * (2 if at_once == 1 else 1), "one factor for each draw and epsilon"
+    for variant, scores in zip(grid, together, strict=True):
+        protocol = replace(PROTOCOL, epsilon=variant.epsilon, blur_sigma=variant.blur_sigma)
+        (alone,) = run(source, (variant.draw,), protocol=protocol, test_batches_at_once=at_once)
+        assert np.array_equal(scores.anomaly_maps, alone.anomaly_maps)
+        assert scores.indices_sha256 == alone.indices_sha256
+
+
 def test_the_stages_and_their_progress():
     stages, done = [], {}
 
@@ -163,7 +184,7 @@ def test_one_variants_covariances_are_gone_before_the_nexts_are_made(monkeypatch
         return one
 
     monkeypatch.setattr(Moments, "fitted", watched)
-    run(random_source(), tuple(Variant(seed, 10, "anomalib_v1") for seed in range(3)))
+    run(random_source(), tuple(Draw(seed, 10, "anomalib_v1") for seed in range(3)))
     assert len(made) == 3
 
 
