@@ -19,11 +19,6 @@ TIE = Fraction(1, 10**12)
 """A value this near to halfway between two printed ones counts as halfway: its float64 may lie on either side."""
 
 
-def exact(printed: str) -> Fraction:
-    """The printed number itself."""
-    return Fraction(printed)
-
-
 def places(printed: str) -> int:
     """Digits behind the point: 4 for `0.9730`."""
     return len(printed.partition(".")[2])
@@ -40,7 +35,7 @@ def prints_as(value: float | Fraction, printed: str) -> bool:
     Halfway cases (0.82505 to four places) count for both neighbours: the paper does not say how it rounds, and
     formatting a binary float goes either way.
     """
-    return abs(Fraction(value) - exact(printed)) <= unit(printed) / 2 + TIE
+    return abs(Fraction(value) - Fraction(printed)) <= unit(printed) / 2 + TIE
 
 
 def rounded(value: float | Fraction, digits: int) -> str:
@@ -79,15 +74,15 @@ class Counts:
 def auroc_halves(printed: str, classes: Classes) -> range:
     """Every k for which k / (2 n_pos n_neg) prints as this; an odd k needs a pair of images of one score."""
     whole = 2 * classes.pairs
-    low = math.ceil((exact(printed) - unit(printed) / 2) * whole)
-    high = math.floor((exact(printed) + unit(printed) / 2) * whole)
+    low = math.ceil((Fraction(printed) - unit(printed) / 2) * whole)
+    high = math.floor((Fraction(printed) + unit(printed) / 2) * whole)
     return range(max(low, 0), min(high, whole) + 1)
 
 
 def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
     """Every (TP, FP) whose F1 prints as this, most true positives first."""
     true, false = _thresholds(classes)
-    found = (_f1_cells(printed, classes) == int(exact(printed) / unit(printed))).any(axis=0)
+    found = (_f1_cells(printed, classes) == int(Fraction(printed) / unit(printed))).any(axis=0)
     pairs = zip(true[found].tolist(), false[found].tolist(), strict=True)
     return tuple(Counts(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1])))
 
@@ -113,7 +108,7 @@ def f1_share(printed: str, classes: Classes) -> Fraction:
 
 
 def _share(cells: np.ndarray, printed: str) -> Fraction:
-    middle, top = int(exact(printed) / unit(printed)), int(1 / unit(printed))
+    middle, top = int(Fraction(printed) / unit(printed)), int(1 / unit(printed))
     low, high = max(middle - RADIUS, 0), min(middle + RADIUS, top)
     inside = cells[(cells >= low) & (cells <= high)]
     return Fraction(int(np.unique(inside).size), high - low + 1)

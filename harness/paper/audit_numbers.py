@@ -18,7 +18,6 @@ from harness.paper.arithmetic import (
     auroc_halves,
     auroc_limits,
     auroc_share,
-    exact,
     f1_counts,
     f1_share,
     least_f1_max,
@@ -56,9 +55,9 @@ def audit_means(published: Published) -> Iterator[Finding]:
 def _mean(published: Published, cell: PublishedCell) -> Finding:
     place = (cell.table, cell.column)
     parts = [other for other in published.cells if (other.table, other.column) == place and other != cell]
-    mean = sum((exact(part.printed) for part in parts), Fraction(0)) / len(parts)
+    mean = sum((Fraction(part.printed) for part in parts), Fraction(0)) / len(parts)
     # Each part was rounded before it was printed, so the mean that the authors rounded is known to half a unit.
-    possible = abs(mean - exact(cell.printed)) <= unit(cell.printed)
+    possible = abs(mean - Fraction(cell.printed)) <= unit(cell.printed)
     if prints_as(mean, cell.printed):
         outcome = f"prints as {cell.printed}"
     elif possible:
@@ -236,7 +235,7 @@ def _possible(row: ImageRow, found: list[tuple[Counts, Counts]]) -> str:
 def _why_no_f1_max(row: ImageRow, *, ties: bool) -> str:
     impossible = f"impossible: with {row.images},"
     least = least_f1_max(row.classes)
-    if exact(row.f1) < least:
+    if Fraction(row.f1) < least:
         return f"{impossible} calling every image defective gives {_fraction(least)} already"
     pairs = row.classes.pairs
     limits = [auroc_limits(counts, row.classes, ties=ties) for counts in f1_counts(row.f1, row.classes)]

@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from harness.data.catalog import CATALOG
-from harness.paper.arithmetic import exact, prints_as, rounded
+from harness.paper.arithmetic import prints_as, rounded
 from harness.paper.audit_numbers import audit_consistency, image_rows
 from harness.paper.model import ClaimVerdict, Outcome
 from harness.paper.published import PARAMS, Context
@@ -59,7 +59,7 @@ def train_below(context: Context, *, dataset: str, category: str, limit: int, no
 def train_size_explains(context: Context) -> Outcome:
     """How often image AUROC rises with the number of training images, over pairs of categories; and over datasets."""
     rows = [row for row in image_rows(context.published) if row.table != 2]
-    pairs = [(a.n_train - b.n_train) * (exact(a.auroc) - exact(b.auroc)) for a, b in combinations(rows, 2)]
+    pairs = [(a.n_train - b.n_train) * (Fraction(a.auroc) - Fraction(b.auroc)) for a, b in combinations(rows, 2)]
     rising, falling = sum(pair > 0 for pair in pairs), sum(pair < 0 for pair in pairs)
     means = []
     for table, dataset in ((1, "MVTec AD"), (3, "VisA"), (4, "BTAD")):
@@ -159,7 +159,7 @@ def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
     reaching = [
         f"{method} has {facts['img']} ({facts['source']}), so that this is a tie at best"
         for method, facts in context.facts["bottle"].items()
-        if exact(facts["img"]) >= exact(ours)
+        if Fraction(facts["img"]) >= Fraction(ours)
     ]
     listed = "; ".join(reaching) or "none at hand reaches it"
     return False if reaching else None, f"Table 6 lists means over 15 categories, no bottle value; {listed}"

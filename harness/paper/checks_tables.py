@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import combinations
 
-from harness.paper.arithmetic import exact, rounded
+from harness.paper.arithmetic import rounded
 from harness.paper.model import Outcome, PublishedCell
 from harness.paper.published import MEAN, Context
 
@@ -16,7 +16,7 @@ def quoted(context: Context, *, cells: Sequence[Sequence[str]]) -> Outcome:
     wrong = []
     for table, row, column, said in cells:
         printed = context.published.cell(int(table), row, column).printed
-        if exact(printed) != exact(said):
+        if Fraction(printed) != Fraction(said):
             wrong.append(f"Table {table}, {row}, {column} is {printed}, not {said}")
     count = f"{len(cells)} numbers" if len(cells) > 1 else "the number"
     return not wrong, "; ".join(wrong) or f"{count} as in the tables"
@@ -29,7 +29,7 @@ def extreme(
     held, evidence = 0, []
     for column in columns:
         first, second, *others = _ranked(context, tables, column, highest_first=which == "highest")
-        held += [str(first.table), first.row] == row and exact(first.printed) != exact(second.printed)
+        held += [str(first.table), first.row] == row and Fraction(first.printed) != Fraction(second.printed)
         evidence.append(f"{column}: {_listed([first, second, *others[:1]])}")
     holding = f"{held} of {len(columns)} columns; " if len(columns) > 1 else ""
     return held == len(columns), f"{holding}{which} first: {'; '.join(evidence)}"
@@ -41,7 +41,7 @@ def beyond(
     """So many rows (all where `count` is absent) of `tables`, the means left out, lie `above` or `below` a limit."""
     cells = _ranked(context, tables, column, highest_first=side == "above")
     sign = 1 if side == "above" else -1
-    found = [cell for cell in cells if sign * (exact(cell.printed) - exact(limit)) > 0]
+    found = [cell for cell in cells if sign * (Fraction(cell.printed) - Fraction(limit)) > 0]
     others = cells[len(found) :]
     rest = f"; not: {_listed(others[:3])}" if others else ""
     holds = len(found) == (len(cells) if count is None else count)
@@ -79,7 +79,7 @@ def widest(context: Context, *, table: int, column: str) -> Outcome:
     """The rows of a table differ most in this column."""
     spans = {}
     for name in dict.fromkeys(cell.column for cell in context.published.cells if cell.table == table and cell.metric):
-        values = [exact(cell.printed) for cell in _ranked(context, [table], name, highest_first=True)]
+        values = [Fraction(cell.printed) for cell in _ranked(context, [table], name, highest_first=True)]
         spans[name] = values[0] - values[-1]
     ordered = sorted(spans, key=lambda name: -spans[name])
     evidence = ", ".join(f"{name} {rounded(spans[name], 4)}" for name in ordered)
@@ -122,7 +122,7 @@ def _ranked(context: Context, tables: Sequence[int], column: str, *, highest_fir
     cells = [
         cell for cell in context.published.cells if cell.table in tables and cell.column == column and cell.row != MEAN
     ]
-    return sorted(cells, key=lambda cell: exact(cell.printed), reverse=highest_first)
+    return sorted(cells, key=lambda cell: Fraction(cell.printed), reverse=highest_first)
 
 
 def _listed(cells: Sequence[PublishedCell]) -> str:
@@ -136,7 +136,7 @@ def _margins(context: Context, table: int, row: str, others: Sequence[str], colu
 
 
 def _value(context: Context, table: int, row: str, column: str) -> Fraction:
-    return exact(context.published.cell(table, row, column).printed)
+    return Fraction(context.published.cell(table, row, column).printed)
 
 
 def _signed(difference: Fraction) -> str:

@@ -16,9 +16,10 @@ A row is judged jointly, since its numbers must come from one run: see `judge_ro
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from itertools import groupby
 
-from harness.paper.arithmetic import exact, places, prints_as, rounded
+from harness.paper.arithmetic import places, prints_as, rounded
 from harness.paper.model import DECLARED_SEED, Edition, Judgement, Measured, PublishedCell, RowJudgement, Verdict
 from harness.paper.published import N_CATEGORIES, PARAMS, Published
 
@@ -31,7 +32,7 @@ def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgemen
     if not measured.by_seed:
         return Judgement(cell, measured, Verdict.NOT_RUN, "; ".join(measured.missing) or "not run", None)
     declared = measured.declared
-    difference = None if declared is None else declared - float(exact(cell.printed))
+    difference = None if declared is None else declared - float(cell.printed)
     seeds_exact = tuple(seed for seed, value in measured.by_seed.items() if prints_as(value, cell.printed))
     verdict, reason = _compare(cell.printed, measured, seeds_exact)
     return Judgement(cell, measured, verdict, reason, difference, seeds_exact)
@@ -82,13 +83,13 @@ def _compare(printed: str, measured: Measured, seeds_exact: Sequence[int]) -> tu
     span = f"{_seeds(len(measured.by_seed))} from {rounded(low, digits)} to {rounded(high, digits)}"
     at_declared = "is not run" if declared is None else f"gives {rounded(declared, digits)}"
     told = f"seed {DECLARED_SEED} {at_declared}"
-    if low <= exact(printed) <= high or prints_as(low, printed) or prints_as(high, printed):
+    if low <= Fraction(printed) <= high or prints_as(low, printed) or prints_as(high, printed):
         return Verdict.WITHIN_SEEDS, f"{told}; {span}; {share}"
     if declared is None:
         return Verdict.DIFFERS, f"{told}; outside {span}"
     if measured.half_width is None:
         return Verdict.DIFFERS, f"{told}; outside {span}; no 95 % interval"
-    distance = abs(declared - float(exact(printed)))
+    distance = abs(declared - float(printed))
     against = f"{distance:.4f} away, half-width of the 95 % interval {measured.half_width:.4f}"
     verdict = Verdict.BELOW_SAMPLING_ERROR if distance < measured.half_width else Verdict.DIFFERS
     return verdict, f"{told}; outside {span}; {against}"

@@ -55,20 +55,6 @@ def blend(image: np.ndarray, heatmap: np.ndarray) -> np.ndarray:
     return np.rint(mixed).astype(np.uint8)
 
 
-def overlay(
-    image: np.ndarray, scores: np.ndarray, limits: Limits | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, score map and overlay of one test image, each (H, W, 3) uint8 RGB.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, as the network sees it.
-        scores: (H, W) raw anomaly map.
-        limits: of the colour scale; None for this map's own minimum and maximum, as in the paper.
-    """
-    heatmap = jet(unit_interval(scores, limits))
-    return image, heatmap, blend(image, heatmap)
-
-
 _SIDE = 1.12
 """Inches: 224 pixels at 200 dpi, so that a map's pixels are the PNG's."""
 _LEFTS = tuple(0.24 + _SIDE * column + (0.02 * (column % 3)) + 0.14 * (column // 3) for column in range(6))
@@ -101,12 +87,13 @@ def find_exhibit(judged: Judged, store: Store) -> Exhibit:
         return Exhibit(None, "examples.npz\nis damaged", record.key)
     if arrays is None:
         return Exhibit(None, "no examples.npz\nbeside the record", record.key)
-    if not {"paths", "labels", "images", "anomaly_maps", "map_range"} <= set(arrays) or (
-        arrays["images"].shape != (*arrays["anomaly_maps"].shape, 3)
+    if not (
+        {"paths", "labels", "images", "anomaly_maps", "map_range"} <= set(arrays)
+        and arrays["images"].shape == (*arrays["anomaly_maps"].shape, 3)
+        and np.isfinite(arrays["anomaly_maps"]).all()
+        and np.isfinite(arrays["map_range"]).all()
     ):
         return Exhibit(None, "examples.npz is\nof another kind", record.key)
-    if not (np.isfinite(arrays["anomaly_maps"]).all() and np.isfinite(arrays["map_range"]).all()):
-        return Exhibit(None, "examples.npz holds\nno finite maps", record.key)
     return Exhibit(arrays, "", record.key)
 
 
@@ -195,12 +182,12 @@ def _draw_example(
     """Draw one image's three panels at (row, left or right)."""
     label, place = position
     scores = arrays["anomaly_maps"][index]
-    pictures = overlay(arrays["images"][index], scores, limits)
+    image, heatmap = arrays["images"][index], jet(unit_interval(scores, limits))
     # The last two parts of the path name the kind of defect; cut to what fits under an image.
     name = "/".join(str(arrays["paths"][index]).split("/")[-2:])
     name = "".join(letter if letter.isprintable() else "?" for letter in name)
     under = (name if len(name) <= 24 else "…" + name[-23:], f"{scores.min():.1f} to {scores.max():.1f}", "")
-    for column, picture in enumerate(pictures):
+    for column, picture in enumerate((image, heatmap, blend(image, heatmap))):
         axes = _panel(sheet, label, place, column)
         axes.imshow(picture, interpolation="none", aspect="auto")
         left = _LEFTS[3 * place + column] + _SIDE / 2

@@ -1,4 +1,4 @@
-"""The report as one HTML file: pure rendering of what was judged, and the writing of it."""
+"""The report as one HTML page: the rendering of what was judged."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__
-from harness.errors import RequestError
 from harness.paper.model import Finding, Verdict
 from harness.paper.published import Published
 from harness.paper.verdict import judge_rows
+from harness.report import page_runs
 from harness.report.figures import FIGURES, caption, numbers
-from harness.report.output import LOCAL, write_output
-from harness.report.page_commands import part_commands
+from harness.report.output import LOCAL
+from harness.report.page_commands import part_commands, run_command
 from harness.report.page_grid import Cell, Grid, anchor, cell, grid
-from harness.report.page_runs import describe_runs, failures, run_id
 from harness.report.page_summary import audit_parts, finding_id, summarise
-from harness.report.tables import PAPER_FORM, VERDICTS_FORM, Table
+from harness.report.tables import VERDICTS_FORM, Table
 from harness.report.words import Judged, table_title
 from harness.store.fields import RUNS
 
@@ -65,87 +64,13 @@ Line = tuple[tuple[str, str | None], ...]
 """A line of text in parts, each with the address that it links to, or None."""
 
 
-@dataclass(frozen=True)
-class PaperTable:
-    """One of Tables 1 to 6: published beside reproduced, and as the paper lays it out."""
-
-    number: int
-    title: str
-    beside: Grid
-    beside_footer: tuple[Line, ...]
-    laid_out: Grid
-    laid_out_footer: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One figure of the page."""
-
-    identifier: str
-    caption: str
-    alt: str
-    numbers: str
-    """Every number in it, in words; empty for one without numbers."""
-    table: int | None
-    """The table that holds its numbers."""
-    source: str
-    """A data URI."""
-
-
-def write_page(
-    path: Path,
-    judged: Judged,
-    *,
-    findings: Sequence[Finding],
-    tables: Sequence[Table],
-    figures: Iterable[Path],
-    problems: Sequence[str],
-) -> Path:
-    """Write the report to one self-contained HTML file; the same arguments give the same bytes.
-
-    Args:
-        figures: files as `render_figures` writes them; each figure's SVG goes into the page.
-        problems: lines on files of the store that are no valid record.
-
-    Raises:
-        RequestError: the file cannot be written, or a figure cannot be read.
-    """
-    text = render_page(
-        judged, findings=findings, tables=tables, pictures=load_pictures(figures, judged), problems=problems
-    )
-    return write_output(path, text.encode())
-
-
-def load_pictures(paths: Iterable[Path], judged: Judged) -> tuple[Picture, ...]:
-    """Each figure's SVG file in the paper's order.
+def load_pictures(paths: Iterable[Path]) -> dict[str, str]:
+    """Return each figure's SVG file as a data URI, by its stem.
 
     What lies in the folder for pictures of real images is left out: the page may be passed on.
-
-    Raises:
-        RequestError: a file cannot be read.
     """
-    files = {path.stem: path for path in paths if path.suffix == ".svg" and path.parent.name != LOCAL}
-    mark = "SYNTHETIC. " if judged.edition.synthetic else ""
-    pictures = []
-    for figure in FIGURES:
-        path = files.get(figure.stem)
-        if path is None:
-            continue
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RequestError(f"{path}: cannot be read ({error.strerror or error}); draw the figures again") from error
-        pictures.append(
-            Picture(
-                identifier=anchor(figure.stem),
-                caption=caption(figure, judged),
-                alt=f"{mark}{ALTERNATIVES[figure.number]}",
-                numbers=numbers(figure, judged),
-                table=figure.table,
-                source=f"data:image/svg+xml;base64,{base64.b64encode(data).decode()}",
-            )
-        )
-    return tuple(pictures)
+    files = [path for path in paths if path.suffix == ".svg" and path.parent.name != LOCAL]
+    return {path.stem: f"data:image/svg+xml;base64,{_base64(path.read_bytes())}" for path in files}
 
 
 def render_page(
@@ -153,13 +78,22 @@ def render_page(
     *,
     findings: Sequence[Finding],
     tables: Sequence[Table],
-    pictures: Sequence[Picture],
+    figures: Iterable[Path],
     problems: Sequence[str],
 ) -> str:
-    """The page's HTML. Pure: every text is escaped, and nothing in it is fetched from anywhere."""
+    """Return the report as one self-contained HTML page; the same arguments give the same text.
+
+    Every text is escaped, and nothing in it is fetched from anywhere.
+
+    Args:
+        tables: as `build_tables` makes them, the paper's form of each first.
+        figures: files as `render_figures` writes them; each figure's SVG goes into the page.
+        problems: lines on files of the store that are no valid record.
+    """
     from markupsafe import Markup
 
     edition, records, judgements = judged.edition, judged.records, judged.judgements
+    keys = {record.key for record in records}
     style, script = _asset("page.css"), _asset("page.js")
     text = (
         _templates()
@@ -172,12 +106,23 @@ def render_page(
             script=Markup(script),
             policy=_policy(style, script),
             summary=summarise(judgements, judge_rows(judgements), findings, records, edition),
-            tables=_paper_tables(judged, tables),
-            pictures=pictures,
+            tables=[[one for one in tables if one.number == layout.number] for layout in judged.published.tables],
+            title_of=lambda number: table_title(judged.published, number, edition),
+            grid_of=_grid,
+            link=lambda line: link_keys(line, keys),
+            figures=FIGURES,
+            pictures=load_pictures(figures),
+            alternatives=ALTERNATIVES,
+            anchor=anchor,
+            cell=cell,
+            caption=lambda figure: caption(figure, judged),
+            numbers=lambda figure: numbers(figure, judged),
             audit=audit_parts(findings),
             settings=_settings(judged.published),
-            runs=describe_runs(records),
-            failures=failures(records),
+            runs=page_runs.describe_runs(records),
+            page_runs=page_runs,
+            run_command=run_command,
+            failures=page_runs.failures(records),
             problems=[_below_store(line) for line in problems],
             commands=part_commands(edition, (record.spec.seed for record in records)),
             finding_id=finding_id,
@@ -187,26 +132,9 @@ def render_page(
     return text if text.endswith("\n") else f"{text}\n"
 
 
-def _paper_tables(judged: Judged, tables: Sequence[Table]) -> tuple[PaperTable, ...]:
-    keys = {record.key for record in judged.records}
-    by_form = {(table.number, table.form): table for table in tables}
-    made = []
-    for one in judged.published.tables:
-        beside, laid_out = by_form[one.number, VERDICTS_FORM], by_form[one.number, PAPER_FORM]
-        made.append(
-            PaperTable(
-                number=one.number,
-                title=table_title(judged.published, one.number, judged.edition),
-                beside=_grid(beside, "published beside reproduced"),
-                beside_footer=tuple(link_keys(line, keys) for line in beside.footer),
-                laid_out=_grid(laid_out, "as the paper lays it out, reproduced values"),
-                laid_out_footer=tuple(link_keys(line, keys) for line in laid_out.footer),
-            )
-        )
-    return tuple(made)
-
-
-def _grid(table: Table, form: str) -> Grid:
+def _grid(table: Table) -> Grid:
+    paper_form = "as the paper lays it out, reproduced values"
+    form = "published beside reproduced" if table.form == VERDICTS_FORM else paper_form
     mark = "SYNTHETIC. " if table.synthetic else ""
     caption = f"{mark}Table {table.number}: {form}"
     columns, numeric = list(table.columns), list(table.numeric)
@@ -240,7 +168,7 @@ def _verdict_first(
 def link_keys(line: str, keys: Collection[str]) -> Line:
     """A line in parts, in which the keys of runs that are on the page link to these."""
     parts = re.split(r"\b([0-9a-f]{12})\b", line)
-    return tuple((part, f"#{run_id(part)}" if part in keys else None) for part in parts if part)
+    return tuple((part, f"#{page_runs.run_id(part)}" if part in keys else None) for part in parts if part)
 
 
 def _settings(published: Published) -> Grid:
@@ -271,11 +199,15 @@ def _span(records: Sequence[RunRecord]) -> str:
 
 def _policy(style: str, script: str) -> str:
     """A content security policy under which nothing runs but our script, and nothing at all is fetched."""
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (style, script)]
+    hashes = [_base64(hashlib.sha256(text.encode()).digest()) for text in (style, script)]
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
 
 
 def _asset(name: str) -> str:

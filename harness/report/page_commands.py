@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from harness.keys import DEFAULTS, group_options
@@ -22,48 +21,36 @@ EXPERIMENTS = {1: "table1_mvtec", 2: "table2_backbone", 3: "table3_visa", 4: "ta
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-@dataclass(frozen=True)
-class Command:
-    """What a command makes, and the command."""
-
-    makes: str
-    command: str
-
-
-def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[Command, ...]:
-    """The commands for everything in the report at once, and for each part of it.
+def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[tuple[str, str], ...]:
+    """Return what each command makes, and the command: for all of the report at once, and for each part of it.
 
     Args:
         seeds: those in the report, for the sweeps.
     """
     drawing = (
-        Command("Tables, figures and this page from the store, without torch", "make tables figures report"),
-        Command("Proof that committed tables and figures are what the committed store gives", "make verify"),
+        ("Tables, figures and this page from the store, without torch", "make tables figures report"),
+        ("Proof that committed tables and figures are what the committed store gives", "make verify"),
     )
     if edition.synthetic:
         return (
-            Command("Everything on this page: runs, tables, figures, page", "make smoke"),
-            Command("The runs alone", f"{PYTHON} -m harness experiment=smoke"),
+            ("Everything on this page: runs, tables, figures, page", "make smoke"),
+            ("The runs alone", f"{PYTHON} -m harness experiment=smoke"),
             *drawing,
         )
     listed = ",".join(str(seed) for seed in sorted(set(seeds))) or "42"
     sweeps = tuple(
-        Command(
-            f"The runs of Table {number}", f"{PYTHON} -m harness experiment={name} data_root=DATA_ROOT {_seeds(listed)}"
-        )
+        (f"The runs of Table {number}", f"{PYTHON} -m harness experiment={name} data_root=DATA_ROOT {_seeds(listed)}")
         for number, name in EXPERIMENTS.items()
     )
     return (
-        Command(
+        (
             "Everything on this page, from the images; a run that is in the store is not done again",
             f"make reproduce DATA_ROOT=PATH SEEDS={listed}",
         ),
-        Command(
-            "The published archive of a dataset, checked", f"{PYTHON} scripts/data.py download mvtec --root DATA_ROOT"
-        ),
+        ("The published archive of a dataset, checked", f"{PYTHON} scripts/data.py download mvtec --root DATA_ROOT"),
         *sweeps,
         *drawing,
-        Command("What the store has and what it lacks", "make status"),
+        ("What the store has and what it lacks", "make status"),
     )
 
 

@@ -81,14 +81,8 @@ def grid(
 
     Args:
         numeric: for each column whether it holds numbers; default: those in which every cell has one, or nothing.
-
-    Raises:
-        ValueError: a row has not as many cells as there are columns.
     """
     cells = tuple(tuple(part if isinstance(part, Cell) else cell(part) for part in row) for row in rows)
-    for row in cells:
-        if len(row) != len(columns):
-            raise ValueError(f"{identifier}: a row of {len(row)} cells under {len(columns)} columns")
     by_column = [[row[i] for row in cells] for i in range(len(columns))]
     numbers = [_holds_numbers(column) for column in by_column] if numeric is None else numeric
     kinds = tuple(
@@ -103,12 +97,12 @@ def grid(
     return Grid(identifier, caption, tuple(columns), cells, kinds, pinned, row_headers)
 
 
-def cell(text: str, *, href: str | None = None, value: float | None = None) -> Cell:
+def cell(text: str) -> Cell:
     """A cell that shows a text, with the badge and the number that are in it."""
     text = text.strip()
-    number = number_in(text) if value is None else value
+    number = number_in(text)
     shown = text if number is None else text.replace(" to ", "\N{NO-BREAK SPACE}to ")
-    return Cell(shown or NOTHING, number, BADGES.get(text), href)
+    return Cell(shown or NOTHING, number, BADGES.get(text))
 
 
 def amount(value: float | None, digits: int = 4, unit: str = "") -> Cell:

@@ -10,14 +10,13 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from harness.config import preprocessing
-from harness.report.page_commands import run_command
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
 from harness.store.fields import METRICS
 from harness.store.settings import settings_of, shown, varying
 
 if TYPE_CHECKING:
-    from harness.store.record import Environment, RunRecord
+    from harness.store.record import Environment, Failure, RunRecord
 
 METRIC_NAMES = {
     "image_auroc": "Image AUROC",
@@ -56,38 +55,6 @@ _TOLD_OTHERWISE = {
 
 
 @dataclass(frozen=True)
-class Run:
-    """One run in full."""
-
-    identifier: str
-    title: str
-    status: Cell
-    key: str
-    command: str
-    settings: Fields
-    data: Fields
-    cost: Fields
-    made: Fields
-    environment: str
-    """Id of its environment's description."""
-    environment_name: str
-    metrics: Grid | None
-    """None where it failed."""
-    times: Grid
-    failure: Fields
-    """Empty where it went well."""
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Runs of one category with one backbone."""
-
-    title: str
-    runs: tuple[Run, ...]
-
-
-@dataclass(frozen=True)
 class Machine:
     """An environment that at least one run was made in."""
 
@@ -104,7 +71,8 @@ class Runs:
 
     overview: Grid | None
     """None where there are no records."""
-    groups: tuple[Group, ...]
+    groups: tuple[tuple[str, tuple[tuple[RunRecord, Machine], ...]], ...]
+    """A title for each category with one backbone, and its runs with the environments that they were made in."""
     machines: tuple[Machine, ...]
     data: Grid | None
     """Which images were looked at, and under which licence."""
@@ -120,9 +88,9 @@ def describe_runs(records: Sequence[RunRecord]) -> Runs:
     ordered = sorted(records, key=lambda r: (*_place(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
     machines = _machines(ordered)
     groups = tuple(
-        Group(
+        (
             f"{dataset} / {category}, {BACKBONE_NAMES.get(backbone, backbone)}",
-            tuple(_describe(record, machines[_software(record.environment)]) for record in members),
+            tuple((record, machines[_software(record.environment)]) for record in members),
         )
         for (dataset, category, backbone), members in groupby(ordered, key=_place)
     )
@@ -234,40 +202,33 @@ def _machines(records: Sequence[RunRecord]) -> dict[Fields, Machine]:
     }
 
 
-def _describe(record: RunRecord, machine: Machine) -> Run:
-    """One run in full."""
-    memory, git, error = record.memory, record.environment.git, record.error
-    rate, on_device = record.timing.images_per_second, memory.peak_device_bytes if memory else None
-    commit = "not from a git checkout"
-    if git is not None:
-        commit = git.commit[:12] + (", with changes" if git.dirty else "")
-    return Run(
-        identifier=run_id(record.key),
-        title=f"Seed {record.spec.seed}",
-        status=cell(record.status),
-        key=record.key,
-        command=run_command(record),
-        settings=_settings(record),
-        data=_images(record),
-        cost=(
-            ("Time", f"{sum(record.timing.seconds.values()):.1f} s"),
-            ("Rate", NOTHING if rate is None else f"{rate:.1f} images a second"),
-            ("Peak memory", f"{memory.peak_rss_bytes / 1e9:.2f} GB" if memory else NOTHING),
-            ("Peak memory of the device", NOTHING if on_device is None else f"{on_device / 1e9:.2f} GB"),
-        ),
-        made=(("Started", _time(record.started)), ("Finished", _time(record.finished)), ("Commit", commit)),
-        environment=machine.identifier,
-        environment_name=machine.name,
-        metrics=_metrics(record) if record.metrics is not None else None,
-        times=_times(record),
-        failure=(("Stage", error.stage or "before the first"), ("Error", error.type), ("Message", error.message))
-        if error is not None
-        else (),
-        notes=tuple(record.dataset.notes),
+def run_failure(error: Failure) -> Fields:
+    """Return where and how a run failed."""
+    return ("Stage", error.stage or "before the first"), ("Error", error.type), ("Message", error.message)
+
+
+def run_cost(record: RunRecord) -> Fields:
+    """Return time, rate and memory of a run."""
+    memory, rate = record.memory, record.timing.images_per_second
+    on_device = memory.peak_device_bytes if memory else None
+    return (
+        ("Time", f"{sum(record.timing.seconds.values()):.1f} s"),
+        ("Rate", NOTHING if rate is None else f"{rate:.1f} images a second"),
+        ("Peak memory", f"{memory.peak_rss_bytes / 1e9:.2f} GB" if memory else NOTHING),
+        ("Peak memory of the device", NOTHING if on_device is None else f"{on_device / 1e9:.2f} GB"),
     )
 
 
-def _settings(record: RunRecord) -> Fields:
+def run_made(record: RunRecord) -> Fields:
+    """Return when and from which commit a run was made."""
+    git, commit = record.environment.git, "not from a git checkout"
+    if git is not None:
+        commit = git.commit[:12] + (", with changes" if git.dirty else "")
+    return ("Started", _time(record.started)), ("Finished", _time(record.finished)), ("Commit", commit)
+
+
+def run_settings(record: RunRecord) -> Fields:
+    """Return all that a run was made with."""
     spec, protocol, metrics = record.spec, record.spec.protocol, record.spec.metrics
     return (
         ("Protocol", record.protocol_name),
@@ -294,7 +255,8 @@ def _settings(record: RunRecord) -> Fields:
     )
 
 
-def _images(record: RunRecord) -> Fields:
+def run_images(record: RunRecord) -> Fields:
+    """Return which images a run looked at."""
     dataset = record.dataset
     return (
         ("Training images", _count(dataset.n_train)),
@@ -305,8 +267,8 @@ def _images(record: RunRecord) -> Fields:
     )
 
 
-def _metrics(record: RunRecord) -> Grid:
-    """The metrics with their intervals, then second intervals, then anomalib's own numbers."""
+def run_metrics(record: RunRecord) -> Grid:
+    """Return the metrics with their intervals, then second intervals, then anomalib's own numbers."""
     rows = []
     second = [name for name in sorted(record.intervals) if name not in METRICS]
     for name in (*METRICS, *second):
@@ -322,7 +284,8 @@ def _metrics(record: RunRecord) -> Grid:
     return grid(anchor("metrics", record.key), f"Metrics of {_label(record)}", columns, rows)
 
 
-def _times(record: RunRecord) -> Grid:
+def run_times(record: RunRecord) -> Grid:
+    """Return the seconds of a run's stages, the longest first."""
     seconds = record.timing.seconds
     total = sum(seconds.values())
     rows = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from harness.paper.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
@@ -29,7 +30,7 @@ AUDIT_KINDS: Mapping[str, str] = {
     "consistency": "Numbers that must fit one another",
     "claim": "Claims of the text",
 }
-"""Kind of a finding -> the heading of its section; a kind that is not here keeps its own name."""
+"""Kind of a finding -> the heading of its section."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,9 @@ class Tile:
     name: str
     badge: str
     count: int
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of the bar that shows the verdicts' shares, in units of one number."""
-
-    badge: str
     start: int
-    length: int
+    """How many numbers have a verdict before it: where its part of the bar begins."""
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +51,6 @@ class Summary:
 
     headline: str
     tiles: tuple[Tile, ...]
-    bar: tuple[Segment, ...]
     n_numbers: int
     by_table: Grid
     rows: Grid | None
@@ -72,14 +65,6 @@ class Summary:
     n_failed: int
 
 
-@dataclass(frozen=True)
-class AuditPart:
-    """The findings of one kind."""
-
-    title: str
-    table: Grid
-
-
 def summarise(
     judgements: Sequence[Judgement],
     row_judgements: Sequence[RowJudgement],
@@ -91,10 +76,12 @@ def summarise(
     numbers = [judgement for judgement in judgements if judgement.cell.metric is not None]
     counts = Counter(judgement.verdict for judgement in numbers)
     measured = [judgement.measured for judgement in numbers]
+    starts = accumulate((counts[v] for v in Verdict), initial=0)
     return Summary(
         headline=_headline(counts, len(numbers), edition),
-        tiles=tuple(Tile(v.value, BADGES[v], counts[v], MEANINGS[v]) for v in Verdict),
-        bar=_bar(counts),
+        tiles=tuple(
+            Tile(v.value, BADGES[v], counts[v], start, MEANINGS[v]) for v, start in zip(Verdict, starts, strict=False)
+        ),
         n_numbers=len(numbers),
         by_table=_by_table(numbers),
         rows=_row_table(row_judgements),
@@ -107,37 +94,30 @@ def summarise(
     )
 
 
-def audit_parts(findings: Sequence[Finding]) -> tuple[AuditPart, ...]:
-    """The findings by kind, in the order in which kinds first appear."""
-    kinds = dict.fromkeys(finding.kind for finding in findings)
+def audit_parts(findings: Sequence[Finding]) -> list[tuple[str, Grid]]:
+    """Return a heading and a table for each kind of finding, in the order in which kinds first appear."""
     columns = ("Verdict", "Section", "The paper says", "Evidence", "Finding")
-    return tuple(
-        AuditPart(
-            AUDIT_KINDS.get(kind, kind.capitalize()),
-            grid(
-                anchor("audit", kind),
-                f"{AUDIT_KINDS.get(kind, kind.capitalize())}: {_count_of(findings, kind)}",
-                columns,
-                [
-                    (cell(f.verdict.value), Cell(f.section), Cell(f.statement), Cell(f.evidence),
-                     Cell(f.identifier, identifier=finding_id(f)))
-                    for f in findings if f.kind == kind
-                ],
-                row_headers=False,
-            ),
-        )
-        for kind in kinds
-    )  # fmt: skip
+    parts = []
+    for kind in dict.fromkeys(finding.kind for finding in findings):
+        alike = [finding for finding in findings if finding.kind == kind]
+        counts = Counter(finding.verdict for finding in alike)
+        told = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ClaimVerdict if counts[verdict])
+        rows = [
+            (
+                cell(finding.verdict.value),
+                *map(Cell, (finding.section, finding.statement, finding.evidence)),
+                Cell(finding.identifier, identifier=finding_id(finding)),
+            )
+            for finding in alike
+        ]
+        title = AUDIT_KINDS[kind]
+        parts.append((title, grid(anchor("audit", kind), f"{title}: {told}", columns, rows, row_headers=False)))
+    return parts
 
 
 def finding_id(finding: Finding) -> str:
     """The id of a finding on the page."""
     return anchor("finding", finding.identifier)
-
-
-def _count_of(findings: Sequence[Finding], kind: str) -> str:
-    counts = Counter(finding.verdict for finding in findings if finding.kind == kind)
-    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in ClaimVerdict if counts[verdict])
 
 
 def _headline(counts: Mapping[Verdict, int], n: int, edition: Edition) -> str:
@@ -166,15 +146,6 @@ def _headline(counts: Mapping[Verdict, int], n: int, edition: Edition) -> str:
 
 def _are(n: int) -> str:
     return "is" if n == 1 else "are"
-
-
-def _bar(counts: Mapping[Verdict, int]) -> tuple[Segment, ...]:
-    segments, start = [], 0
-    for verdict in Verdict:
-        if counts[verdict]:
-            segments.append(Segment(BADGES[verdict], start, counts[verdict]))
-            start += counts[verdict]
-    return tuple(segments)
 
 
 def _by_table(numbers: Sequence[Judgement]) -> Grid:

@@ -13,7 +13,7 @@ from harness.paper.published import load_published
 from harness.paper.selection import measure
 from harness.paper.verdict import judge_all
 from harness.report.checkup import Verification, check_store, first_difference, verify_stores
-from harness.report.output import LOCAL
+from harness.report.output import LOCAL, write_output
 from harness.report.tables import build_tables, write_tables
 from harness.report.words import Judged
 from harness.store import Store
@@ -70,10 +70,11 @@ def render(
         files += drawn
         if report is not None:
             from harness.paper.audit import run_audit
-            from harness.report.page import write_page
+            from harness.report.page import render_page
 
             findings = run_audit(published)
-            files.append(write_page(report, judged, findings=findings, tables=built, figures=drawn, problems=problems))
+            page = render_page(judged, findings=findings, tables=built, figures=drawn, problems=problems)
+            files.append(write_output(report, page.encode()))
     ours = [one for one in judgements if one.cell.metric is not None]
     filled = sum(bool(one.measured.by_seed) for one in ours)
     warnings = [f"warning: {problem}" for problem in problems]

@@ -33,12 +33,7 @@ _NUMERIC = (False, False, *[True] * 6, False, False)
 
 _TEX = {
     "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "%": r"\%",
-    "#": r"\#",
+    **{letter: f"\\{letter}" for letter in "{}$&%#"},
     "_": r"\_\allowbreak{}",
     "/": r"/\allowbreak{}",
     "~": r"\textasciitilde{}",

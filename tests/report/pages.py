@@ -10,7 +10,8 @@ from pathlib import Path
 from harness.paper.audit import run_audit
 from harness.paper.model import Edition, Finding
 from harness.report.figures import FIGURES
-from harness.report.page import write_page
+from harness.report.output import write_output
+from harness.report.page import render_page
 from harness.report.tables import build_tables
 from harness.store import RunRecord
 from tests.report.stores import PUBLISHED, judge_store
@@ -39,14 +40,14 @@ def make_page(
 ) -> Path:
     """The page of a store that holds these records."""
     judged = judge_store(records, edition)
-    return write_page(
-        path,
+    text = render_page(
         judged,
         findings=run_audit(PUBLISHED) if findings is None else findings,
         tables=build_tables(judged),
         figures=draw_figures(path.parent / "figures") if figures is None else figures,
         problems=problems,
     )
+    return write_output(path, text.encode())
 
 
 @dataclass
