@@ -15,15 +15,13 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.command import Parser
 from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
 from harness.keys import GROUPS, KEYS, suggest
 
-FLAGS = ("--help", "-h", "--hydra-help", "--version", "--multirun", "-m", "--cfg", "-c")
-"""Hydra's flags that make sense here."""
-
-SHOWN = ("job", "hydra", "all")
-"""What may follow --cfg."""
+FLAGS = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--multirun", "-m"))
+"""Hydra's flags that make sense here and take no value."""
 
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
@@ -63,35 +61,23 @@ def render(value: Any) -> str:
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command line into Hydra's flags (with their values) and overrides.
+    """Part the command line into Hydra's flags, each by its long name and with its value, and overrides.
 
     Raises:
         RequestError: a flag that there is not, one without its value or with a wrong one, or flags that do not go
             together.
     """
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        name, has_value, value = word.partition("=")
-        if name not in FLAGS:
-            allowed = ", ".join(flag for flag in FLAGS if flag.startswith("--"))
-            raise RequestError(f"{word}: no such flag{suggest(name, FLAGS)}; allowed: {allowed}, and key=value")
-        flags.append(name)
-        if name in ("--cfg", "-c"):
-            what = value if has_value or not rest else rest.pop(0)
-            if what not in SHOWN:
-                raise RequestError(f"{name} {what}: no such thing to show; allowed: {', '.join(SHOWN)}")
-            flags.append(what)
-        elif has_value:
-            raise RequestError(f"{word}: {name} takes no value")
-    if {"--cfg", "-c"} & {*flags} and {"--multirun", "-m"} & {*flags}:
+    parser = Parser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for names in FLAGS:
+        parser.add_argument(*names, action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    given = vars(parser.parse_intermixed_args(argv))
+    overrides, shown = given.pop("overrides"), given.pop("cfg")
+    if shown and given["multirun"]:
         raise RequestError("--cfg: shows one configuration and runs nothing; leave -m out")
-    return flags, overrides
+    flags = [names[0] for names, is_given in zip(FLAGS, given.values(), strict=True) if is_given]
+    return flags + (["--cfg", shown] if shown else []), overrides
 
 
 def quote(argument: str) -> str:

@@ -100,7 +100,7 @@ def test_what_hydra_is_told_reads_back_the_same():
 def test_flags_are_parted_from_overrides():
     assert split_flags(["seed=1", "--cfg", "job"]) == (["--cfg", "job"], ["seed=1"])
     assert split_flags(["--cfg=job"]) == (["--cfg", "job"], [])
-    assert split_flags(["-m", "seed=1"]) == (["-m"], ["seed=1"])
+    assert split_flags(["seed=1", "-m", "seed=2"]) == (["--multirun"], ["seed=1", "seed=2"])
 
 
 def test_hydras_own_overrides_pass():
