@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -187,25 +187,29 @@ def carry_out(
         gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
         before = monitor.seconds.get("score", 0.0)
-        stopped: list[tuple[Exception, str | None]] = []
-        for run, scored in zip(planned.runs, _until_error(scores, monitor, stopped), strict=False):
-            with monitor.stage("masks"):
-                masks, examples = gathered.result()
-            seconds = dict(monitor.seconds)
-            rate = (source.n_train + source.n_test) / sum(seconds.get(stage, 0.0) for stage in ENGINE_STAGES)
-            # The stages that all runs share, and of `score` its own part.
-            total = seconds.get("score", 0.0)
-            timing = Timing(seconds={**seconds, "score": total - before}, images_per_second=rate)
-            before = total
-            waiting.append(partial(keep, run, scored, examples, timing, pool.submit(_judge, run, scored, truth, masks)))
-            if len(waiting) > planned.plan.judges:
+        try:
+            for run, scored in zip(planned.runs, scores, strict=False):
+                with monitor.stage("masks"):
+                    masks, examples = gathered.result()
+                seconds = dict(monitor.seconds)
+                rate = (source.n_train + source.n_test) / sum(seconds.get(stage, 0.0) for stage in ENGINE_STAGES)
+                # The stages that all runs share, and of `score` its own part.
+                total = seconds.get("score", 0.0)
+                timing = Timing(seconds={**seconds, "score": total - before}, images_per_second=rate)
+                before = total
+                waiting.append(
+                    partial(keep, run, scored, examples, timing, pool.submit(_judge, run, scored, truth, masks))
+                )
+                if len(waiting) > planned.plan.judges:
+                    yield waiting.popleft()()
+        except Exception:
+            stage, monitor.current = monitor.current, None
+            while waiting:  # what was scored before is kept
                 yield waiting.popleft()()
+            monitor.current = stage
+            raise
         while waiting:
             yield waiting.popleft()()
-        while stopped:
-            # Not kept in a variable: its traceback leads back here, and would keep all that the pass had in memory.
-            monitor.current = stopped[0][1]
-            raise stopped.pop()[0]
 
 
 def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray | None) -> tuple[MetricReport, float]:
@@ -216,17 +220,6 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
     with own.stage("metrics"):
         report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
     return report, own.seconds["metrics"]
-
-
-def _until_error(
-    scores: Iterable[Scores], monitor: Monitor, stopped: list[tuple[Exception, str | None]]
-) -> Iterator[Scores]:
-    """Yield the scores until the first error, which goes into a list with its stage: what was scored before is kept."""
-    try:
-        yield from scores
-    except Exception as error:
-        stopped.append((error, monitor.current))
-        monitor.current = None  # other stages follow
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
