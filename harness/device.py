@@ -81,12 +81,9 @@ def available_memory() -> int | None:
 
     None where the system does not say (other than Linux).
     """
-    known = [left for left in (_machine(), *(_container(*group) for group in _CGROUPS)) if left is not None]
-    return min(known) if known else None
-
-
-def _machine() -> int | None:
-    return kernel_bytes(Path("/proc/meminfo"), "MemAvailable:")
+    machine = kernel_bytes(Path("/proc/meminfo"), "MemAvailable:")
+    known = [left for left in (machine, *(_container(*group) for group in _CGROUPS)) if left is not None]
+    return min(known, default=None)
 
 
 def _container(folder: Path, most: str, used: str, cache: str) -> int | None:
