@@ -49,7 +49,7 @@ def _run(argv: Sequence[str]) -> int:
         print(__version__)
         return 0
     own, hydra = parse([quote(override) for override in overrides])
-    if not flags or set(flags) <= {"-m", "--multirun"}:
+    if not flags or flags == ["--multirun"]:
         own = _prepare_sweep(own)
         flags = ["--multirun"]  # one way through the code: a single run is a sweep of one job
     return _call_hydra(flags, own, hydra)

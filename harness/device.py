@@ -81,12 +81,9 @@ def available_memory() -> int | None:
 
     None where the system does not say (other than Linux).
     """
-    known = [left for left in (_machine(), *(_container(*group) for group in _CGROUPS)) if left is not None]
-    return min(known) if known else None
-
-
-def _machine() -> int | None:
-    return _kilobytes(Path("/proc/meminfo"), "MemAvailable:")
+    machine = kernel_bytes(Path("/proc/meminfo"), "MemAvailable:")
+    known = [left for left in (machine, *(_container(*group) for group in _CGROUPS)) if left is not None]
+    return min(known, default=None)
 
 
 def _container(folder: Path, most: str, used: str, cache: str) -> int | None:
@@ -103,10 +100,10 @@ def _container(folder: Path, most: str, used: str, cache: str) -> int | None:
 
 def own_memory() -> int:
     """Return the bytes that this process holds already, but for mapped files; 0 where the system does not say."""
-    return _kilobytes(Path("/proc/self/status"), "RssAnon:") or 0
+    return kernel_bytes(Path("/proc/self/status"), "RssAnon:") or 0
 
 
-def _kilobytes(path: Path, name: str) -> int | None:
+def kernel_bytes(path: Path, name: str) -> int | None:
     """Return a number of kB that the kernel tells in a line, in bytes."""
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()

@@ -40,9 +40,7 @@ def load_experiment(name: str) -> Experiment:
     path = CONFIGS / "experiment" / f"{name}.yaml"
     where = f"configs/experiment/{path.name}"
     try:
-        node = OmegaConf.to_container(OmegaConf.load(path).experiment)
-        if not isinstance(node, dict):
-            raise RequestError(f"{where}: experiment is not a mapping")
+        node: Any = OmegaConf.to_container(OmegaConf.load(path).experiment)
         seeds = _checked("seeds", list(node["seeds"]), where)
         grids = tuple(_grid(grid, where) for grid in node["grids"])
         return Experiment(name=str(node["name"]), title=str(node["title"]), seeds=tuple(seeds), grids=grids)
@@ -104,11 +102,7 @@ def _folded(given: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
     """Take the folded keys out of `given`: a list where there are several values, else the value itself."""
     if "seed" in given:
         given["seeds"] = tuple([seed] for seed in given.pop("seed"))
-    folded = {}
-    for key in FOLDED:
-        if key in given:
-            folded[key] = _fold(key, given.pop(key))
-    return folded
+    return {key: _fold(key, given.pop(key)) for key in FOLDED if key in given}
 
 
 def _fold(key: str, values: Iterable[Any]) -> Any:

@@ -7,24 +7,21 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
-from hydra.core.override_parser.types import Quote, QuotedString, RangeSweep, Sweep
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.command import Parser
 from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
 from harness.keys import GROUPS, KEYS, suggest
 
-FLAGS = ("--help", "-h", "--hydra-help", "--version", "--multirun", "-m", "--cfg", "-c")
-"""Hydra's flags that make sense here."""
-
-SHOWN = ("job", "hydra", "all")
-"""What may follow --cfg."""
+FLAGS = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--multirun", "-m"))
+"""Hydra's flags that make sense here and take no value."""
 
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
@@ -51,55 +48,36 @@ class Override:
 
 
 def render(value: Any) -> str:
-    """A value in Hydra's grammar, every string quoted; a `${` in it stays what it is."""
+    """A value in Hydra's grammar, every string quoted."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return QuotedString(text=_escape_interpolation(value), quote=Quote.single).with_quotes()
+        return QuotedString(text=value, quote=Quote.single).with_quotes()
     if isinstance(value, list):
         return f"[{','.join(render(item) for item in value)}]"
     return repr(value)
 
 
-def _escape_interpolation(text: str) -> str:
-    """OmegaConf reads `\\${` as a plain `${`, once the backslashes before it are doubled."""
-    parts = text.split("${")
-    escaped = [part + "\\" * (len(part) - len(part.rstrip("\\"))) + "\\" for part in parts[:-1]]
-    return "${".join([*escaped, parts[-1]])
-
-
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command line into Hydra's flags (with their values) and overrides.
+    """Part the command line into Hydra's flags, each by its long name and with its value, and overrides.
 
     Raises:
         RequestError: a flag that there is not, one without its value or with a wrong one, or flags that do not go
             together.
     """
-    flags: list[str] = []
-    overrides: list[str] = []
-    rest = list(argv)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-"):
-            overrides.append(word)
-            continue
-        name, has_value, value = word.partition("=")
-        if name not in FLAGS:
-            allowed = ", ".join(flag for flag in FLAGS if flag.startswith("--"))
-            raise RequestError(f"{word}: no such flag{suggest(name, FLAGS)}; allowed: {allowed}, and key=value")
-        flags.append(name)
-        if name in ("--cfg", "-c"):
-            what = value if has_value or not rest else rest.pop(0)
-            if what not in SHOWN:
-                raise RequestError(f"{name} {what}: no such thing to show; allowed: {', '.join(SHOWN)}")
-            flags.append(what)
-        elif has_value:
-            raise RequestError(f"{word}: {name} takes no value")
-    if {"--cfg", "-c"} & {*flags} and {"--multirun", "-m"} & {*flags}:
+    parser = Parser(add_help=False)
+    parser.add_argument("overrides", nargs="*")
+    for names in FLAGS:
+        parser.add_argument(*names, action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    given = vars(parser.parse_intermixed_args(argv))
+    overrides, shown = given.pop("overrides"), given.pop("cfg")
+    if shown and given["multirun"]:
         raise RequestError("--cfg: shows one configuration and runs nothing; leave -m out")
-    return flags, overrides
+    flags = [names[0] for names, is_given in zip(FLAGS, given.values(), strict=True) if is_given]
+    return flags + (["--cfg", shown] if shown else []), overrides
 
 
 def quote(argument: str) -> str:
@@ -118,7 +96,7 @@ def quote(argument: str) -> str:
             raise RequestError(f"{key}=: is empty; allowed: {KEYS[key].allowed}")
         text = _unquote_path(value)
         if key != "backbone.weights" or text not in WEIGHT_WORDS:
-            text = os.path.abspath(_expand_home(text))
+            text = os.path.abspath(os.path.expanduser(text))
         return f"{key}={render(text)}"
     return argument
 
@@ -167,6 +145,8 @@ def _split(argument: str) -> tuple[str, str]:
         raise RequestError(f"{argument}: is not key=value{hint}; allowed keys: {', '.join(KEYS)}")
     if key not in KEYS:
         raise RequestError(f"{argument}: no such key{suggest(key, KEYS)}; allowed: {', '.join(KEYS)}")
+    if "${" in value:
+        raise RequestError(f"{argument}: holds ${{, which Hydra would replace; rename what it names")
     return key, value
 
 
@@ -193,20 +173,17 @@ def _quote_category(part: str) -> str:
 
 
 def _unquote_path(value: str) -> str:
-    """Hydra's documentation tells users to quote odd values; take the quotes off unless the path really has them."""
+    """Hydra's documentation tells users to quote odd values."""
     quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
-    return value[1:-1] if quoted and not os.path.lexists(value) else value
-
-
-def _expand_home(text: str) -> str:
-    """`~/data` is the home folder's, unless a folder of that very name lies here."""
-    return text if os.path.lexists(text) else str(Path(text).expanduser()) if text.startswith("~/") else text
+    return value[1:-1] if quoted else value
 
 
 def _values(key: str, argument: str) -> tuple[Any, ...]:
     try:
         parsed: HydraOverride = OverridesParser.create().parse_override(argument)
-        raw = _swept(parsed) if isinstance(parsed.value(), Sweep) else [parsed.value()]
+        # Of a range no more than are needed to see that there are too many.
+        swept = parsed.is_sweep_override()
+        raw = list(itertools.islice(parsed.sweep_iterator(), MOST_RUNS + 1)) if swept else [parsed.value()]
     except (HydraException, OmegaConfBaseException, ValueError, TypeError, ArithmeticError, RecursionError):
         raise _refusal(key, argument.partition("=")[2]) from None
     if len(raw) > MOST_RUNS:
@@ -222,16 +199,6 @@ def _values(key: str, argument: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _swept(parsed: HydraOverride) -> list[Any]:
-    """A sweep's values; of a range no more than are needed to see that there are too many."""
-    value = parsed.value()
-    if isinstance(value, RangeSweep):
-        some = list(itertools.islice(value.range(), MOST_RUNS + 1))
-        if len(some) > MOST_RUNS:
-            return some
-    return list(parsed.sweep_iterator())
-
-
 def _refusal(key: str, value: Any) -> RequestError:
     shown = value if isinstance(value, str) else render(value)
     what = f"no such {key}" if key in GROUPS else "does not fit"
@@ -240,20 +207,11 @@ def _refusal(key: str, value: Any) -> RequestError:
 
 
 def _plain(value: Any) -> Any:
-    """Hydra's parsed value as plain Python, strings freed of quotes and escapes."""
+    """Hydra's parsed value as plain Python, strings freed of quotes."""
     if isinstance(value, QuotedString):
-        value = value.text
-    if isinstance(value, str):
-        return _unescape_interpolation(value)
+        return value.text
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         raise ValueError
     return value
-
-
-def _unescape_interpolation(text: str) -> str:
-    parts = text.split("${")
-    plain = [part[:-1] for part in parts[:-1]]  # the backslash that _escape_interpolation put there
-    plain = [part[: len(part) - (len(part) - len(part.rstrip("\\"))) // 2] for part in plain]
-    return "${".join([*plain, parts[-1]])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, partial
 from math import ceil
@@ -22,10 +22,11 @@ from harness.device import available_memory, cores, free_device_memory, free_dis
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
-from harness.padim.engine import Draw, Variant, Work
+from harness.padim.engine import Draw, Work
 from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
-from harness.recording import Costs, ok_record
+from harness.recording import ok_record
 from harness.store import ScoreTable, Store
+from harness.store.record import Timing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,16 @@ _PLAIN_PNG_BYTES, _IMAGE_BYTES = 8, 15
 """By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
 """Four images with their masks and maps."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a job before any image is decoded: enough for its runs' keys."""
+
+    split: Split
+    weights: Weights
+    specs: Mapping[RunConfig, dict[str, Any]]
+    started: datetime
 
 
 @dataclass(frozen=True)
@@ -110,121 +121,105 @@ def image_bytes(split: Split) -> tuple[int, ...]:
 
 
 def carry_out(
-    planned: Pass,
-    specs: Sequence[dict[str, Any]],
-    *,
-    split: Split,
-    weights: Weights,
-    execution: Execution,
-    monitor: Monitor,
-    started: datetime,
+    planned: Pass, prepared: Prepared, execution: Execution, monitor: Monitor
 ) -> Iterator[tuple[RunConfig, RunRecord]]:
     """Score all runs in one pass; judge and store each as soon as its maps are there, and yield it with its record.
 
     Metrics are computed in threads, beside the scoring of the runs that follow. An error is raised once all runs before
     the one that it stopped have been yielded.
-
-    Args:
-        specs: of the runs, in their order.
     """
     # Libraries tell their own authors about deprecations; a user of this harness can do nothing with them.
     warnings.filterwarnings("ignore", category=FutureWarning)
+    first, split = planned.runs[0], prepared.split
     with monitor.stage("import"):
         import torch
 
         from harness.data.loader import SplitSource, labels
-        from harness.metrics import evaluate
 
-        engine = _engine(planned.runs[0].engine)
+        engine = _engine(first.engine)
     if execution.threads:
         torch.set_num_threads(execution.threads)
-    first, threads = planned.runs[0], torch.get_num_threads()
+    threads = torch.get_num_threads()
     source = SplitSource(split, first.protocol)
     truth = labels(split)
     store = Store(execution.store)
-
-    def judge(run: RunConfig, scored: Scores, masks: np.ndarray | None) -> tuple[MetricReport, float]:
-        own = Monitor()
-        with own.stage("metrics"):
-            report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
-        return report, own.seconds["metrics"]
 
     @cache
     def check_unchanged() -> None:
         """Every image has been read by now, and was what the runs' specs say if it still is."""
         with monitor.stage("data"):
-            if fingerprint(split) != specs[0]["fingerprint"]:
+            if fingerprint(split) != prepared.specs[first]["fingerprint"]:
                 raise DataError(
                     "the images or masks changed while they were read: run again once they stay as they are"
                 )
 
     def keep(
-        run: RunConfig,
-        spec: dict[str, Any],
-        scored: Scores,
-        *,
-        examples: Examples,
-        costs: Costs,
-        judged: Future[tuple[MetricReport, float]],
+        run: RunConfig, scored: Scores, examples: Examples, timing: Timing, judged: Future[tuple[MetricReport, float]]
     ) -> tuple[RunConfig, RunRecord]:
         with monitor.stage("metrics"):
-            report, seconds = judged.result()
+            report, timing.seconds["metrics"] = judged.result()
         check_unchanged()
         with monitor.stage("write"):
             table = ScoreTable(tuple(sample.path for sample in split.test), truth, scored.image_scores)
             record = ok_record(
                 run,
-                spec,
-                weights=weights,
-                split=split,
-                scored=scored,
-                report=report,
-                costs=replace(costs, seconds={**costs.seconds, "metrics": seconds}),
+                prepared,
+                scored,
+                report,
+                timing=timing,
                 plan=planned.plan,
                 memory_budget=execution.memory_budget,
                 scores_sha256=table.sha256,
                 threads=threads,
-                started=started,
             )
             return run, store.write(record, table, examples.arrays(scored.anomaly_maps))
 
-    with (
-        ThreadPoolExecutor(planned.plan.judges, "metrics") as pool,
-        closing(engine(source, _work(planned, weights), monitor)) as scores,
-    ):
+    work = Work(
+        backbone=first.backbone,
+        weights=prepared.weights,
+        protocol=first.protocol,
+        variants=tuple(Variant(_draw(run), run.protocol.epsilon, run.protocol.blur_sigma) for run in planned.runs),
+        device=first.device,
+        plan=planned.plan,
+    )
+    scores = engine(source, work, monitor)
+    with ThreadPoolExecutor(planned.plan.judges, "metrics") as pool, closing(scores):
         gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
         before = monitor.seconds.get("score", 0.0)
-        stopped: list[tuple[Exception, str | None]] = []
-        for run, spec, scored in zip(planned.runs, specs, _until_error(scores, monitor, stopped), strict=False):
-            with monitor.stage("masks"):
-                masks, examples = gathered.result()
-            seconds = dict(monitor.seconds)
-            rate = (source.n_train + source.n_test) / sum(seconds.get(stage, 0.0) for stage in ENGINE_STAGES)
-            # The stages that all runs share, and of `score` its own part.
-            total = seconds.get("score", 0.0)
-            costs, before = Costs({**seconds, "score": total - before}, rate), total
-            judged = pool.submit(judge, run, scored, masks)
-            waiting.append(partial(keep, run, spec, scored, examples=examples, costs=costs, judged=judged))
-            if len(waiting) > planned.plan.judges:
+        try:
+            for run, scored in zip(planned.runs, scores, strict=False):
+                with monitor.stage("masks"):
+                    masks, examples = gathered.result()
+                seconds = dict(monitor.seconds)
+                rate = (source.n_train + source.n_test) / sum(seconds.get(stage, 0.0) for stage in ENGINE_STAGES)
+                # The stages that all runs share, and of `score` its own part.
+                total = seconds.get("score", 0.0)
+                timing = Timing(seconds={**seconds, "score": total - before}, images_per_second=rate)
+                before = total
+                waiting.append(
+                    partial(keep, run, scored, examples, timing, pool.submit(_judge, run, scored, truth, masks))
+                )
+                if len(waiting) > planned.plan.judges:
+                    yield waiting.popleft()()
+        except Exception:
+            stage, monitor.current = monitor.current, None
+            while waiting:  # what was scored before is kept
                 yield waiting.popleft()()
+            monitor.current = stage
+            raise
         while waiting:
             yield waiting.popleft()()
-        while stopped:
-            # Not kept in a variable: its traceback leads back here, and would keep all that the pass had in memory.
-            monitor.current = stopped[0][1]
-            raise stopped.pop()[0]
 
 
-def _until_error(
-    scores: Iterable[Scores], monitor: Monitor, stopped: list[tuple[Exception, str | None]]
-) -> Iterator[Scores]:
-    """Yield the scores until the first error, which goes into a list with its stage: what was scored before is kept."""
-    try:
-        yield from scores
-    except Exception as error:
-        stopped.append((error, monitor.current))
-        monitor.current = None  # other stages follow
+def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray | None) -> tuple[MetricReport, float]:
+    """Return a run's metrics, and the seconds that they took."""
+    from harness.metrics import evaluate
+
+    own = Monitor()
+    with own.stage("metrics"):
+        report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
+    return report, own.seconds["metrics"]
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
@@ -240,12 +235,6 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
 
 def _draw(run: RunConfig) -> Draw:
     return Draw(run.seed, run.n_features, run.protocol.index_sampler)
-
-
-def _work(planned: Pass, weights: Weights) -> Work:
-    first = planned.runs[0]
-    variants = tuple(Variant(_draw(run), run.protocol.epsilon, run.protocol.blur_sigma) for run in planned.runs)
-    return Work(first.backbone, weights, first.protocol, variants, first.device, planned.plan)
 
 
 def _engine(name: str) -> Engine:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from harness.device import gpu_name
 from harness.store.provenance import environment, peak_rss_bytes
 from harness.store.record import (
     DatasetInfo,
+    Environment,
     Interval,
     Memory,
     Metrics,
@@ -31,38 +32,32 @@ if TYPE_CHECKING:
     from harness.config import RunConfig
     from harness.data.split import Split
     from harness.metrics import MetricReport
+    from harness.monitor import Monitor
     from harness.padim.engine import Scores
     from harness.padim.plan import Plan
     from harness.padim.weights import Weights
-
-
-@dataclass(frozen=True)
-class Costs:
-    """What a run has cost so far; runs that share a backbone pass share its seconds."""
-
-    seconds: Mapping[str, float]
-    images_per_second: float | None = None
+    from harness.passes import Prepared
 
 
 def ok_record(
     run: RunConfig,
-    spec: Mapping[str, Any],
-    *,
-    weights: Weights,
-    split: Split,
+    prepared: Prepared,
     scored: Scores,
     report: MetricReport,
-    costs: Costs,
+    *,
+    timing: Timing,
     plan: Plan,
     memory_budget: float,
     scores_sha256: str,
     threads: int,
-    started: datetime,
 ) -> RunRecord:
     """Return the record of a run that is complete."""
     notes = (*scored.notes, *same_scores_note(scored.image_scores))
     return new_record(
-        **_common(run, spec, weights=weights, split=split, costs=costs, started=started, threads=threads, notes=notes),
+        **_common(run, prepared.specs[run], prepared.weights, prepared.split, notes),
+        started=prepared.started,
+        timing=timing,
+        environment=_environment(run, threads=threads),
         metrics=Metrics(**report.metrics),
         metrics_absent=report.absent,
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
@@ -78,46 +73,40 @@ def ok_record(
 def failed_record(
     run: RunConfig,
     spec: Mapping[str, Any],
-    *,
     weights: Weights,
     split: Split | None,
+    *,
     error: Exception,
-    stage: str | None,
-    costs: Costs,
+    monitor: Monitor,
     started: datetime,
 ) -> RunRecord:
     """Return the record of a run that an error stopped, with all that was known of it by then."""
     return new_record(
-        **_common(run, spec, weights=weights, split=split, costs=costs, started=started),
+        **_common(run, spec, weights, split),
+        started=started,
+        timing=Timing(seconds=dict(monitor.seconds), images_per_second=None),
+        environment=_environment(run, threads=None),
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=None),
-        error=failure_of(error, stage),
+        error=failure_of(error, monitor.current),
     )
 
 
 def _common(
-    run: RunConfig,
-    spec: Mapping[str, Any],
-    *,
-    weights: Weights,
-    split: Split | None,
-    costs: Costs,
-    started: datetime,
-    threads: int | None = None,
-    notes: Sequence[str] = (),
+    run: RunConfig, spec: Mapping[str, Any], weights: Weights, split: Split | None, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    device = {"device": gpu_name()} if run.device == "cuda" else {}
     return {
         "spec": spec,
         "weights": weights.source if weights.source == weights.label else f"{weights.source}: {weights.label}",
         "protocol_name": run.protocol_name,
         "synthetic": run.dataset.synthetic,
         "dataset": _dataset(run, spec["fingerprint"], split, notes),
-        "timing": Timing(seconds=dict(costs.seconds), images_per_second=costs.images_per_second),
-        "environment": environment(threads=threads, **device),
-        "started": started,
         "finished": datetime.now(UTC),
         "hide": _hidden(run),
     }
+
+
+def _environment(run: RunConfig, *, threads: int | None) -> Environment:
+    return environment(threads=threads, device=gpu_name() if run.device == "cuda" else None)
 
 
 def _plan(plan: Plan, memory_budget: float) -> PassPlan:

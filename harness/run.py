@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,29 +21,17 @@ from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.padim.engine import index_versions
 from harness.padim.weights import Weights, resolve_weights
-from harness.passes import Pass, carry_out, plan_runs
-from harness.recording import Costs, failed_record
+from harness.passes import Pass, Prepared, carry_out, plan_runs
+from harness.recording import failed_record
 from harness.store import Store
 from harness.store.claims import Claims
 
 if TYPE_CHECKING:
-    from harness.data.split import Split
     from harness.store import RunRecord
 
 
 SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known of a job before any image is decoded: enough for its runs' keys."""
-
-    split: Split
-    fingerprint: str
-    weights: Weights
-    specs: tuple[dict[str, Any], ...]
-    """One for each run of the job, in its order."""
 
 
 def prepare(job: Job, monitor: Monitor) -> Prepared:
@@ -54,13 +41,14 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
         RequestError: weights that are not there.
         DataError: images or masks that are not as they must be.
     """
-    first = job.runs[0]
+    first, started = job.runs[0], datetime.now(UTC)
     with monitor.stage("weights"):
         weights = resolve_weights(first.backbone)
     with monitor.stage("data"):
         split = resolve_split(first.dataset, first.category, first.protocol)
         print_of_split = fingerprint(split)
-    return Prepared(split, print_of_split, weights, tuple(_spec(run, print_of_split, weights) for run in job.runs))
+    specs = {run: _spec(run, print_of_split, weights) for run in job.runs}
+    return Prepared(split, weights, specs, started)
 
 
 def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
@@ -78,7 +66,7 @@ def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
     prepared = prepare(job, Monitor())
     outcomes = []
     to_do = []
-    for run, spec in zip(job.runs, prepared.specs, strict=True):
+    for run, spec in prepared.specs.items():
         try:
             record = store.done(spec)
         except StoreError as error:
@@ -125,7 +113,7 @@ class _JobUnderWay:
         """Yield how each run ended, as soon as it has."""
         try:
             self._prepared = prepare(self._job, self._monitor)
-            self._specs = dict(zip(self._job.runs, self._prepared.specs, strict=True))
+            self._specs = dict(self._prepared.specs)
             self._preparing = dict(self._monitor.seconds)
             yield from self._done_before()
             yield from self._too_large()
@@ -217,15 +205,7 @@ class _JobUnderWay:
         assert self._prepared is not None
         # Another pass's seconds are not this one's, nor is the stage in which it failed.
         self._monitor.seconds, self._monitor.current = dict(self._preparing), None
-        return carry_out(
-            planned,
-            [self._specs[run] for run in planned.runs],
-            split=self._prepared.split,
-            weights=self._prepared.weights,
-            execution=self._job.execution,
-            monitor=self._monitor,
-            started=self._started,
-        )
+        return carry_out(planned, self._prepared, self._job.execution, self._monitor)
 
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
         """Yield how runs end that an error stopped; recorded where the data or the numbers are to blame, or we are."""
@@ -239,17 +219,14 @@ class _JobUnderWay:
             # Names from data stand in it, too.
             for line in "".join(traceback.format_exception(error)).splitlines():
                 print(printable(line), file=sys.stderr)
-        stage, costs = self._monitor.current, Costs(dict(self._monitor.seconds))
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        message = f"{stage or 'start'}: {' '.join(text.split())}"
+        message = f"{self._monitor.current or 'start'}: {' '.join(text.split())}"
         split = self._prepared.split if self._prepared else None
         for run in runs:
             # Without a fingerprint where the split could not be read, and the weights where these were not reached.
             weights = self._prepared.weights if self._prepared else resolve_weights(run.backbone)
             spec = self._specs.setdefault(run, _spec(run, None, weights))
-            record = failed_record(
-                run, spec, weights=weights, split=split, error=error, stage=stage, costs=costs, started=self._started
-            )
+            record = failed_record(run, spec, weights, split, error=error, monitor=self._monitor, started=self._started)
             unrecorded = ""
             try:
                 self._store.write(record)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.mini.counts import MINI_VERSION
-from harness.errors import RequestError, StoreError
+from harness.errors import RequestError
 from harness.experiment import load_experiment
 from harness.keys import PROJECT
-from harness.store import RunRecord, Store
+from harness.store import RunRecord
 
 REAL_EXPERIMENT = "smoke_real"
 
@@ -119,15 +119,3 @@ def real_request(data_root: Path, limit: int) -> list[str]:
     datasets, categories = (",".join(dict.fromkeys(names)) for names in zip(*there, strict=True))
     keys = [f"dataset={datasets}", f"category={categories}", f"data_root={data_root}", f"dataset.limit={limit}"]
     return [f"experiment={REAL_EXPERIMENT}", *keys]
-
-
-def smoke_records(store: Store) -> tuple[RunRecord, ...]:
-    """Read the records of a smoke store.
-
-    Raises:
-        StoreError: one cannot be trusted.
-    """
-    contents = store.records()
-    if contents.problems:
-        raise StoreError(contents.problems[0])
-    return contents.records

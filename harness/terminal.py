@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -159,10 +158,9 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     if len(outcomes) < 2:
         return
     out = console()
-    plain = not sys.stdout.isatty()
-    seeds = seed_table(outcomes, plain=plain)
+    seeds = seed_table(outcomes)
     if len(outcomes) <= LONGEST_TABLE or not seeds.row_count:
-        out.print(summary_table(outcomes, plain=plain))
+        out.print(summary_table(outcomes))
     if seeds.row_count:
         out.print(seeds)
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
@@ -176,20 +174,20 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
         _print_error(f"  {outcome.label}{which}: {outcome.error}")
 
 
-def summary_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
+def summary_table(outcomes: Sequence[Outcome]) -> Table:
     """One row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
-    table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None, plain)
+    table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None)
     keys = differing(outcomes)
     _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes)
     for outcome in outcomes:
-        state = outcome.status if plain else f"[{STYLES[outcome.status]}]{outcome.status}[/]"
+        state = f"[{STYLES[outcome.status]}]{outcome.status}[/]"
         numbers = (_number(outcome.metrics.get(name)) for name in COLUMNS)
         table.add_row(*_labels(outcome, keys), str(outcome.seed), state, *numbers)
     return table
 
 
-def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
+def seed_table(outcomes: Sequence[Outcome]) -> Table:
     """Mean, lowest and highest value of each metric over seeds of runs that differ in nothing else.
 
     No rows where no run has several.
@@ -199,7 +197,7 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
         what = outcome.dataset, outcome.category, outcome.backbone, *_settings(outcome).items()
         groups.setdefault(what, []).append(outcome)
     keys = differing(outcomes)
-    table = _table("Over seeds", plain)
+    table = _table("Over seeds")
     _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes)
     for members in groups.values():
         scored = [member for member in members if member.metrics]
@@ -211,8 +209,8 @@ def seed_table(outcomes: Sequence[Outcome], *, plain: bool) -> Table:
     return table
 
 
-def _table(title: str | None, plain: bool) -> Table:
-    return Table(title=title, box=None if plain else SIMPLE_HEAD, header_style="" if plain else "bold", pad_edge=False)
+def _table(title: str | None) -> Table:
+    return Table(title=title, box=None, pad_edge=False)
 
 
 def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:

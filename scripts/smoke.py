@@ -17,7 +17,7 @@ from harness.__main__ import main as harness
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
 from harness.keys import PROJECT
-from harness.smoke import GOLDEN, deviations, load_golden, real_request, smoke_records, to_golden
+from harness.smoke import GOLDEN, deviations, load_golden, real_request, to_golden
 from harness.store import Store
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = harness([*request, f"store={store}"])
     if status != 0 or root:
         return status
-    records = smoke_records(Store(store))
+    records = Store(store).records().records
     if arguments.update_golden:
         GOLDEN.write_text(json.dumps(to_golden(records), indent=2) + "\n")
         print(GOLDEN)

@@ -18,9 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1,2", help="default: each experiment's own")
     arguments = parser.parse_args(argv)
     from harness.store import Store
-    from harness.store.overview_text import blocks, write
+    from harness.store.overview_text import lines_about, write
 
-    write(blocks(Store(arguments.store), arguments.experiment, arguments.seeds))
+    write(lines_about(Store(arguments.store), arguments.experiment, arguments.seeds))
     return 0
 
 

@@ -67,7 +67,7 @@ def test_a_container_leaves_what_is_not_used_or_only_cache(tmp_path, monkeypatch
     (tmp_path / "now").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 5\nfile_cache 100\n")
     monkeypatch.setattr(device, "_CGROUPS", ((tmp_path, "max", "now", "file_cache"),))
-    monkeypatch.setattr(device, "_machine", lambda: machine)
+    monkeypatch.setattr(device, "kernel_bytes", lambda *_: machine)
     assert available_memory() == expected
 
 

@@ -43,12 +43,12 @@ def starts(table, n: int) -> list[list[str]]:
 
 
 def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_there():
-    text = text_of(summary_table([outcome(), outcome(status=FAILED, metrics={}, category="cable")], plain=True))
+    text = text_of(summary_table([outcome(), outcome(status=FAILED, metrics={}, category="cable")]))
     assert text.count("0.9000") == len(COLUMNS)
     assert "failed" in text
     assert text.splitlines()[-1].split()[-1] == "-"
     assert "SYNTHETIC" not in text
-    assert "SYNTHETIC" in text_of(summary_table([outcome(synthetic=True)], plain=True))
+    assert "SYNTHETIC" in text_of(summary_table([outcome(synthetic=True)]))
 
 
 def test_means_and_ranges_are_over_the_seeds_of_one_category():
@@ -58,18 +58,18 @@ def test_means_and_ranges_are_over_the_seeds_of_one_category():
         outcome(2, metrics={}, status=FAILED),
         outcome(0, 0.1, category="x"),
     ]
-    table = seed_table(runs, plain=True)
+    table = seed_table(runs)
     assert table.row_count == 3
     lines = [line.split() for line in text_of(table).splitlines()[-3:]]
     assert lines[0][:5] == ["mvtec", "bottle", "resnet18", "2", "mean"]
     assert [line[-1] for line in lines] == ["0.9000", "0.8000", "1.0000"]
-    assert seed_table([outcome(), outcome(category="cable")], plain=True).row_count == 0
+    assert seed_table([outcome(), outcome(category="cable")]).row_count == 0
 
 
 def test_aupros_limit_stands_over_it_where_there_is_one():
     def heading(*limits: float) -> str:
         runs = [outcome(settings=set_to(metrics__aupro_fpr_limit=limit)) for limit in limits]
-        return text_of(summary_table(runs, plain=True)).splitlines()[1]
+        return text_of(summary_table(runs)).splitlines()[1]
 
     assert heading(0.3, 0.3).endswith("@0.3")
     assert "@" not in heading(0.1, 0.3)
@@ -77,7 +77,7 @@ def test_aupros_limit_stands_over_it_where_there_is_one():
 
 def test_control_characters_and_markup_in_names_are_shown_as_they_are():
     assert printable("a\x1b[31mb\u202ec\n") == "a\\x1b[31mb\\x202ec\\x0a"
-    text = text_of(summary_table([outcome(category="[red]x[/red]\x1b[2J")], plain=True))
+    text = text_of(summary_table([outcome(category="[red]x[/red]\x1b[2J")]))
     assert "[red]x[/red]\\x1b[2J" in text
 
 
@@ -119,14 +119,14 @@ def test_a_failure_says_which_of_several_runs_it_is(capsys):
 )
 def test_only_runs_that_differ_in_nothing_but_the_seed_are_averaged(settings, expected):
     runs = [outcome(seed, i, settings=set_to(**one)) for i, one in enumerate(settings) for seed in (0, 1)]
-    assert starts(seed_table(runs, plain=True), len(expected[0])) == expected
-    means = [line.split()[-1] for line in text_of(seed_table(runs, plain=True)).splitlines() if " mean " in line]
+    assert starts(seed_table(runs), len(expected[0])) == expected
+    means = [line.split()[-1] for line in text_of(seed_table(runs)).splitlines() if " mean " in line]
     assert means == [f"{i:.4f}" for i in range(len(settings))]
 
 
 def test_what_varies_has_a_column_and_nothing_else_has():
     runs = [outcome(), outcome(n_features=50)]
-    assert starts(summary_table(runs, plain=True), 2) == [["features", "seed"]]
-    assert starts(summary_table(runs[:1], plain=True), 1) == [["seed"]]
+    assert starts(summary_table(runs), 2) == [["features", "seed"]]
+    assert starts(summary_table(runs[:1]), 1) == [["seed"]]
     other = outcome(category="cable", settings=set_to(protocol__epsilon=1.0))
-    assert starts(summary_table([outcome(), other], plain=True), 1) == [["seed"]]
+    assert starts(summary_table([outcome(), other]), 1) == [["seed"]]

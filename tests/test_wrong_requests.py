@@ -43,6 +43,7 @@ REQUESTS = {
     "protocol.center_crop=[1]": ["protocol.center_crop=[1]", "height"],
     "dataset.root=": ["dataset.root=", "empty"],
     "category=": ["category=", "empty"],
+    "category=${{oc.env:HOME}}": ["category=${oc.env:HOME}: holds ${, which Hydra would replace"],
     "device=tpu": ["device=tpu", "cuda"],
     "engine=fast": ["engine=fast", "streaming"],
     "dry_run=maybe": ["dry_run=maybe", "true"],
@@ -75,14 +76,14 @@ REQUESTS = {
     "hydra/sweeper=basic": ["hydra/sweeper=basic:", "is not for changing here"],
     "hydra.mode=RUN": ["hydra.mode=RUN:", "is not for changing here"],
     # flags
-    "--sede": ["--sede: no such flag"],
-    "-x": ["-x: no such flag"],
-    "--config-dir=/x": ["--config-dir=/x: no such flag"],
-    "--package=x": ["--package=x: no such flag"],
+    "--sede": ["unrecognized arguments: --sede; --help shows"],
+    "-x": ["unrecognized arguments: -x"],
+    "--config-dir=/x": ["unrecognized arguments: --config-dir=/x"],
+    "--package=x": ["unrecognized arguments: --package=x"],
     "--cfg job -m": ["--cfg: shows one configuration and runs nothing; leave -m out"],
-    "--cfg foo": ["--cfg foo: no such thing to show; allowed: job, hydra, all"],
-    "-m=1": ["-m=1: -m takes no value"],
-    "--cfg": ["--cfg : no such thing to show; allowed: job, hydra, all"],
+    "--cfg foo": ["--cfg/-c: invalid choice: 'foo' (choose from 'job', 'hydra', 'all')"],
+    "--multirun=1": ["--multirun/-m: ignored explicit argument '1'"],
+    "--cfg": ["--cfg/-c: expected one argument"],
 }
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, StoreError
 from harness.store.fields import METRICS, RUNS
-from harness.store.overview_text import Block, Table
+from harness.store.overview_text import table_lines
 from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
-from harness.terminal import printable
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -179,7 +178,7 @@ def _score_gap(a: ScoreTable | None, b: ScoreTable | None) -> float | None:
     return float(abs(a.scores - b.scores).max(initial=0.0))
 
 
-def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[Block]:
+def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
     """What there is to say about two stores to a person, in the order to say it."""
     pairs = comparison.pairs
     beyond = f" by more than {comparison.tolerance:g}" if comparison.tolerance else ""
@@ -207,12 +206,10 @@ def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[Block]:
     yield from ("", "the two stores are the same" if comparison.is_same else "the two stores differ")
 
 
-def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[Block]:
-    """A table below its title, without the columns in which no row has anything; nothing where there are no rows."""
+def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """A table below its title; nothing where there are no rows."""
     if rows:
-        kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
-        cells = tuple(tuple(printable(row[i]) for i in kept) for row in rows)
-        yield from ("", title, Table(tuple(header[i] for i in kept), cells))
+        yield from ("", title, *table_lines(header, rows))
 
 
 def _tally(differences: Iterable[Unlike]) -> list[tuple[str, ...]]:

@@ -36,16 +36,15 @@ from harness.reproduce.plan import (
 )
 from harness.store import Store
 from harness.store.overview import RunState, State
-from harness.store.overview_text import Block, Table
+from harness.store.overview_text import table_lines
 
 OK, FAILED, REFUSED = 0, 1, 2
 GRACE_S = 60
 """How long an interrupted sweep has to end by itself: it finishes what it writes."""
 
-STYLES = {"done": "green", "to do": "", "failed": "bold red", "no data": "dim"}
 
 Say = Callable[[str], None]
-Show = Callable[[Iterable[Block]], None]
+Show = Callable[[Iterable[str]], None]
 
 
 def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, say: Say) -> int:
@@ -178,11 +177,11 @@ def render_all(request: Request) -> Rendered:
     return render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
 
 
-def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[Block]:
+def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[str]:
     """What will happen, in the order to say it."""
     n, n_done, n_to_do = len(plan.states), len(plan.done), len(plan.to_do)
     yield f"Tables 1 to 4 need {n} runs: {n_done} done, {n_to_do} to do, {n - n_done - n_to_do} without images"
-    yield _table(plan)
+    yield from _table(plan)
     yield from plan.presence.missing_lines()
     for name in fetchable:
         archive = CATALOG[name].archive
@@ -196,16 +195,15 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
     yield ""
 
 
-def _table(plan: Plan) -> Table:
+def _table(plan: Plan) -> Iterator[str]:
     places: dict[Place, Counter[str]] = defaultdict(Counter)
     for state in plan.states:
         places[place_of(state.run)][_word(state, is_there=plan.presence.has(state.run))] += 1
-    rows, styles = [], []
+    rows = []
     for place, words in places.items():
         told = ", ".join(f"{count} {word}" for word, count in words.items())
         rows.append((*place, str(words.total()), told))
-        styles.append(STYLES[next(iter(words))] if len(words) == 1 else "")
-    return Table(("dataset", "category", "backbone", "seeds", "state"), tuple(rows), tuple(styles))
+    return table_lines(("dataset", "category", "backbone", "seeds", "state"), rows)
 
 
 def _word(state: RunState, *, is_there: bool) -> str:
@@ -216,7 +214,7 @@ def _word(state: RunState, *, is_there: bool) -> str:
     return "failed" if state.state == State.FAILED else "to do"
 
 
-def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendered, seconds: float) -> Iterator[Block]:
+def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendered, seconds: float) -> Iterator[str]:
     """What there is now, and what is still missing.
 
     Args:
@@ -229,7 +227,7 @@ def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendere
     yield ""
     clock = f"{timedelta(seconds=round(seconds))} h"
     yield f"{len(plan.done)} of {len(plan.states)} runs of Tables 1 to 4 are done, {new} of them new; {clock}"
-    yield _table(plan)
+    yield from _table(plan)
     for state in plan.states:
         if state.state == State.FAILED:
             run = state.run

@@ -6,7 +6,6 @@ import platform
 import re
 import resource
 import subprocess
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
@@ -14,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from harness import __version__
+from harness.device import kernel_bytes
 from harness.keys import PROJECT
 from harness.store.record import Environment, Git
 
@@ -80,26 +80,17 @@ def git_state(root: Path) -> Git | None:
 
 def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's name as Linux states it, else what Python knows of it (some ARM ones have no name)."""
-    name = _found(r"^model name\s*:\s*(\S.*)$", cpuinfo)
-    return name or platform.processor() or platform.machine() or "unknown"
+    with suppress(OSError):
+        if match := re.search(r"^model name\s*:\s*(\S.*)$", cpuinfo.read_text(errors="replace"), re.MULTILINE):
+            return match[1].strip()
+    return platform.processor() or platform.machine() or "unknown"
 
 
-def peak_rss_bytes(status: Path = Path("/proc/self/status")) -> int:
+def peak_rss_bytes() -> int:
     """Return the most memory that this process has held at once so far, in bytes.
 
     On Linux it is the kernel's VmHWM: `ru_maxrss` survives exec there, so that a process which a large one started
-    would state its parent's size.
+    would state its parent's size. Elsewhere, as on macOS, `ru_maxrss` is in bytes.
     """
-    kib = _found(r"^VmHWM:\s*(\d+) kB$", status)
-    if kib:
-        return int(kib) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _found(pattern: str, path: Path) -> str | None:
-    """Return what a pattern's group matches in a file of the kernel's; None where there is no such file or line."""
-    with suppress(OSError):
-        match = re.search(pattern, path.read_text(errors="replace"), re.MULTILINE)
-        return match[1].strip() if match else None
-    return None
+    peak = kernel_bytes(Path("/proc/self/status"), "VmHWM:")
+    return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

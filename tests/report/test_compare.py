@@ -9,7 +9,6 @@ import pytest
 
 from harness.report.compare import blocks, compare_stores, pair_up
 from harness.store import Interval, Metrics, Store, failure_of
-from harness.store.overview_text import plain
 from scripts.compare import main
 from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
 
@@ -28,7 +27,7 @@ def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes):
 
 def text_of(comparison):
     """What is shown, each run of spaces as one."""
-    return re.sub(r" +", " ", plain(blocks(comparison, "one", "two")))
+    return re.sub(r" +", " ", "\n".join(blocks(comparison, "one", "two")))
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def test_the_command_of_a_run_gives_its_key(tmp_path, monkeypatch, capsys, categ
         metrics=MetricsConfig(bootstrap_samples=10 if changes else 1000),
     )
     prepared = prepare(Job((run,), Execution(store=tmp_path / "store")), Monitor())
-    spec = prepared.specs[0]
+    spec = prepared.specs[run]
     label = prepared.weights.label
     record = make_ok(
         spec,

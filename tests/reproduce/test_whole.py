@@ -16,7 +16,6 @@ from harness.report.render import Rendered
 from harness.reproduce import steps
 from harness.reproduce.plan import Request
 from harness.store import RunRecord, Store
-from harness.store.overview_text import plain
 from scripts.reproduce import main
 from tests.drawing import draw_btad_category, draw_mvtec_category
 from tests.paper.making import failed, run
@@ -50,7 +49,7 @@ def step(monkeypatch):
             request,
             download=download,
             dry_run=dry_run,
-            show=lambda blocks: texts.append(plain(blocks)),
+            show=lambda blocks: texts.append("\n".join(blocks)),
             say=said.append,
         )
         return status, calls, texts, said

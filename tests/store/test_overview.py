@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
-import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 
 import pytest
@@ -16,7 +17,7 @@ from harness.errors import RequestError
 from harness.store import Store, failure_of
 from harness.store.claims import Claims
 from harness.store.overview import State, expected_runs, survey
-from harness.store.overview_text import Table, blocks, plain, write
+from harness.store.overview_text import lines_about, write
 from harness.store.settings import flat, settings_of, shown, varying
 from scripts.status import main as status
 from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
@@ -73,7 +74,9 @@ def states(store):
 
 
 def text(store, *names):
-    return plain(blocks(store, names))
+    with redirect_stdout(io.StringIO()) as out:
+        write(lines_about(store, names))
+    return out.getvalue()
 
 
 def test_done_failed_missing(configs, store):
@@ -246,12 +249,6 @@ def test_optional_experiments_are_shown_where_the_store_has_of_them(configs, sto
     assert list(survey([drawn])) == ["Title of settings_b (settings_b)"]
     real = write_ok(store, as_configured(category="cable", seed=1))
     assert list(survey([drawn, real])) == ["Title of settings_b (settings_b)", "Title of table1 (table1)"]
-
-
-def test_it_is_drawn_on_a_terminal(monkeypatch, capsys):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    write([Table(("a",), (("b",),))])
-    assert "│ b │" in capsys.readouterr().out
 
 
 def test_a_records_settings_are_what_its_key_covers_without_its_name_and_its_labels():

@@ -11,7 +11,6 @@ from importlib.metadata import version
 import pytest
 
 from harness.keys import PROJECT
-from harness.store import provenance
 from harness.store.provenance import cpu_model, environment, git_state, package_versions, peak_rss_bytes
 from harness.store.record import Git
 
@@ -86,19 +85,8 @@ def test_the_processors_name(tmp_path):
     assert cpu_model(tmp_path / "none") == cpu_model(cpuinfo)
 
 
-def test_peak_memory_is_the_kernels_high_water_mark(tmp_path):
-    status = tmp_path / "status"
-    status.write_text("Name:\tpython\nVmPeak:\t  999999 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n")
-    assert peak_rss_bytes(status) == 2048 * 1024
-
-
-def test_peak_memory_without_proc(tmp_path, monkeypatch):
-    kibibytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert peak_rss_bytes(tmp_path / "none") == pytest.approx(
-        kibibytes * (1 if sys.platform == "darwin" else 1024), rel=0.05
-    )
-    monkeypatch.setattr(provenance.sys, "platform", "darwin")
-    assert peak_rss_bytes(tmp_path / "none") == pytest.approx(kibibytes, rel=0.05)
+def test_peak_memory_is_the_kernels_high_water_mark():
+    assert peak_rss_bytes() == pytest.approx(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, rel=0.05)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss survives exec on Linux only")
