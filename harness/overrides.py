@@ -7,11 +7,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override as HydraOverride
-from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.core.override_parser.types import Quote, QuotedString, RangeSweep, Sweep
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -48,16 +49,23 @@ class Override:
 
 
 def render(value: Any) -> str:
-    """A value in Hydra's grammar, every string quoted."""
+    """A value in Hydra's grammar, every string quoted; a `${` in it stays what it is."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return QuotedString(text=value, quote=Quote.single).with_quotes()
+        return QuotedString(text=_escape_interpolation(value), quote=Quote.single).with_quotes()
     if isinstance(value, list):
         return f"[{','.join(render(item) for item in value)}]"
     return repr(value)
+
+
+def _escape_interpolation(text: str) -> str:
+    """OmegaConf reads `\\${` as a plain `${`, once the backslashes before it are doubled."""
+    parts = text.split("${")
+    escaped = [part + "\\" * (len(part) - len(part.rstrip("\\"))) + "\\" for part in parts[:-1]]
+    return "${".join([*escaped, parts[-1]])
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -96,7 +104,7 @@ def quote(argument: str) -> str:
             raise RequestError(f"{key}=: is empty; allowed: {KEYS[key].allowed}")
         text = _unquote_path(value)
         if key != "backbone.weights" or text not in WEIGHT_WORDS:
-            text = os.path.abspath(os.path.expanduser(text))
+            text = os.path.abspath(_expand_home(text))
         return f"{key}={render(text)}"
     return argument
 
@@ -145,8 +153,6 @@ def _split(argument: str) -> tuple[str, str]:
         raise RequestError(f"{argument}: is not key=value{hint}; allowed keys: {', '.join(KEYS)}")
     if key not in KEYS:
         raise RequestError(f"{argument}: no such key{suggest(key, KEYS)}; allowed: {', '.join(KEYS)}")
-    if "${" in value:
-        raise RequestError(f"{argument}: holds ${{, which Hydra would replace; rename what it names")
     return key, value
 
 
@@ -173,17 +179,20 @@ def _quote_category(part: str) -> str:
 
 
 def _unquote_path(value: str) -> str:
-    """Hydra's documentation tells users to quote odd values."""
+    """Hydra's documentation tells users to quote odd values; take the quotes off unless the path really has them."""
     quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
-    return value[1:-1] if quoted else value
+    return value[1:-1] if quoted and not os.path.lexists(value) else value
+
+
+def _expand_home(text: str) -> str:
+    """`~/data` is the home folder's, unless a folder of that very name lies here."""
+    return text if os.path.lexists(text) else str(Path(text).expanduser()) if text.startswith("~/") else text
 
 
 def _values(key: str, argument: str) -> tuple[Any, ...]:
     try:
         parsed: HydraOverride = OverridesParser.create().parse_override(argument)
-        # Of a range no more than are needed to see that there are too many.
-        swept = parsed.is_sweep_override()
-        raw = list(itertools.islice(parsed.sweep_iterator(), MOST_RUNS + 1)) if swept else [parsed.value()]
+        raw = _swept(parsed) if isinstance(parsed.value(), Sweep) else [parsed.value()]
     except (HydraException, OmegaConfBaseException, ValueError, TypeError, ArithmeticError, RecursionError):
         raise _refusal(key, argument.partition("=")[2]) from None
     if len(raw) > MOST_RUNS:
@@ -199,6 +208,16 @@ def _values(key: str, argument: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
+def _swept(parsed: HydraOverride) -> list[Any]:
+    """A sweep's values; of a range no more than are needed to see that there are too many."""
+    value = parsed.value()
+    if isinstance(value, RangeSweep):
+        some = list(itertools.islice(value.range(), MOST_RUNS + 1))
+        if len(some) > MOST_RUNS:
+            return some
+    return list(parsed.sweep_iterator())
+
+
 def _refusal(key: str, value: Any) -> RequestError:
     shown = value if isinstance(value, str) else render(value)
     what = f"no such {key}" if key in GROUPS else "does not fit"
@@ -207,11 +226,20 @@ def _refusal(key: str, value: Any) -> RequestError:
 
 
 def _plain(value: Any) -> Any:
-    """Hydra's parsed value as plain Python, strings freed of quotes."""
+    """Hydra's parsed value as plain Python, strings freed of quotes and escapes."""
     if isinstance(value, QuotedString):
-        return value.text
+        value = value.text
+    if isinstance(value, str):
+        return _unescape_interpolation(value)
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
         raise ValueError
     return value
+
+
+def _unescape_interpolation(text: str) -> str:
+    parts = text.split("${")
+    plain = [part[:-1] for part in parts[:-1]]  # the backslash that _escape_interpolation put there
+    plain = [part[: len(part) - (len(part) - len(part.rstrip("\\"))) // 2] for part in plain]
+    return "${".join([*plain, parts[-1]])

@@ -138,7 +138,7 @@ def test_a_category_without_masks_runs_at_image_level(run, request_for, drawn_mv
 
 @pytest.mark.parametrize("name", ["01", "part, left = [a] 'b' \"c\" ü"])
 def test_odd_names_and_paths_load_and_run(run, request_for, drawn_mvtec, tmp_path, name):
-    root = tmp_path / "a b, c=[d] 'e' \"f\" ü $g #&"
+    root = tmp_path / "a b, c=[d] 'e' \"f\" ü ${g} #&"
     draw_mvtec_category(root / name, n_train=4, n_good=2, n_bad=2, size=64)
     store = tmp_path / "out, ü = [1]"
     quoted = '"' + name.replace('"', '\\"') + '"' if "," in name else name

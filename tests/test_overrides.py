@@ -6,22 +6,22 @@ import os
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from harness.overrides import Override, parse, quote, render, split_flags
 
-LETTERS = st.sampled_from("ab'\"\\${}[](),=#&~ é:%*01_-.\t")
-ODD = st.text(LETTERS, min_size=1, max_size=12).filter(lambda text: "${" not in text)
+ODD = st.text(alphabet=st.sampled_from("ab'\"\\${}[](),=#&~ é:%*01_-.\t"), min_size=1, max_size=12)
 
 
 def request(*arguments: str) -> dict:
     return {override.key: override.values for override in parse([quote(argument) for argument in arguments])[0]}
 
 
-@settings(deadline=None)  # the first call loads a parser
 @given(ODD)
+@example("${oc.env:HOME}")
+@example("\\\\${x}")
 @example("a\\")
 def test_any_string_survives_hydra_and_omegaconf(text):
     value = OverridesParser.create().parse_override(f"store={render(text)}").value()
@@ -41,6 +41,9 @@ def test_paths_become_absolute_and_home_is_the_users(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     assert request("store=out")["store"] == (str(tmp_path / "out"),)
     assert request("store=~/out")["store"] == ("/home/someone/out",)
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "out").mkdir()
+    assert request("store=~/out")["store"] == (str(tmp_path / "~" / "out"),)
     assert request("store=~out")["store"] == (str(tmp_path / "~out"),)
 
 

@@ -43,7 +43,6 @@ REQUESTS = {
     "protocol.center_crop=[1]": ["protocol.center_crop=[1]", "height"],
     "dataset.root=": ["dataset.root=", "empty"],
     "category=": ["category=", "empty"],
-    "category=${{oc.env:HOME}}": ["category=${oc.env:HOME}: holds ${, which Hydra would replace"],
     "device=tpu": ["device=tpu", "cuda"],
     "engine=fast": ["engine=fast", "streaming"],
     "dry_run=maybe": ["dry_run=maybe", "true"],

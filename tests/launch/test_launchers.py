@@ -98,7 +98,7 @@ def basic(tmp_path_factory) -> dict[str, dict]:
 
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local", RAY])
 def test_the_runs_are_those_of_one_process_in_a_store_of_any_name(start, tmp_path, basic, launcher):
-    store = tmp_path / "a$x b %j {y}"
+    store = tmp_path / "a${x}b %j ${oc.env:HOME}"
     process = start(launcher, store)
     out, err = process.communicate(timeout=280)
     assert process.returncode == 0, out + err
