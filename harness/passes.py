@@ -22,7 +22,7 @@ from harness.device import available_memory, cores, free_device_memory, free_dis
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
 from harness.monitor import Monitor
-from harness.padim.engine import Draw, Work
+from harness.padim.engine import Draw, Variant, Work
 from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import ok_record
 from harness.store import ScoreTable, Store
