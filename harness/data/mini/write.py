@@ -76,10 +76,10 @@ def _fill(dataset: str, folder: Path, seed: int) -> None:
     """Write every file of a dataset, and its manifest last."""
     for category in COUNTS[dataset]:
         for plan in plan_category(dataset, category):
-            drawn = draw_plan(plan, seed)
-            _save(drawn.image, folder / plan.path)
-            if plan.mask_path is not None and drawn.mask is not None:
-                _save(drawn.mask, folder / plan.mask_path)
+            image, mask = draw_plan(plan, seed)
+            _save(image, folder / plan.path)
+            if plan.mask_path is not None and mask is not None:
+                _save(mask, folder / plan.mask_path)
     if dataset == "mini_visa":
         _write_visa_tables(folder)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
