@@ -21,7 +21,6 @@ from harness.paper.model import PAPER
 from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
 from harness.reproduce.plan import (
-    Call,
     Place,
     Plan,
     Request,
@@ -99,11 +98,6 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     return max(statuses)
 
 
-def shown(call: Call) -> str:
-    """Return a sweep's command line for a person, to be pasted into a shell."""
-    return shlex.join(["python", "-m", "harness", *call])
-
-
 def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
     """Download datasets, one after the other; if one fails, say so and go on with the others.
 
@@ -136,7 +130,7 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
     if not plan.to_do:
         yield "Nothing is to do but what a sweep finds changed; then tables, figures and page."
     for call in plan.calls:
-        yield f"  {shown(call)}"
+        yield f"  {shlex.join(['python', '-m', 'harness', *call])}"
     yield ""
 
 
