@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from harness.data.mini.draw import draw_plan
 from harness.data.mini.subject import Bytes
 from harness.errors import RequestError
 from harness.leftovers import temporary_name
+from harness.store.files import csv_text
 
 MANIFEST = "mini_manifest.json"
 """In each dataset's root, written last: version, dataset, seed, and the size of every other file in bytes."""
@@ -113,5 +113,4 @@ def _write_visa_tables(folder: Path) -> None:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    path.write_text(csv_text(header, rows), encoding="utf-8")
