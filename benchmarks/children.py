@@ -1,6 +1,6 @@
 """What runs in a measured process: `python -m benchmarks.children WHAT OUT.json ARGUMENT ...`.
 
-floor REQUEST ...               every image decoded, resized and passed once through the network, and nothing else
+floor ROOT WEIGHTS              every image decoded, resized and passed once through the network, and nothing else
 warm REQUEST ...                the whole of `python -m harness REQUEST ...`, everything imported before
 weights BACKBONE FILE           random weights of a network, as a file that both sides read
 pixels SIDE WHAT N_IMAGES       the metrics alone, on drawn maps; SIDE ours or anomalib, WHAT auroc_f1 or aupro
@@ -15,34 +15,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.images import CATEGORY
+
 if TYPE_CHECKING:
-    from harness.config import Job
     from harness.data.loader import Part
 
 SIDE, BATCH, FPR_LIMIT = 224, 16, 0.3
 
 
-def composed(*request: str) -> Job:
-    """Make the job that `python -m harness REQUEST ...` would run."""
-    from hydra import compose, initialize_config_dir
-
-    from harness.keys import CONFIGS, register
-    from harness.overrides import parse, quote
-    from harness.resolve import resolve
-
-    register()
-    own, _ = parse([quote(override) for override in request])
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = compose("config", [override.hydra() for override in own])
-    return resolve(config, protocol_name="paper")
-
-
-def floor(*request: str) -> dict[str, Any]:
+def floor(root: str, weights: str) -> dict[str, Any]:
     """Do the least that the work can take, with the decoder, network and memory format of the harness.
 
     Each core takes a batch, decodes it and passes it on one thread: nothing waits for anything. Imports, finding the
@@ -50,14 +37,17 @@ def floor(*request: str) -> dict[str, Any]:
     """
     import torch
 
+    from harness.config import DatasetConfig
     from harness.data.layouts import resolve_split
     from harness.data.loader import SplitSource
     from harness.padim.backbone import load_timm, quickened
     from harness.padim.weights import resolve_weights
+    from harness.resolve import read_backbone, read_protocol
 
-    run = composed(*request).runs[0]
-    source = SplitSource(resolve_split(run.dataset, run.category), run.protocol)
-    network = quickened(load_timm(run.backbone, resolve_weights(run.backbone)))
+    split = resolve_split(DatasetConfig("mvtec", "mvtec", Path(root)), CATEGORY)
+    source = SplitSource(split, read_protocol("paper", dataset="mvtec"))
+    backbone = replace(read_backbone("resnet18"), weights=weights)
+    network = quickened(load_timm(backbone, resolve_weights(backbone)))
     parts: tuple[Part, ...] = ("train", "test")
     batches = [(part, number) for part in parts for number in range(source.n_batches(part))]
 

@@ -48,13 +48,10 @@ records of the harness.
 """
 
 
-def once(name: str, command: Command, repeat: int = 0, keep: Callable[[Path], None] = lambda _: None) -> Measurement:
+def once(name: str, command: Command, repeat: int = 0) -> Measurement:
     """Run a fresh process in the project's folder, with an empty cache folder.
 
     Linux counts a process's own size for what it starts, so the caller must be smaller than what is measured.
-
-    Args:
-        keep: is called with the process's folder before that is removed.
 
     Raises:
         BenchError: it failed.
@@ -82,7 +79,6 @@ def once(name: str, command: Command, repeat: int = 0, keep: Callable[[Path], No
             first = min(records, key=lambda record: record["spec"]["seed"])
             metrics = {metric: value for metric, value in first["metrics"].items() if value is not None}
             said["predicted_rss_bytes"] = first["plan"]["predicted_rss_bytes"]
-        keep(folder)
     return Measurement(name, repeat, seconds, usage.ru_maxrss * 1024, work, metrics, said)
 
 

@@ -49,15 +49,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import CATALOG
-    from harness.data.listing import print_table, rows
+    from harness.data.verify import table
+    from harness.store.overview_text import table_lines, write
 
-    print_table(rows(CATALOG.values(), arguments.root), with_state=arguments.root is not None)
+    write(table_lines(*table(CATALOG.values(), arguments.root)))
     return 0
 
 
 def _download(arguments: argparse.Namespace) -> int:
     from harness.data.download import Request, download
-    from harness.data.listing import find_dataset
+    from harness.data.verify import find_dataset
 
     info = find_dataset(arguments.dataset)
     options = {name: getattr(arguments, name) for name in ("url", "sha256", "archive", "keep_archive")}
@@ -69,8 +70,7 @@ def _download(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from harness.data.listing import find_dataset, verdict
-    from harness.data.verify import check_dataset
+    from harness.data.verify import check_dataset, find_dataset, verdict
 
     info = find_dataset(arguments.dataset)
     status = 0

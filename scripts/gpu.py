@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -45,30 +45,25 @@ def difference(one: Outcome, other: Outcome) -> float:
     return max(float(np.max(np.abs(a - b) / np.maximum(np.abs(b), 1e-6), initial=0.0)) for a, b in pairs)
 
 
-def whole_run(setup: Setup, device: str) -> Outcome:
-    """Run the request on a device in a fresh process, and print what it took.
+def whole_run(setup: Setup, folder: Path, device: str) -> Outcome:
+    """Run the request on a device in a fresh process, with its store below `folder`, and print what it took.
 
     Raises:
         BenchError: it failed, or left no maps.
     """
-    found: list[tuple[dict[str, Any], Outcome]] = []
-
-    def keep(folder: Path) -> None:
-        (path,) = folder.rglob("record.json")
-        examples = read_examples(path.parent / "examples.npz")
-        if examples is None:
-            raise BenchError("a run left no maps")
-        scores = read_scores(path.parent / "scores.csv").scores
-        found.append((json.loads(path.read_text("utf-8")), Outcome(examples["anomaly_maps"], scores)))
-
-    measured = once(device, ours(setup, device=device, full=True), keep=keep)
-    record, outcome = found[0]
+    words = ours(setup, device=device, full=True)(folder)
+    measured = once(device, lambda _: words)
+    (path,) = folder.rglob("record.json")
+    record = json.loads(path.read_text("utf-8"))
+    examples = read_examples(path.parent / "examples.npz")
+    if examples is None:
+        raise BenchError("a run left no maps")
     cells = [f"{measured.seconds:.1f}", f"{record['timing']['images_per_second']:.0f}"]
     for kind in ("rss", "device"):
         numbers = record["memory"][f"peak_{kind}_bytes"], record["plan"][f"predicted_{kind}_bytes"]
         cells += ["" if number is None else f"{number / 2**20:.0f}" for number in numbers]
     print(f"| {device} | {' | '.join(cells)} |", flush=True)
-    return outcome
+    return Outcome(examples["anomaly_maps"], read_scores(path.parent / "scores.csv").scores)
 
 
 @one_line_errors
@@ -90,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{bench.label}, {setup.n_train} training and {setup.n_test} test images.\n")
         print("| device | seconds | images a second | host, MiB | predicted | GPU, MiB | predicted |")
         print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-        cpu, gpu = (whole_run(setup, device) for device in ("cpu", arguments.device))
+        cpu = whole_run(setup, Path(scratch, "first"), "cpu")
+        gpu = whole_run(setup, Path(scratch, "second"), arguments.device)
     found = difference(gpu, cpu)
     print(f"\nLargest relative difference from the CPU's maps and scores: {found:.1e}.")
     if not found <= PARITY:

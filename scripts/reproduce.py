@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.__main__ import leave
 from harness.command import Parser, one_line_errors, run_script, seeds
 from harness.errors import RequestError, printable
 from harness.keys import KEYS, PROJECT
@@ -59,4 +60,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    leave(run_script(main))

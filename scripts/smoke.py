@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.__main__ import main as harness
 from harness.command import Parser, one_line_errors, run_script
-from harness.errors import RequestError
+from harness.errors import RequestError, StoreError
 from harness.keys import PROJECT
 from harness.smoke import GOLDEN, deviations, load_golden, real_request, to_golden
 from harness.store import Store
@@ -39,12 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     status = harness([*request, f"store={store}"])
     if status != 0 or root:
         return status
-    records = Store(store).records().records
+    contents = Store(store).records()
+    if contents.problems:
+        raise StoreError(contents.problems[0])
     if arguments.update_golden:
-        GOLDEN.write_text(json.dumps(to_golden(records), indent=2) + "\n")
+        GOLDEN.write_text(json.dumps(to_golden(contents.records), indent=2) + "\n")
         print(GOLDEN)
         return 0
-    moved = deviations(records, load_golden())
+    moved = deviations(contents.records, load_golden())
     from harness.report.render import EDITIONS, render
 
     places = {"tables": store / "tables", "figures": store / "figures", "report": store / "report.html"}

@@ -111,7 +111,7 @@ def test_the_sides_find_the_same_on_a_few_images(tmp_path, monkeypatch):
     children.weights("resnet18", str(tmp_path / "some.safetensors"))
     setup = Bench(tmp_path, None, tmp_path / "some.safetensors", limit=4).setup()
     request = setup.request(tmp_path / "store")
-    assert children.floor(*request)["work_seconds"] > 0
+    assert children.floor(str(setup.root), str(setup.weights))["work_seconds"] > 0
     assert children.warm(*request)["work_seconds"] > 0
     asked = {"root": str(setup.root), "weights": str(setup.weights), "workers": 0}
     anomalib_engine.main(str(tmp_path / "out.json"), json.dumps(asked))

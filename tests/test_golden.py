@@ -83,10 +83,9 @@ def test_a_missing_run_or_metric_is_a_deviation(golden):
     assert math.isfinite(sum(TOLERANCES.values()))
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"mini_version": -1, "metrics": {}}'])
-def test_golden_numbers_of_another_version_are_refused(tmp_path, content):
-    (tmp_path / "g.json").write_text(content)
-    with pytest.raises(RequestError):
+def test_golden_numbers_of_another_version_are_refused(tmp_path):
+    (tmp_path / "g.json").write_text('{"mini_version": -1, "metrics": {}}')
+    with pytest.raises(RequestError, match="version -1"):
         load_golden(tmp_path / "g.json")
 
 

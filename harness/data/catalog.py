@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 from harness.data.mini.counts import COUNTS as MINI_COUNTS
@@ -138,20 +137,18 @@ _ABOUT = (  # name, title, licence, homepage, citation
     ("mini_btad", "mini BTAD (drawn)", "Apache-2.0", "", _DRAWN),
 )
 
-CATALOG: Mapping[str, DatasetInfo] = MappingProxyType(
-    {
-        name: DatasetInfo(
-            name=name,
-            title=title,
-            layout=name.removeprefix("mini_"),
-            licence=licence,
-            licence_url=_LICENCES[licence],
-            homepage=homepage,
-            citation=citation,
-            archive=_ARCHIVES.get(name),
-            categories=MappingProxyType({key: Counts(*counts) for key, counts in _COUNTS[name].items()}),
-        )
-        for name, title, licence, homepage, citation in _ABOUT
-    }
-)
+CATALOG: Mapping[str, DatasetInfo] = {
+    name: DatasetInfo(
+        name=name,
+        title=title,
+        layout=name.removeprefix("mini_"),
+        licence=licence,
+        licence_url=_LICENCES[licence],
+        homepage=homepage,
+        citation=citation,
+        archive=_ARCHIVES.get(name),
+        categories={key: Counts(*counts) for key, counts in _COUNTS[name].items()},
+    )
+    for name, title, licence, homepage, citation in _ABOUT
+}
 """By name. A dataset that is not here is taken as it is found, without official counts."""

@@ -13,9 +13,8 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from platformdirs import user_cache_path
 
@@ -33,14 +32,11 @@ _VERSION = 3
 _THREADS = 8
 
 
-@dataclass(frozen=True)
-class Digest:
-    """A file's content."""
+class Digest(NamedTuple):
+    """A file's size in bytes, and its sha256 in hex."""
 
     size: int
-    """Bytes."""
     sha256: str
-    """Hex."""
 
 
 def fingerprint(split: Split) -> str:

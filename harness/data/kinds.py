@@ -72,11 +72,6 @@ def is_good(name: str) -> bool:
     return bool(said) and all(word in _GOODISH for word in said)
 
 
-def is_training(name: str) -> bool:
-    """Whether a folder's name speaks of training."""
-    return not {"train", "training"}.isdisjoint(words(name))
-
-
 def is_faulty(name: str) -> bool:
     """Whether a folder's name means defective images of whatever type."""
     said = words(name)

@@ -17,7 +17,7 @@ from harness.data.files import direct_images, list_files, one_of, some_names, su
 from harness.data.fingerprint import digest_files
 from harness.data.pixels import colours_of
 from harness.data.split import ANOMALOUS, NORMAL, Sample, Split, by_path, limit_test, spread
-from harness.data.tree import GOOD, LAYOUT_TEXT, Found, find_official, find_own, holds_layout
+from harness.data.tree import GOOD, Found, find_official, find_own, holds_layout
 from harness.errors import DataError, RequestError
 
 VISA_SPLIT = "split_csv/1cls.csv"
@@ -191,7 +191,11 @@ def _check_folders(dataset: DatasetConfig, category: str) -> None:
     there = subfolders(root)
     own = dataset.layout == "folder"
     if own and (photos := direct_images(root)):
-        hint = f"it holds {len(photos)} images and no folder of good ones; {LAYOUT_TEXT.format(f'{category}/')}"
+        hint = (
+            f"it holds {len(photos)} images and no folder of good ones; good images belong in {category}/good (or "
+            f"{category}/train/good and {category}/test/good), defective ones in a folder for each type beside it; "
+            "docs/your-own-images.md shows it"
+        )
     elif one_of(there, ("train",)):
         hint = f"it looks like a category itself; give its parent, dataset.root={dataset.root.parent}"
     elif there:

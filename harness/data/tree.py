@@ -28,11 +28,6 @@ from harness.errors import DataError
 
 GOOD = "good"
 """`Sample.defect` of a normal image, whatever its folder is called."""
-LAYOUT_TEXT = (
-    "good images belong in {0}good (or {0}train/good and {0}test/good), defective ones in a folder for each type "
-    "beside it; docs/your-own-images.md shows it"
-)
-"""What is expected; {0} is the category's folder, with a slash."""
 SAMPLED = 5
 """Images of a folder that are decoded at most to tell masks from photographs."""
 _READ_AS = {"train": "good images", "good": "good test images", "defect": "defective images"}
@@ -298,7 +293,7 @@ class _Layout:
     def _role_in_test(self, image: str, folder: Parts, inner: Parts) -> _Role:
         where, name = self.path(*folder), folder[-1]
         if self.own and kinds.is_good(name):
-            if kinds.is_training(name):
+            if not {"train", "training"}.isdisjoint(kinds.words(name)):
                 raise DataError(f"{where}: is called like training images; move its images to {self.train}")
             self._check_inner(image, inner, good=True)
             return _Role("good", unusual=where)

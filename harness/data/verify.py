@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
 from harness.config import DatasetConfig
-from harness.data.catalog import Counts, DatasetInfo
+from harness.data.archive import megabytes
+from harness.data.catalog import CATALOG, Counts, DatasetInfo
 from harness.data.files import decoding, read_header
 from harness.data.layouts import resolve_split
 from harness.data.pixels import in_threads
 from harness.data.split import Split
-from harness.errors import DataError, RequestError, UserError
+from harness.errors import DataError, RequestError, UserError, printable
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,18 @@ class CategoryCheck:
     n_masks: int = 0
     missing: bool = False
     """There is no folder of that name at all."""
+
+
+def find_dataset(name: str) -> DatasetInfo:
+    """Return the catalog's entry.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    info = CATALOG.get(name)
+    if info is None:
+        raise RequestError(f"dataset {name}: unknown; there are {', '.join(CATALOG)}")
+    return info
 
 
 def check_category(info: DatasetInfo, root: Path, category: str, *, decode: bool = False) -> CategoryCheck:
@@ -80,6 +93,50 @@ def check_dataset(
         raise RequestError(f"{root}: no such folder; give the folder that holds {info.name}/ as DATA_ROOT")
     wanted = categories or info.categories
     return (check_category(info, root, category, decode=decode) for category in info.categories if category in wanted)
+
+
+def verdict(info: DatasetInfo, check: CategoryCheck) -> str:
+    """Return one line about one verified category."""
+    label = f"{info.name}/{check.category:<{max(map(len, info.categories))}}"
+    if check.problems:
+        return printable(f"{label}  {'; '.join(check.problems)}")
+    counts = check.official
+    return printable(
+        f"{label}  ok  {counts.train} train, {counts.test_normal} normal and {counts.test_anomalous} defective test "
+        f"images, {check.n_masks} masks"
+    )
+
+
+def table(
+    datasets: Iterable[DatasetInfo], data_root: Path | None = None
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return a header, and rows: one for each dataset, with totals, and for each category; `data_root`: what is there."""
+    rows = []
+    for info in datasets:
+        there: dict[str, str] = {}
+        if data_root:
+            checks = (check_category(info, data_root / info.name, name) for name in info.categories)
+            there = {check.category: state(check) for check in checks}
+        complete = list(there.values()).count("ok")
+        summary = "ok" if complete == len(there) else f"{complete} of {len(there)} categories"
+        size = info.archive.size if info.archive else None
+        archive = "drawn by the harness" if info.archive is None else megabytes(size) if size else "size unknown"
+        total = Counts(*map(sum, zip(*info.categories.values(), strict=True)))
+        rows.append((info.name, "", *_cells(total), info.licence, archive, summary))
+        for name, counts in info.categories.items():
+            rows.append(("", name, *_cells(counts), "", "", printable(there.get(name, ""))))
+    header = ("dataset", "category", "train", "normal", "defective", "licence", "archive", "there")
+    n_columns = len(header) if data_root else len(header) - 1
+    return header[:n_columns], [row[:n_columns] for row in rows]
+
+
+def state(check: CategoryCheck) -> str:
+    """Return `ok`, `missing`, or what differs first."""
+    return "ok" if not check.problems else "missing" if check.missing else check.problems[0]
+
+
+def _cells(counts: Counts) -> tuple[str, str, str]:
+    return f"{counts.train:>5}", f"{counts.test_normal:>6}", f"{counts.test_anomalous:>9}"
 
 
 def _broken(split: Split, name: str) -> str:

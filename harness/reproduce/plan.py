@@ -13,8 +13,6 @@ from harness.config import DatasetConfig, Device
 from harness.data.catalog import CATALOG
 from harness.data.layouts import validate_request
 from harness.errors import RequestError
-from harness.experiment import expand
-from harness.overrides import Override
 from harness.padim.weights import resolve_weights
 from harness.report.page_commands import EXPERIMENTS
 from harness.resolve import read_backbone
@@ -131,21 +129,13 @@ _runs_of = cache(expected_runs)
 
 
 def _calls(request: Request, presence: Presence, states: Sequence[RunState]) -> tuple[Call, ...]:
-    """As few sweeps as can be: one for each backbone with weights of its own, one for all others."""
-    groups: dict[str | None, set[Place]] = defaultdict(set)
+    """Return a sweep for each dataset, and for each file of weights of its own."""
+    groups: dict[tuple[str | None, str], set[Place]] = defaultdict(set)
     for state in states:
         if presence.has(state.run):
-            groups[(request.weights or {}).get(state.run.backbone)].add(place_of(state.run))
-    return tuple(_call(request, part, path) for path, group in groups.items() for part in _expressible(group))
-
-
-def _expressible(places: set[Place]) -> list[set[Place]]:
-    """The places as one request, where its product of datasets, categories and backbones is no more than they."""
-    jobs = expand([Override(key, values) for key, values in _filters(places).items()])
-    if {(job["dataset"], job["category"], job["backbone"]) for job in jobs} == places:
-        return [places]
-    datasets = sorted({dataset for dataset, _, _ in places})
-    return [{place for place in places if place[0] == dataset} for dataset in datasets]
+            weights = (request.weights or {}).get(state.run.backbone)
+            groups[weights, state.run.dataset].add(place_of(state.run))
+    return tuple(_call(request, group, weights) for (weights, _), group in groups.items())
 
 
 def _filters(places: Iterable[Place]) -> dict[str, tuple[str, ...]]:

@@ -1,28 +1,26 @@
-"""A reproduction as it runs: the plan said, sweeps as processes of their own, then tables, figures and page."""
+"""A reproduction as it runs: the plan said, one sweep after the other, then tables, figures and page."""
 
 from __future__ import annotations
 
 import shlex
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
+from harness.__main__ import main as harness
 from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG
 from harness.data.download import Request as DownloadRequest
 from harness.data.download import download
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
+from harness.interruption import INTERRUPTED, TERMINATED
+from harness.launch.hardware import take_gpu
 from harness.paper.model import PAPER
 from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
 from harness.reproduce.plan import (
-    Call,
     Place,
     Plan,
     Request,
@@ -38,11 +36,6 @@ from harness.store import Store
 from harness.store.overview import RunState, State
 from harness.store.overview_text import table_lines
 
-OK, FAILED, REFUSED = 0, 1, 2
-GRACE_S = 60
-"""How long an interrupted sweep has to end by itself: it finishes what it writes."""
-
-
 Say = Callable[[str], None]
 Show = Callable[[Iterable[str]], None]
 
@@ -57,7 +50,8 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         say: prints a line on standard error.
 
     Returns:
-        0 all that could be run is there, 1 a run or a download failed, 2 a sweep, or a run of it, was refused.
+        0 all that could be run is there, 1 a run or a download failed, 2 a sweep, or a run of it, was refused; at once,
+        the status of a sweep that was interrupted.
 
     Raises:
         UserError: the request is wrong, or tables, figures or page cannot be written.
@@ -77,6 +71,8 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     records = Store(request.store).records().records
     plan = make_plan(request, after_download(presence, wanted) if download else presence, records)
     show(plan_blocks(plan, wanted, will_fetch=download))
+    if request.launcher == "basic" and request.device != "cpu":
+        take_gpu()  # before the device is looked for, which makes the choice of a GPU final
     if unlike := contradiction(request, plan, records, device=resolve_device(request.device)):
         raise RequestError(
             f"{request.store}: holds {unlike}, or another store (STORE or --store); runs of two kinds fill no table"
@@ -87,70 +83,17 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     if download and wanted:
         statuses.append(fetch(wanted, request, say))
         plan = make_plan(request, look(request.data_root, needed_categories()), records)
-    statuses += [run_sweep(call, say) for call in plan.calls]
-    rendered = render_all(request)
+    for call in plan.calls:
+        statuses.append(harness(call))
+        if statuses[-1] in (INTERRUPTED, TERMINATED):
+            return statuses[-1]
+    outputs = outputs_of(request.store)
+    rendered = render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
     for line in rendered.warnings:
         say(line)
     after = make_plan(request, plan.presence, Store(request.store).records().records)
     show(summary_blocks(after, plan, request, rendered, time.monotonic() - started))
     return max(statuses)
-
-
-def command(call: Call) -> list[str]:
-    """A sweep's command line, with the Python that runs this."""
-    return [sys.executable, "-m", "harness", *call]
-
-
-def shown(call: Call) -> str:
-    """The same for a person, to be pasted into a shell."""
-    return shlex.join(["python", *command(call)[1:]])
-
-
-def run_sweep(call: Call, say: Say) -> int:
-    """Run one sweep; what is in the store already it does not do again.
-
-    Returns:
-        0 all ok, 1 a run failed or the sweep was killed, 2 it, or a run, was refused.
-
-    Raises:
-        KeyboardInterrupt: it was interrupted.
-    """
-    status = _run(command(call))
-    if status in (-signal.SIGINT, 128 + signal.SIGINT):
-        raise KeyboardInterrupt
-    if status < 0:
-        name = signal.Signals(-status).name
-        hint = " (out of memory? fewer seeds at once need less)" if status == -signal.SIGKILL else ""
-        say(f"the sweep was ended by {name}{hint}; its finished runs are kept, and the same command goes on")
-        return FAILED
-    return status if status in (OK, FAILED, REFUSED) else FAILED
-
-
-def _run(words: Sequence[str]) -> int:
-    """A process's exit status; it does not outlive an interruption of ours."""
-    sys.stdout.flush()
-    process = subprocess.Popen(words)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        # A terminal interrupts both of us; `kill` only the one it names.
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=2)
-        _end(process, signal.SIGINT)
-        raise
-    except BaseException:
-        _end(process, signal.SIGTERM)
-        raise
-
-
-def _end(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
-        process.send_signal(number)
-        try:
-            process.wait(timeout=GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
@@ -159,7 +102,7 @@ def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
     Returns:
         0 all are there, 1 one is not.
     """
-    status = OK
+    status = 0
     for name in wanted:
         info = CATALOG[name]
         say(f"{info.title}: licence {info.licence}, {info.licence_url}")
@@ -167,14 +110,8 @@ def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
             download(DownloadRequest(info, request.data_root))
         except UserError as error:
             say(f"{name}: {error}")
-            status = FAILED
+            status = 1
     return status
-
-
-def render_all(request: Request) -> Rendered:
-    """Tables, figures and page of the store, where they belong."""
-    outputs = outputs_of(request.store)
-    return render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
 
 
 def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[str]:
@@ -191,7 +128,7 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
     if not plan.to_do:
         yield "Nothing is to do but what a sweep finds changed; then tables, figures and page."
     for call in plan.calls:
-        yield f"  {shown(call)}"
+        yield f"  {shlex.join(['python', '-m', 'harness', *call])}"
     yield ""
 
 

@@ -69,10 +69,12 @@ def test_the_sweeps_mean_each_run_whose_images_are_there_once(categories, by_han
     assert len(wanted) * len(seeds) == len(plan.to_do)
 
 
-def test_one_sweep_does_for_everything_with_timms_weights():
-    (call,) = plan_of(present(*ALL), launcher="joblib", device="cuda").calls
-    assert {"launcher=joblib", "device=cuda"} <= set(call)
-    assert not [argument for argument in call if argument.startswith("backbone.weights")]
+def test_one_sweep_does_for_a_dataset_with_timms_weights():
+    calls = plan_of(present(*ALL), launcher="joblib", device="cuda").calls
+    assert len(calls) == 3
+    for call in calls:
+        assert {"launcher=joblib", "device=cuda"} <= set(call)
+        assert not [argument for argument in call if argument.startswith("backbone.weights")]
     assert not [argument for argument in plan_of(present(*ALL)).calls[0] if "launcher" in argument]
 
 

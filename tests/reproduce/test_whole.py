@@ -39,12 +39,12 @@ def step(monkeypatch):
     def reproduce(request, statuses=(0,), *, download=False, dry_run=False):
         remaining = list(statuses)
 
-        def run_sweep(call, say):
+        def harness(call):
             calls.append(call)
             return remaining.pop(0)
 
-        monkeypatch.setattr(steps, "run_sweep", run_sweep)
-        monkeypatch.setattr(steps, "render_all", lambda request: Rendered((), (), "rendered"))
+        monkeypatch.setattr(steps, "harness", harness)
+        monkeypatch.setattr(steps, "render", lambda *_, **__: Rendered((), (), "rendered"))
         status = steps.reproduce(
             request,
             download=download,
@@ -82,6 +82,14 @@ def test_every_sweep_runs_and_the_worst_status_counts(step, data_root, statuses,
     assert status == expected
     assert len(calls) == 2
     assert "rendered" in texts[-1], "what there is, is rendered all the same"
+
+
+@pytest.mark.parametrize("stopped", [130, 143])
+def test_a_sweep_that_was_interrupted_is_the_last(step, data_root, stopped):
+    (data_root.parent / "a.pth").touch()
+    request = request_of(data_root, weights={"resnet18": str(data_root.parent / "a.pth")})
+    status, calls, texts, _ = step(request, (stopped,))
+    assert (status, len(calls), len(texts)) == (stopped, 1, 1)
 
 
 def test_a_dry_run_writes_nothing(step, data_root):

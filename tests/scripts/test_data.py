@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 import pytest
 
-from harness.data import catalog, listing
+from harness.data import catalog, verify
 from harness.data.catalog import CATALOG, Counts
 from scripts.data import main
 from tests.data.serving import fixed, give, hang, serving
@@ -41,7 +41,7 @@ def small(tmp_path, monkeypatch):
     mvtec = CATALOG["mvtec"]
     published = replace(mvtec.archive, sha256=hashlib.sha256(data).hexdigest())
     info = replace(mvtec, name="small", archive=published, categories={"bottle": Counts(3, 2, 2)})
-    for module in (catalog, listing):
+    for module in (catalog, verify):
         monkeypatch.setattr(module, "CATALOG", MappingProxyType({"small": info, "mvtec": mvtec}))
     return data
 
@@ -58,7 +58,7 @@ def test_list_says_what_is_official_and_what_is_there(tmp_path, capsys, monkeypa
     out = capsys.readouterr().out
     assert "2 training images, officially 209" in out
     assert "0 of 15 categories" in out
-    assert out.count(" missing ") == sum(len(info.categories) for info in CATALOG.values()) - 1
+    assert out.count(" missing\n") == sum(len(info.categories) for info in CATALOG.values()) - 1
     assert "\x1b" not in out
 
 

@@ -41,7 +41,7 @@ def test_the_outcomes_are_compared(monkeypatch, capsys, shift, status):
 
 @pytest.mark.slow
 def test_a_whole_run_on_a_cpu(tmp_path, capsys):
-    found = gpu.whole_run(gpu.Bench(tmp_path, None, None, limit=2).setup(), "cpu")
+    found = gpu.whole_run(gpu.Bench(tmp_path, None, None, limit=2).setup(), tmp_path / "run", "cpu")
     assert len(found.scores) == 4
     assert found.maps.ndim == 3
     assert capsys.readouterr().out.startswith("| cpu |")

@@ -6,7 +6,6 @@ A subject paints itself whole, then stains itself with its defects; where it is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
 
@@ -16,31 +15,23 @@ from harness.data.mini.counts import Plan, defect_classes
 from harness.data.mini.subject import Bytes, Colour, Plane, Point, Shape, Subject, box, dot, polar, ramp, shrink, stroke
 
 
-@dataclass(frozen=True)
-class DrawnImage:
-    """One image of the mini benchmark."""
-
-    image: Bytes
-    """(height, width, 3) uint8 RGB."""
-    mask: Bytes | None
-    """(height, width) uint8, 0 where nothing is wrong; elsewhere 255, in VisA's layout the defect type's class id."""
-
-
-def draw_plan(plan: Plan, seed: int, *, whole: bool = False) -> DrawnImage:
+def draw_plan(plan: Plan, seed: int) -> tuple[Bytes, Bytes | None]:
     """Draw one image: the same for the same plan and seed, whatever else was drawn before.
 
-    `whole` leaves its defects out and changes nothing else.
+    Returns:
+        (height, width, 3) uint8 RGB, and the mask of a defective image: (height, width) uint8, 0 where nothing is
+        wrong; elsewhere 255, in VisA's layout the defect type's class id.
     """
     name = f"{seed}/{plan.dataset}/{plan.category}/{plan.part}/{plan.defect}/{plan.number}"
     subject = SUBJECTS[plan.category](np.random.SeedSequence(list(name.encode())))
-    for defect in () if whole else plan.defects:
+    for defect in plan.defects:
         subject.add_defect(defect)
     image = subject.expose()
     if plan.mask_path is None:
-        return DrawnImage(image, None)
+        return image, None
     classes = defect_classes(plan.category) if plan.dataset == "mini_visa" else dict.fromkeys(plan.defects, 255)
     values = np.array([0, *(classes[defect] for defect in plan.defects)], np.uint8)
-    return DrawnImage(image, values[subject.damaged])
+    return image, values[subject.damaged]
 
 
 class Bottle(Subject):

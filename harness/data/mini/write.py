@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -17,6 +16,7 @@ from harness.data.mini.draw import draw_plan
 from harness.data.mini.subject import Bytes
 from harness.errors import RequestError
 from harness.leftovers import temporary_name
+from harness.store.files import csv_text
 
 MANIFEST = "mini_manifest.json"
 """In each dataset's root, written last: version, dataset, seed, and the size of every other file in bytes."""
@@ -76,10 +76,10 @@ def _fill(dataset: str, folder: Path, seed: int) -> None:
     """Write every file of a dataset, and its manifest last."""
     for category in COUNTS[dataset]:
         for plan in plan_category(dataset, category):
-            drawn = draw_plan(plan, seed)
-            _save(drawn.image, folder / plan.path)
-            if plan.mask_path is not None and drawn.mask is not None:
-                _save(drawn.mask, folder / plan.mask_path)
+            image, mask = draw_plan(plan, seed)
+            _save(image, folder / plan.path)
+            if plan.mask_path is not None and mask is not None:
+                _save(mask, folder / plan.mask_path)
     if dataset == "mini_visa":
         _write_visa_tables(folder)
     files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
@@ -113,5 +113,4 @@ def _write_visa_tables(folder: Path) -> None:
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+    path.write_text(csv_text(header, rows), encoding="utf-8")
