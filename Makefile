@@ -57,7 +57,7 @@ verify: setup ## check the committed store, and that tables and figures follow f
 reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results
 	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)'
 
-bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,tools
+bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,grid,tools
 	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(ONLY),--only '$(ONLY)')
 

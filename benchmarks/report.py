@@ -69,6 +69,7 @@ BOUNDS = (
     Bound("anomalib's Engine without pictures against ours", "core", 2.5, "×", s.ENGINE, s.OURS, at_most=False),
     Bound("ten seeds against one, AUROC and F1", "core", 1.6, "×", s.OURS_10, s.OURS),
     Bound("ten seeds against one, with AUPRO and intervals", "core", 2.2, "×", s.OURS_10_FULL, s.OURS_FULL),
+    Bound("a grid of 5 epsilons x 2 blurs x 11 seeds against one run", "grid", 8.0, "×", s.GRID, s.OURS),
     Bound("peak memory, 1000 training images against 200", "scaling", 1.1, "×", s.TRAIN_1000, s.TRAIN_200, PEAK),
     Bound("peak memory, Wide-ResNet-50-2, 256 features", "scaling", 4.0, " GiB", s.WIDE_256, "", PEAK),
     Bound("peak memory, Wide-ResNet-50-2, 550 features", "scaling", 8.0, " GiB", s.WIDE_550, "", PEAK),

@@ -1,4 +1,4 @@
-"""What is measured: four sections, each a list of contestants that take turns, and the checks on what they found."""
+"""What is measured: five sections, each a list of contestants that take turns, and the checks on what they found."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ TRAIN_200, TRAIN_1000 = "ours, 200 training images", "ours, 1000 training images
 WIDE_256, WIDE_550 = "ours, Wide-ResNet-50-2, 256 features", "ours, Wide-ResNet-50-2, 550 features"
 RANKING, RANKING_ANOMALIB = "AUROC and F1, ours", "AUROC and F1, anomalib"
 AUPRO, AUPRO_ANOMALIB = "AUPRO, ours", "AUPRO, anomalib"
+GRID = "ours, 5 epsilons x 2 blurs x 11 seeds"
 RENDER, REFUSAL = "tables, figures and page from the store", "refusing too many features"
 
 Section = tuple[dict[str, Any], tuple[Measurement, ...]]
@@ -173,6 +174,23 @@ def scaling(bench: Bench) -> Section:
     return {**bench.settings(wide), "repeats": 1}, take_turns(contestants, 1)
 
 
+def grid(bench: Bench) -> Section:
+    """Measure a grid of settings in one command against one run."""
+    setup = bench.setup()
+    settings = [
+        "seeds=[0,1,2,3,4,5,6,7,8,9,42]",
+        "protocol.epsilon=0.001,0.003,0.01,0.03,0.1",
+        "protocol.blur_sigma=0,4",
+    ]
+
+    def command(folder: Path) -> list[str]:
+        own = {word.partition("=")[0] for word in settings}
+        request = [word for word in setup.request(folder / "store") if word.partition("=")[0] not in own]
+        return [sys.executable, "-m", "harness", *request, *settings]
+
+    return bench.settings(setup), take_turns({OURS: ours(setup), GRID: command}, bench.repeats)
+
+
 def tools(bench: Bench) -> Section:
     """Measure tables, figures and page from the committed store, and the refusal of a wrong request."""
     request = ["dataset=mvtec", "dataset.root=.", f"category={CATEGORY}", "n_features=449"]
@@ -191,5 +209,6 @@ SECTIONS: dict[str, Callable[[Bench], Section]] = {
     "core": core,
     "metrics": metrics,
     "scaling": scaling,
+    "grid": grid,
     "tools": tools,
 }

@@ -144,12 +144,13 @@ def test_each_bound_is_the_quantity_that_it_names_and_is_judged():
         "core": core(),
         "scaling": results_of(*scaling),
         "metrics": results_of(*(one(name, work_seconds=seconds) for name, seconds in work.items())),
+        "grid": results_of(one(sections.OURS, 10.0), one(sections.GRID, 60.0)),
         "tools": results_of(one(sections.RENDER, 3.0), one(sections.REFUSAL, 2.1)),
     })  # fmt: skip
     assert [(row[2], row[3]) for row in rows] == [
-        ("1.30×", "held"), ("2.75×", "held"), ("1.50×", "held"), ("2.31×", "MISSED"), ("1.20×", "MISSED"),
-        ("3.00 GiB", "held"), ("9.00 GiB", "MISSED"), ("0.10", "held"), ("6.00×", "held"), ("0.67×", "MISSED"),
-        ("3.00 s", "held"), ("2.10 s", "MISSED"),
+        ("1.30×", "held"), ("2.75×", "held"), ("1.50×", "held"), ("2.31×", "MISSED"), ("6.00×", "held"),
+        ("1.20×", "MISSED"), ("3.00 GiB", "held"), ("9.00 GiB", "MISSED"), ("0.10", "held"), ("6.00×", "held"),
+        ("0.67×", "MISSED"), ("3.00 s", "held"), ("2.10 s", "MISSED"),
     ]  # fmt: skip
     assert len(rows) == len(BOUNDS)
     (missed,) = {row[3] for row in bound_rows({"core": replace(core(), measurements=())})}

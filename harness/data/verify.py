@@ -110,7 +110,7 @@ def verdict(info: DatasetInfo, check: CategoryCheck) -> str:
 def table(
     datasets: Iterable[DatasetInfo], data_root: Path | None = None
 ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return a header, and rows: one for each dataset, with totals, and for each category; `data_root`: what is there."""
+    """Return a header, and a row for each dataset and category; with `data_root` also what is there of it."""
     rows = []
     for info in datasets:
         there: dict[str, str] = {}
