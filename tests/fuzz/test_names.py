@@ -146,7 +146,7 @@ def test_a_page_has_no_element_and_no_link_of_theirs(tmp_path_factory, names):
         except ValueError:  # an absolute path, which no record holds
             return
         path = tmp_path_factory.getbasetemp() / "report.html"
-        finding = Finding("a", first, second, third, ClaimVerdict.FALSE, fourth)
+        finding = Finding(second, "claim", first, third, ClaimVerdict.FALSE, fourth)
         make_page(path, [ok, failed], PAPER, problems=[first], figures=[], findings=[finding])
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
