@@ -194,9 +194,9 @@ class RunConfig:
         Text,
         AfterValidator(_storable),
         AfterValidator(_no_absolute_path),
-        Option("a category's name (no absolute path), or several with commas"),
+        Option("a category's name (no absolute path), several with commas, or all"),
     ]
-    """Of the dataset; always a string, so 01 stays 01."""
+    """Of the dataset; always a string, so 01 stays 01. Of a folder of your own, all are its sub-folders."""
     backbone: BackboneConfig
     n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
     """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""

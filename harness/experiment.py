@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from harness import keys
+from harness.data.catalog import CATALOG
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS
 from harness.overrides import Override, render
@@ -19,6 +22,10 @@ FILTERED = ("dataset", "category", "backbone")
 
 FOLDED = ("seeds", *keys.FOLDED)
 """Values of these are folded into one job."""
+
+
+ALL = "all"
+"""The category that stands for all of a dataset's."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,9 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     if not names:
         if "category" not in given:
             raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
-        return [job | folded for job in _product(given)]
+        return [each | folded for job in _product(given) for each in _by_category(job)]
+    if given.get("category") == (ALL,):
+        del given["category"]  # all that the experiments have
     experiments = [load_experiment(name) for name in names]
     _refuse_unmatched(given, experiments)
     for experiment in experiments:
@@ -96,6 +105,25 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
             axes, own_fold = _merge(grid, given)
             jobs += [{"experiment": experiment.name} | job | own_fold | seeds for job in _product(axes)]
     return _unique(jobs)
+
+
+def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a job for each category of its dataset where it asks for all; for a folder of one's own, each sub-folder.
+
+    Raises:
+        RequestError: nobody knows the dataset's categories.
+    """
+    if job["category"] != ALL:
+        return [job]
+    dataset = job.get("dataset") or keys.default_option("dataset")
+    if dataset in CATALOG:
+        names = list(CATALOG[dataset].categories)
+    else:
+        root = Path(job.get("dataset.root") or Path(job.get("data_root") or os.environ.get("DATA_ROOT", ".")) / dataset)
+        names = sorted(each.name for each in root.glob("[!.]*/"))
+        if not names:
+            raise RequestError(f"category=all: {root} holds no folder; name the category, or give another dataset.root")
+    return [job | {"category": name} for name in names]
 
 
 def _folded(given: dict[str, tuple[Any, ...]]) -> dict[str, Any]:

@@ -99,6 +99,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     root, name = values["root"], values["name"]
+    del values["about"]
     data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
         root = str(mini_root(name))

@@ -138,9 +138,7 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
-    chosen = _read(keys.CONFIGS / "config.yaml")["defaults"]
-    default = next(entry["protocol"] for entry in chosen if isinstance(entry, dict) and "protocol" in entry)
-    name = choice.get("protocol", default)
+    name = choice.get("protocol") or keys.default_option("protocol")
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
     demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
     demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}
