@@ -107,7 +107,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
 
 
 def image_bytes(split: Split) -> tuple[int, ...]:
-    """What each image takes while it is read and resized, the largest first, by the files' headers.
+    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers.
 
     Images whose header cannot be read are left out: reading them says what is wrong.
     """
@@ -146,7 +146,7 @@ def carry_out(
 
     @cache
     def check_unchanged() -> None:
-        """Every image has been read by now, and was what the runs' specs say if it still is."""
+        """Check that the images, all read by now, are still what the runs' specs say."""
         with monitor.stage("data"):
             if fingerprint(split) != prepared.specs[first]["fingerprint"]:
                 raise DataError(

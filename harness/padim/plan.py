@@ -76,20 +76,20 @@ class Task:
         return _FLOAT * max(stem, *(n * cells for n, cells in zip(self.backbone.channels, self.cells, strict=True)))
 
     def judging_bytes(self, judges: int) -> int:
-        """Of so many runs' maps while their metrics are computed beside one another, and of the masks."""
+        """Return bytes of so many runs' maps while their metrics are computed beside one another, and of the masks."""
         return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
 
     def kept(self, n_features: Sequence[int]) -> list[float]:
-        """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
+        """Return how many channels of each layer some variant keeps on average; no draw looks at the layers."""
         missed = prod(1 - one / self.backbone.n_channels for one in n_features)
         return [count * (1 - missed) for count in self.backbone.channels]
 
     def feature_bytes(self, n_features: Sequence[int]) -> float:
-        """Of one image's features, for all these variants together."""
+        """Return the bytes of one image's features, for all these variants together."""
         return _FLOAT * sum(n * cells for n, cells in zip(self.kept(n_features), self.cells, strict=True))
 
     def moment_bytes(self, n_features: Sequence[int]) -> float:
-        """Of the sums of products of their channels: each pair of layers on the finer one's grid."""
+        """Return the bytes of the sums of products of their channels: each pair of layers on the finer one's grid."""
         kept = self.kept(n_features)
         return _FLOAT * sum(cells * kept[first] * sum(kept[first:]) for first, cells in enumerate(self.cells))
 
@@ -114,7 +114,7 @@ class Plan:
     """Predicted peak of a GPU's memory; None on the CPU."""
 
     def fits(self, budget: float, device_memory: float | None) -> bool:
-        """Whether it keeps within the host's memory and the GPU's, of which torch's blocks leave a part unused."""
+        """Tell whether it fits into the host's memory and the GPU's, of which torch's blocks leave a part unused."""
         on_device = device_memory is None or self.device_bytes is None or self.device_bytes <= 0.9 * device_memory
         return self.host_bytes <= budget and on_device
 

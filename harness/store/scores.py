@@ -59,7 +59,7 @@ class ScoreTable:
 
     @property
     def sha256(self) -> str:
-        """Return the digest of `to_csv()`, which the record states."""
+        """The digest of `to_csv()`, which the record states."""
         return hashlib.sha256(self.to_csv()).hexdigest()
 
 
