@@ -102,7 +102,7 @@ def unbreakable_output() -> Iterator[list[OSError]]:
 def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
     """Make a script's main function tell an error that a user can cause in one line, and return its exit status.
 
-    It is 2 where the request or the store is wrong, 1 for anything else: a download, a dataset, a measurement.
+    The status is 2 where the request or the store is wrong, 1 for anything else: a download, a dataset, a measurement.
     """
 
     @wraps(main)

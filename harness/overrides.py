@@ -69,7 +69,7 @@ def _escape_interpolation(text: str) -> str:
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command line into Hydra's flags, each by its long name and with its value, and overrides.
+    """Split the command line into Hydra's flags, each by its long name and with its value, and overrides.
 
     Raises:
         RequestError: a flag that there is not, one without its value or with a wrong one, or flags that do not go

@@ -70,7 +70,7 @@ class Pass:
 
 
 def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, execution: Execution) -> list[Pass]:
-    """Part a job's runs, in their order, into passes that keep within the memory budget.
+    """Divide a job's runs, in their order, into passes that keep within the memory budget.
 
     Raises:
         RequestError: a run would take more memory than the budget, the machine or its GPU has.

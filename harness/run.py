@@ -168,7 +168,7 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as may be.
+        """Do claimed runs in as few passes as possible.
 
         An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
         by run.

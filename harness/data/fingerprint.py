@@ -66,7 +66,7 @@ def fingerprint(split: Split) -> str:
 def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
     """Return size and sha256 of `root/name` for each name, in order; hash only what the cache does not know.
 
-    A cache that cannot be read or written is no error: it is left out.
+    A cache that cannot be read or written is no error: the files are hashed without it.
 
     Raises:
         DataError: a file is missing, cannot be read, or changes while it is read.

@@ -40,7 +40,7 @@ class SplitSource:
 
     @cached_property
     def transform(self) -> Compose:
-        """Resize, centre crop and normalise by torchvision, for anomalib's PreProcessor."""
+        """The resize, centre crop and normalisation by torchvision, for anomalib's PreProcessor."""
         from harness.data.datamodule import build_transform
 
         return build_transform(self.protocol)

@@ -48,7 +48,7 @@ _PHOTO_BYTES = 0.25
 """Bytes a pixel of a compressed file above which it is no mask: large areas of one value take next to nothing."""
 _COMPRESSED = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})
 
-# How transparency is treated is documented above; Pillow would say it anew in every run.
+# How transparency is treated is documented above; Pillow would say it again in every run.
 warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
 
 

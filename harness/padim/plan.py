@@ -49,28 +49,28 @@ class Task:
 
     @property
     def cells(self) -> list[int]:
-        """Of each layer's grid, the finest first."""
+        """Cells of each layer's grid, the finest first."""
         height, width = self.protocol.input_size
         return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
 
     @property
     def pixels(self) -> int:
-        """Of one image, as the network sees it."""
+        """Pixels of one image, as the network sees it."""
         return prod(self.protocol.input_size)
 
     @property
     def maps_bytes(self) -> int:
-        """Of one run's anomaly maps."""
+        """Bytes of one run's anomaly maps."""
         return self.n_test * self.pixels * _FLOAT
 
     @property
     def network_bytes(self) -> int:
-        """Of the network's weights."""
+        """Bytes of the network's weights."""
         return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
 
     @property
     def layer_bytes(self) -> int:
-        """Of one image in the network's largest layer."""
+        """Bytes of one image in the network's largest layer."""
         height, width = self.protocol.input_size
         stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
         return _FLOAT * max(stem, *(n * cells for n, cells in zip(self.backbone.channels, self.cells, strict=True)))
@@ -80,7 +80,7 @@ class Task:
         return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
 
     def kept(self, n_features: Sequence[int]) -> list[float]:
-        """Return how many channels of each layer some variant keeps on average; no draw looks at the layers."""
+        """Return how many channels of each layer some variant keeps, on average: the draws do not look at layers."""
         missed = prod(1 - one / self.backbone.n_channels for one in n_features)
         return [count * (1 - missed) for count in self.backbone.channels]
 
@@ -127,7 +127,7 @@ def plan_passes(
     *,
     draws: Sequence[Hashable] | None = None,
 ) -> list[tuple[slice, Plan]]:
-    """Part variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
+    """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
     A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget,
     and `Plan.device_bytes` with the GPU's memory.

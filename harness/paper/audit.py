@@ -66,7 +66,7 @@ def audit_markdown(findings: Sequence[Finding]) -> str:
 
 
 def replace_audit(document: str, findings: Sequence[Finding]) -> str:
-    """Return a document with its audit between BEGIN and END written anew.
+    """Return a document with a new audit between BEGIN and END.
 
     Raises:
         ValueError: the document has not exactly one such place.

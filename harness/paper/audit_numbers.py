@@ -113,12 +113,12 @@ class ImageRow:
 
     @property
     def slug(self) -> str:
-        """For identifiers."""
+        """Its name in identifiers."""
         return f"table{self.table}-{self.row.split()[0].strip(',').lower()}"
 
     @property
     def images(self) -> str:
-        """For evidence."""
+        """Its test images in words, for evidence."""
         return f"{self.classes.n_pos} defective and {self.classes.n_neg} normal test images"
 
 

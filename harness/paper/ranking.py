@@ -43,7 +43,7 @@ class Agreement:
 
 
 def agreements(records: Iterable[RunRecord], published: Published) -> list[Agreement]:
-    """Hold every run that `comparable` takes against Table 1's and Table 2's row, the best of each table first.
+    """Compare every run that `comparable` takes with Table 1's and Table 2's row, the best of each table first.
 
     Ranked by how many of the row's four numbers a run gives to the printed digit, then by the mean absolute difference.
     """
@@ -207,7 +207,7 @@ class Residual:
 
 
 def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:
-    """Hold each published row of the bottle against each line: by table and row, the nearest line first."""
+    """Compare each published row of the bottle with each line: by table and row, the nearest line first."""
     found = []
     for cell in published.cells:
         if cell.table in (1, 2) and cell.column == "Pix AUROC" and [one.category for one in cell.places] == ["bottle"]:

@@ -32,7 +32,7 @@ class Checkup:
 
 
 def check_store(store: Store) -> Checkup:
-    """Read every record, and hold each against the scores beside it.
+    """Read every record, and compare each with the scores beside it.
 
     Raises:
         StoreError: the store is there and is no folder, or cannot be listed.

@@ -69,12 +69,12 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Nothing differs but environment, times and memory, and neither store holds a file that cannot be read."""
+        """Whether at most environment, times and memory differ, and neither store holds a file that cannot be read."""
         return all(pair.is_same for pair in self.pairs) and not any((*self.only, *self.problems))
 
 
 def compare_stores(path_a: Path, path_b: Path, *, tolerance: float = 0.0) -> Comparison:
-    """Read two stores and hold them against one another.
+    """Read two stores and compare them.
 
     Raises:
         RequestError: one of the paths is no store.
@@ -126,7 +126,7 @@ def _identity(record: RunRecord) -> Identity:
 
 
 def _compare(a: RunRecord, b: RunRecord, score_gap: float | None, tolerance: float) -> Pair:
-    """Hold two records against one another.
+    """Compare two records.
 
     Thresholds and scores are raw distances, of which a tolerance above 0 does not speak: with one they may differ, but
     the scores must be of the same images.

@@ -36,7 +36,7 @@ class Request:
     launcher: str = "basic"
     """As the key `launcher` takes it."""
     weights: Mapping[str, str] | None = None
-    """Backbone -> a file of weights, where timm's cannot or shall not be downloaded."""
+    """Backbone -> a file of weights, where timm's cannot or must not be downloaded."""
 
 
 Place = tuple[str, str, str]

@@ -155,7 +155,7 @@ def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendere
     """Yield what there is now, and what is still missing.
 
     Args:
-        plan: made anew, from the store as it is now.
+        plan: made again, from the store as it is now.
         before: the plan that was carried out.
         seconds: that it took.
     """
