@@ -94,11 +94,11 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
 
 
 def _no_task(_config: object) -> None:
-    """Stand where Hydra wants a task: the sweeper does all the work."""
+    """Do nothing: Hydra wants a task, but the sweeper does all the work."""
 
 
 def _one_line(error: Exception) -> str:
-    """The first line of what Hydra or OmegaConf says, with the key it is about."""
+    """Return the first line of what Hydra or OmegaConf says, with the key it is about."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     key = getattr(error, "full_key", None)
     said = first.rstrip(".")

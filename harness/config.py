@@ -275,7 +275,7 @@ class Job:
 
 
 def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
-    """Resize and crop in words, from (height, width) each: `whole image, resized to 256x256`."""
+    """Put resize and crop into words, from (height, width) each: `whole image, resized to 256x256`."""
     resized = f"resized to {'x'.join(map(str, resize))}"
     if center_crop is None:
         return f"whole image, {resized}"
@@ -309,7 +309,7 @@ def run_spec(
     metrics_version: int,
     index_versions: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """All that the key covers, as JSON data: no absolute path, nothing that leaves every number as it is.
+    """Return all that the key covers, as JSON data: no absolute path, nothing that leaves every number as it is.
 
     Args:
         fingerprint: of the split (`harness.data.fingerprint`); None for a run that failed before it had one.
@@ -340,6 +340,6 @@ def run_spec(
 
 
 def run_key(spec: Mapping[str, Any]) -> str:
-    """The first twelve hex digits of the sha256 of a spec's canonical JSON (sorted keys, no spaces, UTF-8)."""
+    """Return the first twelve hex digits of the sha256 of a spec's canonical JSON (sorted keys, no spaces, UTF-8)."""
     canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_LENGTH]

@@ -7,7 +7,7 @@ _HEAD, _TAIL = 3000, 900
 
 
 def printable(text: str) -> str:
-    """Names come from data: a control character or a reordering mark in one must not steer the terminal."""
+    """Escape control characters and reordering marks: names come from data, and must not steer the terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 

@@ -79,7 +79,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
 
 
 def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
-    """The jobs that a command line means: each maps keys to one value, with the folded keys as lists.
+    """Return the jobs that a command line means: each maps keys to one value, with the folded keys as lists.
 
     Without an experiment they are the product of all swept keys. With one they are the union of its grids, in their
     order, each narrowed to the datasets, categories and backbones that the command line gives.
@@ -142,7 +142,7 @@ def _fold(key: str, values: Iterable[Any]) -> Any:
 def _merge(
     grid: Mapping[str, tuple[Any, ...]], given: Mapping[str, tuple[Any, ...]]
 ) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
-    """One grid under the command line: its axes, and what it folds itself."""
+    """Apply the command line to one grid; return its axes, and what it folds itself."""
     axes = dict(grid)
     for key, values in given.items():
         axes[key] = tuple(value for value in grid[key] if value in values) if key in FILTERED else values
@@ -177,5 +177,5 @@ def _refuse_unmatched(given: Mapping[str, tuple[Any, ...]], experiments: Sequenc
 
 
 def to_hydra(job: Mapping[str, Any]) -> list[str]:
-    """A job's overrides as Hydra reads them."""
+    """Return a job's overrides as Hydra reads them."""
     return [f"{key}={render(value)}" for key, value in job.items()]

@@ -65,7 +65,7 @@ def raise_if_asked() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore signals in here: whoever asks twice does not keep us from cleaning up."""
+    """Ignore signals in here, so that a second one does not keep us from cleaning up."""
     before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in _KINDS}
     try:
         yield

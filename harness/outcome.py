@@ -39,13 +39,13 @@ class Outcome:
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:
-        """Return what tells this run from the others of its job, which is what `harness.experiment.FOLDED` folds."""
+        """What tells this run from the others of its job, which is what `harness.experiment.FOLDED` folds."""
         protocol = (self.settings[f"protocol.{name}"] for name in ("index_sampler", "epsilon", "blur_sigma"))
         return self.seed, self.n_features, *protocol
 
     @property
     def label(self) -> str:
-        """Return what a person calls this run."""
+        """What a person calls this run."""
         return f"{self.dataset}/{self.category} {self.backbone} seed {self.seed}"
 
 

@@ -52,7 +52,7 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
 
 
 def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
-    """What each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
+    """Tell what each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
 
     FAILED where the store holds a record of it that cannot be trusted.
 
@@ -168,7 +168,7 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as may be.
+        """Do claimed runs in as few passes as possible.
 
         An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
         by run.
@@ -254,7 +254,7 @@ def outcome_of(
     error: str | None = None,
     holder: str | None = None,
 ) -> Outcome:
-    """A run's end as it travels back to whoever started the sweep."""
+    """Return a run's end as it travels back to whoever started the sweep."""
     return Outcome(
         dataset=run.dataset.name,
         category=run.category,

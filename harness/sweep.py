@@ -32,7 +32,7 @@ _finished: list[Outcome] = []
 
 
 def finished() -> tuple[Outcome, ...]:
-    """How the runs of the last sweep in this process ended: Hydra returns nothing to whoever called it."""
+    """Return how the runs of the last sweep in this process ended: Hydra returns nothing to its caller."""
     return tuple(_finished)
 
 
@@ -111,7 +111,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
 
 
 def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
-    """Each job's outcomes: here, one job after the other, or by the launcher in processes of their own.
+    """Run jobs here, one after the other, or by the launcher in processes of their own; return each one's outcomes.
 
     A job that kills such a process is lost, and takes no other with it.
 
@@ -151,7 +151,7 @@ def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
 
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
-    """How the runs of a job stand that did not come back."""
+    """Return how the runs stand whose job did not come back."""
     from harness.run import outcome_of
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here

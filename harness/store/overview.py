@@ -1,4 +1,4 @@
-"""The store held against experiments: which expected runs are done, failed or missing, and what they gave."""
+"""The store compared with experiments: which expected runs are done, failed or missing, and what they gave."""
 
 from __future__ import annotations
 
@@ -73,10 +73,10 @@ class RunState:
 def survey(
     records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> dict[str, tuple[RunState, ...]]:
-    """Hold a store's records against experiments of configs/experiment; return the state of each one's runs by title.
+    """Compare a store's records with experiments of configs/experiment; return the state of each one's runs by title.
 
     Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
-    drawn images is held only against what it has something of.
+    drawn images is compared only with experiments of which it has runs.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
