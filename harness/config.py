@@ -268,7 +268,10 @@ class LaunchConfig:
 
 @plain_dataclass(frozen=True)
 class Job:
-    """Runs that differ only in seed, n_features or index sampler, and so share one backbone pass."""
+    """Runs of one category and one backbone that differ only in the seed and in `harness.keys.FOLDED`.
+
+    They share passes through the network, where memory and engine allow it.
+    """
 
     runs: tuple[RunConfig, ...]
     execution: Execution
@@ -309,7 +312,7 @@ def run_spec(
     metrics_version: int,
     index_versions: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """Return all that the key covers, as JSON data: no absolute path, nothing that leaves every number as it is.
+    """Return what the key is computed from, as JSON data: no absolute path, and nothing that cannot change a number.
 
     Args:
         fingerprint: of the split (`harness.data.fingerprint`); None for a run that failed before it had one.

@@ -24,7 +24,7 @@ class UserError(Exception):
 
 
 class RequestError(UserError):
-    """The request itself is wrong (a key, a value, a path, weights of another network): nothing runs, exit status 2."""
+    """The request is wrong (a key, a value, a path, weights of another network): nothing is recorded, exit status 2."""
 
 
 class DataError(UserError):
@@ -32,7 +32,7 @@ class DataError(UserError):
 
 
 class OutOfMemoryError(DataError):
-    """A run took more memory than there was, whatever had been foreseen: treated as unusable images are."""
+    """A run needed more memory than there was, although the plan said that it fits. It is handled like a DataError."""
 
 
 class StoreError(UserError):

@@ -20,7 +20,7 @@ from harness.overrides import Override, render
 FILTERED = ("dataset", "category", "backbone")
 """On the command line these choose among what the grids hold; every other key overrides what a grid says."""
 
-FOLDED = ("seeds", *keys.FOLDED)
+IN_ONE_JOB = ("seeds", *keys.FOLDED)
 """Values of these are folded into one job."""
 
 
@@ -130,7 +130,7 @@ def _folded(given: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
     """Take the folded keys out of `given`: a list where there are several values, else the value itself."""
     if "seed" in given:
         given["seeds"] = tuple([seed] for seed in given.pop("seed"))
-    return {key: _fold(key, given.pop(key)) for key in FOLDED if key in given}
+    return {key: _fold(key, given.pop(key)) for key in IN_ONE_JOB if key in given}
 
 
 def _fold(key: str, values: Iterable[Any]) -> Any:
@@ -146,7 +146,7 @@ def _merge(
     axes = dict(grid)
     for key, values in given.items():
         axes[key] = tuple(value for value in grid[key] if value in values) if key in FILTERED else values
-    own_fold = {key: _fold(key, axes.pop(key)) for key in FOLDED if key in axes}
+    own_fold = {key: _fold(key, axes.pop(key)) for key in IN_ONE_JOB if key in axes}
     return axes, own_fold
 
 

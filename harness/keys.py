@@ -105,7 +105,8 @@ KEYS: dict[str, Key] = {
 DEFAULTS: dict[str, Any] = {name: default for name, default, _ in _SETTINGS if default != _GIVEN}
 """What a setting is where neither a file of configs/ nor the command line says it."""
 FOLDED = tuple(name for name, key in KEYS.items() if key.option.folds)
-"""Runs that differ in these alone share one pass through the network; the more, the later in this order they differ."""
+"""Runs that differ only in these can share one pass through the network. The later in this list the first one in which
+they differ, the more they share."""
 
 
 def register() -> None:

@@ -188,7 +188,7 @@ def carry_out(
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
         before = monitor.seconds.get("score", 0.0)
         try:
-            for run, scored in zip(planned.runs, scores, strict=False):
+            for run, scored in zip(planned.runs, scores, strict=True):
                 with monitor.stage("masks"):
                     masks, examples = gathered.result()
                 seconds = dict(monitor.seconds)

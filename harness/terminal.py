@@ -82,7 +82,7 @@ def make_display(label: str) -> Display | None:
 def differing(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the settings that tell apart runs of one dataset, category and backbone, but for the seed.
 
-    A protocol that varies stands for its fields and for what else comes with it.
+    Where runs use different protocol files, `protocol` stands for the settings in which these files differ.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for outcome in outcomes:

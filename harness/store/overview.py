@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from harness import keys
 from harness.errors import RequestError
-from harness.experiment import FOLDED, expand, load_experiment
+from harness.experiment import IN_ONE_JOB, expand, load_experiment
 from harness.overrides import Override
 from harness.store.fields import OK
 from harness.store.record import RunRecord
@@ -128,7 +128,7 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
     runs = []
     own_seeds = [Override("seeds", (list(seeds),))] if seeds else []
     for job in expand([Override("experiment", (experiment,)), *own_seeds]):
-        axes = {key: value if key in FOLDED and isinstance(value, list) else [value] for key, value in job.items()}
+        axes = {key: value if key in IN_ONE_JOB and isinstance(value, list) else [value] for key, value in job.items()}
         for values in product(*axes.values()):
             choice = dict(zip(axes, values, strict=True))
             where = {key: choice.pop(key) for key in ("dataset", "category", "backbone")}
