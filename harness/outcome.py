@@ -23,8 +23,8 @@ class Outcome:
     key: str | None
     """None where a run ended before it had one."""
     status: str
-    """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process runs
-    it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
+    """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process
+    runs it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
     folder: str | None = None
     """The run's folder below the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)

@@ -159,7 +159,7 @@ class _JobUnderWay:
                     yield self._ended(run, REFUSED, error=str(error))
 
     def _claim_or_end(self, run: RunConfig) -> Outcome | None:
-        """Claim a run; return None where it is ours, CLAIMED where another process has it, DONE where it is stored by now."""
+        """Claim a run; return None where it is ours, else CLAIMED (by another process) or DONE (stored by now)."""
         label = f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"
         if holder := self._claims.take(run_key(self._specs[run]), label):
             return self._ended(run, CLAIMED, holder=str(holder))

@@ -1,7 +1,7 @@
 """A sweep: every job checked before the first one runs, then launched, then summed up.
 
-A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. A job's runs
-differ in seeds and folded settings alone. `harness.run` does a job, in passes through the network that `harness.passes` plans.
+A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. The runs of a job
+differ in seeds and folded settings alone. `harness.run` does a job, in passes that `harness.passes` plans.
 """
 
 from __future__ import annotations
