@@ -83,7 +83,7 @@ def repeat(root: Path, copy: Path, n_train: int) -> None:
 
 
 def count(root: Path) -> tuple[int, int]:
-    """Count the training and test images, and read each once: the first process shall not wait for the disk."""
+    """Count the training and test images, and read each once, so that the first process does not wait for the disk."""
     parts = [list((root / CATEGORY).glob(f"{part}/*/*.png")) for part in ("train", "test")]
     for image in parts[0] + parts[1]:
         image.read_bytes()

@@ -84,7 +84,7 @@ BOUNDS = (
 
 
 def bound_rows(results: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
-    """Give what, bound, measured, and `held` or `MISSED`, of each bound whose section was measured.
+    """Give (what, bound, measured, `held` or `MISSED`) for each bound whose section was measured.
 
     What was not measured does not hold.
     """
@@ -127,7 +127,7 @@ def read_results(folder: Path) -> dict[str, Results]:
 
 
 def page(text: str, results: Mapping[str, Results]) -> str:
-    """Make every part of a document between `<!-- bench:NAME -->` and `<!-- /bench -->` anew.
+    """Write every part of a document between `<!-- bench:NAME -->` and `<!-- /bench -->` again.
 
     Raises:
         RequestError: nothing is known of a part.
@@ -144,7 +144,7 @@ def page(text: str, results: Mapping[str, Results]) -> str:
 
 
 def write_page() -> None:
-    """Make the tables of docs/benchmarks.md anew, from results/bench."""
+    """Write the tables of docs/benchmarks.md again, from results/bench."""
     write_output(DOCUMENT, page(DOCUMENT.read_text("utf-8"), read_results(KEPT)).encode())
 
 

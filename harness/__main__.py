@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 from harness import __version__
 from harness.command import run_script
 from harness.errors import RequestError, StoreError, UserError
-from harness.interruption import INTERRUPTED, TERMINATED, raise_if_asked
+from harness.interruption import INTERRUPTED, TERMINATED, raise_if_interrupted
 from harness.keys import CONFIGS, register
 from harness.keys import help_text as keys_help
 
@@ -30,7 +30,7 @@ def _status(argv: Sequence[str]) -> int:
     try:
         return _run(argv)
     except Exception as error:
-        raise_if_asked()
+        raise_if_interrupted()
         if not isinstance(error, UserError):
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -94,11 +94,11 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
 
 
 def _no_task(_config: object) -> None:
-    """Stand where Hydra wants a task: the sweeper does all the work."""
+    """Do nothing: Hydra wants a task, but the sweeper does all the work."""
 
 
 def _one_line(error: Exception) -> str:
-    """The first line of what Hydra or OmegaConf says, with the key it is about."""
+    """Return the first line of what Hydra or OmegaConf says, with the key it is about."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     key = getattr(error, "full_key", None)
     said = first.rstrip(".")
@@ -117,15 +117,16 @@ Keys, each with what its value may be; several values with commas make a sweep:
 {keys_help()}
 
 Flags: --help, --cfg job (print the configuration), --version, --hydra-help
-Exit status: 0 all ok, 1 a run failed, 2 the request was wrong, 130 interrupted
+Exit status: 0 all ok, 1 a run failed, 2 the request was wrong,
+  130 interrupted (Ctrl-C), 143 terminated
 """
 
 
 def leave(status: int) -> NoReturn:
     """End this process with a status that says how the work ended, whatever signals come meanwhile.
 
-    Without Python's own end: taking torch apart takes it a second. And after a Ctrl-C inside an `exec`, which libraries
-    do while they are imported, it kills itself with SIGINT, even where the KeyboardInterrupt was caught.
+    Python's normal shutdown is skipped: with torch it takes a second, and after a Ctrl-C inside an `exec`, which
+    libraries do while they are imported, Python would end with SIGINT even where the KeyboardInterrupt was caught.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if status not in (INTERRUPTED, TERMINATED):

@@ -54,7 +54,7 @@ class _Forgiving:
         self._stream, self._lost = stream, lost
 
     def write(self, text: str) -> int:
-        """Write, or drop; returns how many characters were taken either way."""
+        """Write, or drop; return how many characters were taken either way."""
         self._try(self._stream.write, text)
         return len(text)
 
@@ -78,7 +78,7 @@ class _Forgiving:
 
 @contextmanager
 def unbreakable_output() -> Iterator[list[OSError]]:
-    """Standard output and error that never raise; yields a list that takes the first failure of each.
+    """Make standard output and error never raise; yield a list that takes the first failure of each.
 
     A letter that the terminal's encoding does not have is written as an escape.
     """
@@ -102,7 +102,7 @@ def unbreakable_output() -> Iterator[list[OSError]]:
 def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
     """Make a script's main function tell an error that a user can cause in one line, and return its exit status.
 
-    2 where the request or the store is wrong, 1 for anything else: a download, a dataset, a measurement.
+    The status is 2 where the request or the store is wrong, 1 for anything else: a download, a dataset, a measurement.
     """
 
     @wraps(main)
@@ -121,7 +121,7 @@ def run_script(
 ) -> int:
     """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 
-    Whoever closed the pipe (`status.py | head`) has seen enough. Any other failure of the output makes a success a 1.
+    A closed pipe (`status.py | head`) is no failure. Any other failure of the output turns status 0 into 1.
 
     Args:
         when_stopped: said after `interrupted` or `terminated`.

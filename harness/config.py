@@ -194,9 +194,9 @@ class RunConfig:
         Text,
         AfterValidator(_storable),
         AfterValidator(_no_absolute_path),
-        Option("a category's name (no absolute path), or several with commas"),
+        Option("a category's name (no absolute path), several with commas, or all"),
     ]
-    """Of the dataset; always a string, so 01 stays 01."""
+    """Of the dataset; always a string, so 01 stays 01. Of a folder of your own, all are its sub-folders."""
     backbone: BackboneConfig
     n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
     """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
@@ -268,14 +268,17 @@ class LaunchConfig:
 
 @plain_dataclass(frozen=True)
 class Job:
-    """Runs that differ only in seed, n_features or index sampler, and so share one backbone pass."""
+    """Runs of one category and one backbone that differ only in the seed and in `harness.keys.FOLDED`.
+
+    They share passes through the network, where memory and engine allow it.
+    """
 
     runs: tuple[RunConfig, ...]
     execution: Execution
 
 
 def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
-    """Resize and crop in words, from (height, width) each: `whole image, resized to 256x256`."""
+    """Put resize and crop into words, from (height, width) each: `whole image, resized to 256x256`."""
     resized = f"resized to {'x'.join(map(str, resize))}"
     if center_crop is None:
         return f"whole image, {resized}"
@@ -309,7 +312,7 @@ def run_spec(
     metrics_version: int,
     index_versions: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """All that the key covers, as JSON data: no absolute path, nothing that leaves every number as it is.
+    """Return what the key is computed from, as JSON data: no absolute path, and nothing that cannot change a number.
 
     Args:
         fingerprint: of the split (`harness.data.fingerprint`); None for a run that failed before it had one.
@@ -340,6 +343,6 @@ def run_spec(
 
 
 def run_key(spec: Mapping[str, Any]) -> str:
-    """The first twelve hex digits of the sha256 of a spec's canonical JSON (sorted keys, no spaces, UTF-8)."""
+    """Return the first twelve hex digits of the sha256 of a spec's canonical JSON (sorted keys, no spaces, UTF-8)."""
     canonical = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_LENGTH]

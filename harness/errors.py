@@ -7,7 +7,7 @@ _HEAD, _TAIL = 3000, 900
 
 
 def printable(text: str) -> str:
-    """Names come from data: a control character or a reordering mark in one must not steer the terminal."""
+    """Escape control characters and reordering marks: names come from data, and must not steer the terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
@@ -24,7 +24,7 @@ class UserError(Exception):
 
 
 class RequestError(UserError):
-    """The request itself is wrong (a key, a value, a path, weights of another network): nothing runs, exit status 2."""
+    """The request is wrong (a key, a value, a path, weights of another network): nothing is recorded, exit status 2."""
 
 
 class DataError(UserError):
@@ -32,7 +32,7 @@ class DataError(UserError):
 
 
 class OutOfMemoryError(DataError):
-    """A run took more memory than there was, whatever had been foreseen: treated as unusable images are."""
+    """A run needed more memory than there was, although the plan said that it fits. It is handled like a DataError."""
 
 
 class StoreError(UserError):

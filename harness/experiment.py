@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
 from harness import keys
+from harness.data.catalog import CATALOG
 from harness.errors import RequestError
 from harness.keys import CONFIGS, KEYS
 from harness.overrides import Override, render
@@ -17,8 +20,12 @@ from harness.overrides import Override, render
 FILTERED = ("dataset", "category", "backbone")
 """On the command line these choose among what the grids hold; every other key overrides what a grid says."""
 
-FOLDED = ("seeds", *keys.FOLDED)
+IN_ONE_JOB = ("seeds", *keys.FOLDED)
 """Values of these are folded into one job."""
+
+
+ALL = "all"
+"""The category that stands for all of a dataset's."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
 
 
 def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
-    """The jobs that a command line means: each maps keys to one value, with the folded keys as lists.
+    """Return the jobs that a command line means: each maps keys to one value, with the folded keys as lists.
 
     Without an experiment they are the product of all swept keys. With one they are the union of its grids, in their
     order, each narrowed to the datasets, categories and backbones that the command line gives.
@@ -87,7 +94,9 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     if not names:
         if "category" not in given:
             raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
-        return [job | folded for job in _product(given)]
+        return [each | folded for job in _product(given) for each in _by_category(job)]
+    if given.get("category") == (ALL,):
+        del given["category"]  # all that the experiments have
     experiments = [load_experiment(name) for name in names]
     _refuse_unmatched(given, experiments)
     for experiment in experiments:
@@ -98,11 +107,30 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     return _unique(jobs)
 
 
+def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a job for each category of its dataset where it asks for all; for a folder of one's own, each sub-folder.
+
+    Raises:
+        RequestError: nobody knows the dataset's categories.
+    """
+    if job["category"] != ALL:
+        return [job]
+    dataset = job.get("dataset") or keys.default_option("dataset")
+    if dataset in CATALOG:
+        names = list(CATALOG[dataset].categories)
+    else:
+        root = Path(job.get("dataset.root") or Path(job.get("data_root") or os.environ.get("DATA_ROOT", ".")) / dataset)
+        names = sorted(each.name for each in root.glob("[!.]*/"))
+        if not names:
+            raise RequestError(f"category=all: {root} holds no folder; name the category, or give another dataset.root")
+    return [job | {"category": name} for name in names]
+
+
 def _folded(given: dict[str, tuple[Any, ...]]) -> dict[str, Any]:
     """Take the folded keys out of `given`: a list where there are several values, else the value itself."""
     if "seed" in given:
         given["seeds"] = tuple([seed] for seed in given.pop("seed"))
-    return {key: _fold(key, given.pop(key)) for key in FOLDED if key in given}
+    return {key: _fold(key, given.pop(key)) for key in IN_ONE_JOB if key in given}
 
 
 def _fold(key: str, values: Iterable[Any]) -> Any:
@@ -114,11 +142,11 @@ def _fold(key: str, values: Iterable[Any]) -> Any:
 def _merge(
     grid: Mapping[str, tuple[Any, ...]], given: Mapping[str, tuple[Any, ...]]
 ) -> tuple[dict[str, tuple[Any, ...]], dict[str, Any]]:
-    """One grid under the command line: its axes, and what it folds itself."""
+    """Apply the command line to one grid; return its axes, and what it folds itself."""
     axes = dict(grid)
     for key, values in given.items():
         axes[key] = tuple(value for value in grid[key] if value in values) if key in FILTERED else values
-    own_fold = {key: _fold(key, axes.pop(key)) for key in FOLDED if key in axes}
+    own_fold = {key: _fold(key, axes.pop(key)) for key in IN_ONE_JOB if key in axes}
     return axes, own_fold
 
 
@@ -149,5 +177,5 @@ def _refuse_unmatched(given: Mapping[str, tuple[Any, ...]], experiments: Sequenc
 
 
 def to_hydra(job: Mapping[str, Any]) -> list[str]:
-    """A job's overrides as Hydra reads them."""
+    """Return a job's overrides as Hydra reads them."""
     return [f"{key}={render(value)}" for key, value in job.items()]

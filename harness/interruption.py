@@ -1,11 +1,11 @@
-"""Ctrl-C and SIGTERM: answered when an answer is safe, and remembered.
+"""Ctrl-C and SIGTERM: delayed while something is imported, and remembered.
 
-Not while something is imported. torch and triton call Python from C++ meanwhile, and an exception that comes out of
-such a call ends the process at once: abort, with claims and temporary files left and a page of tracebacks.
+Delayed, because torch and triton call Python from C++ while they are imported. An exception there ends the process at
+once, with claims and temporary files left and a page of tracebacks.
 
-Remembered, since what a library does in its own clean-up can put another error in their place. OmegaConf does: an
-interruption that comes while it builds a list ends as an error about the list. Taken for an answer, that would be a
-refused request or a failed run; so whoever catches errors asks here first.
+Remembered, because a library may replace our exception by its own. OmegaConf does: an interruption that comes while it
+builds a list ends as an error about the list, which would look like a wrong request or a failed run. So code that
+catches errors calls `raise_if_interrupted` first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def _hear(number: int, frame: FrameType | None) -> None:
             return
         frame = frame.f_back
     _heard.append(number)
-    raise_if_asked()
+    raise_if_interrupted()
 
 
 def _send_again(number: int) -> None:
@@ -57,7 +57,7 @@ def _send_again(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def raise_if_asked() -> None:
+def raise_if_interrupted() -> None:
     """Raise the answer to the last signal that came since `listen`, if one did."""
     if _heard:
         raise KeyboardInterrupt if _heard[-1] == signal.SIGINT else SystemExit(TERMINATED)
@@ -65,7 +65,7 @@ def raise_if_asked() -> None:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Ignore signals in here: whoever asks twice does not keep us from cleaning up."""
+    """Ignore signals in here, so that a second one does not keep us from cleaning up."""
     before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in _KINDS}
     try:
         yield

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import yaml
 from pydantic import TypeAdapter
 
 from harness.config import STRICT, Execution, LaunchConfig, Option, RunConfig
@@ -78,6 +79,12 @@ def group_options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
+def default_option(group: str) -> str:
+    """Return the file of a group that configs/config.yaml chooses."""
+    chosen = yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))["defaults"]
+    return next(str(entry[group]) for entry in chosen if isinstance(entry, dict) and group in entry)
+
+
 def _settings(kind: Any, prefix: str = "") -> Iterator[tuple[str, Any, Key | None]]:
     """Yield name, default and key of every setting of a class and its parts; no key where a file alone gives it."""
     for name, item in kind.__pydantic_fields__.items():
@@ -98,14 +105,15 @@ KEYS: dict[str, Key] = {
 DEFAULTS: dict[str, Any] = {name: default for name, default, _ in _SETTINGS if default != _GIVEN}
 """What a setting is where neither a file of configs/ nor the command line says it."""
 FOLDED = tuple(name for name, key in KEYS.items() if key.option.folds)
-"""Runs that differ in these alone share one pass through the network; the more, the later in this order they differ."""
+"""Runs that differ only in these can share one pass through the network. The later in this list the first one in which
+they differ, the more they share."""
 
 
 def register() -> None:
     """Make every setting and its default known to Hydra, under the name that configs/config.yaml begins with."""
     from hydra.core.config_store import ConfigStore
 
-    schema: dict[str, Any] = {"experiment": None, "protocol": {"n_features": {}}}
+    schema: dict[str, Any] = {"experiment": None, "protocol": {"n_features": {}}, "dataset": {"about": None}}
     for name, default, _ in _SETTINGS:
         *path, last = name.split(".")
         place = schema

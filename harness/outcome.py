@@ -23,8 +23,8 @@ class Outcome:
     key: str | None
     """None where a run ended before it had one."""
     status: str
-    """OK (it ran), DONE (the store had it already), FAILED (and recorded), REFUSED (the request was wrong), CLAIMED
-    (another process runs it; no sweep ends with that); in a plan DONE, CLAIMED or TO_DO."""
+    """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process
+    runs it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
     folder: str | None = None
     """The run's folder below the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class Outcome:
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:
-        """Return what tells this run from the others of its job, which is what `harness.experiment.FOLDED` folds."""
+        """What tells this run from the others of its job, which is what `harness.experiment.IN_ONE_JOB` folds."""
         protocol = (self.settings[f"protocol.{name}"] for name in ("index_sampler", "epsilon", "blur_sigma"))
         return self.seed, self.n_features, *protocol
 
     @property
     def label(self) -> str:
-        """Return what a person calls this run."""
+        """What a person calls this run."""
         return f"{self.dataset}/{self.category} {self.backbone} seed {self.seed}"
 
 

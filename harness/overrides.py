@@ -44,12 +44,12 @@ class Override:
     values: tuple[Any, ...]
 
     def hydra(self) -> str:
-        """The same as an argument that Hydra reads back to the same values."""
+        """Return an argument that Hydra reads back to the same values."""
         return f"{self.key}={','.join(render(value) for value in self.values)}"
 
 
 def render(value: Any) -> str:
-    """A value in Hydra's grammar, every string quoted; a `${` in it stays what it is."""
+    """Write a value in Hydra's grammar, every string quoted; a `${` in it stays what it is."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -62,14 +62,14 @@ def render(value: Any) -> str:
 
 
 def _escape_interpolation(text: str) -> str:
-    """OmegaConf reads `\\${` as a plain `${`, once the backslashes before it are doubled."""
+    """Escape `${`: OmegaConf reads `\\${` as a plain `${`, once the backslashes before it are doubled."""
     parts = text.split("${")
     escaped = [part + "\\" * (len(part) - len(part.rstrip("\\"))) + "\\" for part in parts[:-1]]
     return "${".join([*escaped, parts[-1]])
 
 
 def split_flags(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Part the command line into Hydra's flags, each by its long name and with its value, and overrides.
+    """Split the command line into Hydra's flags, each by its long name and with its value, and overrides.
 
     Raises:
         RequestError: a flag that there is not, one without its value or with a wrong one, or flags that do not go
@@ -179,13 +179,13 @@ def _quote_category(part: str) -> str:
 
 
 def _unquote_path(value: str) -> str:
-    """Hydra's documentation tells users to quote odd values; take the quotes off unless the path really has them."""
+    """Take off the quotes that Hydra's documentation tells users to set, unless the path really has them."""
     quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "'\""
     return value[1:-1] if quoted and not os.path.lexists(value) else value
 
 
 def _expand_home(text: str) -> str:
-    """`~/data` is the home folder's, unless a folder of that very name lies here."""
+    """Replace the `~` of `~/data` by the home folder, unless a folder of that very name lies here."""
     return text if os.path.lexists(text) else str(Path(text).expanduser()) if text.startswith("~/") else text
 
 
@@ -209,7 +209,7 @@ def _values(key: str, argument: str) -> tuple[Any, ...]:
 
 
 def _swept(parsed: HydraOverride) -> list[Any]:
-    """A sweep's values; of a range no more than are needed to see that there are too many."""
+    """Return a sweep's values; of a range no more than are needed to see that there are too many."""
     value = parsed.value()
     if isinstance(value, RangeSweep):
         some = list(itertools.islice(value.range(), MOST_RUNS + 1))
@@ -226,7 +226,7 @@ def _refusal(key: str, value: Any) -> RequestError:
 
 
 def _plain(value: Any) -> Any:
-    """Hydra's parsed value as plain Python, strings freed of quotes and escapes."""
+    """Turn Hydra's parsed value into plain Python, with strings freed of quotes and escapes."""
     if isinstance(value, QuotedString):
         value = value.text
     if isinstance(value, str):

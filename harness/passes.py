@@ -70,7 +70,7 @@ class Pass:
 
 
 def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, execution: Execution) -> list[Pass]:
-    """Part a job's runs, in their order, into passes that keep within the memory budget.
+    """Divide a job's runs, in their order, into passes that keep within the memory budget.
 
     Raises:
         RequestError: a run would take more memory than the budget, the machine or its GPU has.
@@ -107,7 +107,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
 
 
 def image_bytes(split: Split) -> tuple[int, ...]:
-    """What each image takes while it is read and resized, the largest first, by the files' headers.
+    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers.
 
     Images whose header cannot be read are left out: reading them says what is wrong.
     """
@@ -146,7 +146,7 @@ def carry_out(
 
     @cache
     def check_unchanged() -> None:
-        """Every image has been read by now, and was what the runs' specs say if it still is."""
+        """Check that the images, all read by now, are still what the runs' specs say."""
         with monitor.stage("data"):
             if fingerprint(split) != prepared.specs[first]["fingerprint"]:
                 raise DataError(
@@ -188,7 +188,7 @@ def carry_out(
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
         before = monitor.seconds.get("score", 0.0)
         try:
-            for run, scored in zip(planned.runs, scores, strict=False):
+            for run, scored in zip(planned.runs, scores, strict=True):
                 with monitor.stage("masks"):
                     masks, examples = gathered.result()
                 seconds = dict(monitor.seconds)

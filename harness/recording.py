@@ -147,7 +147,7 @@ def _peak_device_bytes(device: str) -> int | None:
 
 
 def _hidden(run: RunConfig) -> dict[str, Path]:
-    """Folders whose absolute paths an error message may hold, and no record should."""
+    """Return the folders whose absolute paths an error message may hold, and no record should."""
     hidden = {"dataset.root": run.dataset.root}
     for label, find in (("tmp", tempfile.gettempdir), ("cwd", os.getcwd)):
         with suppress(OSError):  # a full disk has no room for temporary files, and a folder can be removed under us

@@ -99,6 +99,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     root, name = values["root"], values["name"]
+    del values["about"]
     data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
         root = str(mini_root(name))
@@ -111,13 +112,13 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
 
 
 def mini_root(dataset: str) -> Path:
-    """Where a drawn dataset lies when nobody says otherwise: in the user's cache, by the version of the drawing."""
+    """Return where a drawn dataset lies unless a request says so: in the user's cache, by the drawing's version."""
     return user_cache_path("vad-harness", appauthor=False) / f"mini-v{MINI_VERSION}" / dataset
 
 
 @cache
 def read_backbone(name: str) -> BackboneConfig:
-    """configs/backbone/NAME.yaml as it stands, for who has no request."""
+    """Read configs/backbone/NAME.yaml as it stands, for callers without a request."""
     return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
 
 
@@ -150,7 +151,7 @@ def _protocol(values: dict[str, Any]) -> ProtocolConfig:
 
 @cache
 def read_protocol(name: str, *, dataset: str) -> ProtocolConfig:
-    """configs/protocol/NAME.yaml with what configs/dataset/DATASET.yaml changes of it, for who has no request."""
+    """Read configs/protocol/NAME.yaml with what configs/dataset/DATASET.yaml changes, for callers without a request."""
     own = _read(CONFIGS / "dataset" / f"{dataset}.yaml").get("protocol", {})
     values = {**_read(CONFIGS / "protocol" / f"{name}.yaml"), **own}
     return _protocol(values)

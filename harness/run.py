@@ -15,7 +15,7 @@ from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
-from harness.interruption import raise_if_asked
+from harness.interruption import raise_if_interrupted
 from harness.metrics import VERSION as METRICS_VERSION
 from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
@@ -52,7 +52,7 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
 
 
 def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
-    """What each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
+    """Tell what each run of a job would do, without doing it: TO_DO, DONE or CLAIMED, with its key.
 
     FAILED where the store holds a record of it that cannot be trusted.
 
@@ -120,13 +120,13 @@ class _JobUnderWay:
             for together in self._planned(self._pending):
                 ours = []
                 for run in together.runs:
-                    if elsewhere := self._elsewhere(run):
+                    if elsewhere := self._claim_or_end(run):
                         yield elsewhere
                     else:
                         ours.append(run)
                 yield from self._carried_out(ours)
         except Exception as error:
-            raise_if_asked()
+            raise_if_interrupted()
             yield from self._failures(list(self._pending), error)
 
     def _ended(self, run: RunConfig, status: str, **details: Any) -> Outcome:
@@ -158,8 +158,8 @@ class _JobUnderWay:
                 except RequestError as error:
                     yield self._ended(run, REFUSED, error=str(error))
 
-    def _elsewhere(self, run: RunConfig) -> Outcome | None:
-        """Return how a run stands that others have claimed, or have ended since we looked; None where it is ours."""
+    def _claim_or_end(self, run: RunConfig) -> Outcome | None:
+        """Claim a run; return None where it is ours, else CLAIMED (by another process) or DONE (stored by now)."""
         label = f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"
         if holder := self._claims.take(run_key(self._specs[run]), label):
             return self._ended(run, CLAIMED, holder=str(holder))
@@ -168,7 +168,7 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as may be.
+        """Do claimed runs in as few passes as possible.
 
         An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
         by run.
@@ -180,14 +180,14 @@ class _JobUnderWay:
         while waiting:
             planned = waiting.popleft()
             left = list(planned.runs)
-            raise_if_asked()  # an exception in a destructor is lost
+            raise_if_interrupted()  # an exception in a destructor is lost
             try:
                 for run, record in self._scored(planned):
                     left.remove(run)
                     yield self._ended(run, OK, record=record)
                 continue
             except Exception as error:
-                raise_if_asked()
+                raise_if_interrupted()
                 if isinstance(error, UserError) and not isinstance(error, DataError):
                     raise
                 failure = error
@@ -254,7 +254,7 @@ def outcome_of(
     error: str | None = None,
     holder: str | None = None,
 ) -> Outcome:
-    """A run's end as it travels back to whoever started the sweep."""
+    """Return a run's end as it travels back to whoever started the sweep."""
     return Outcome(
         dataset=run.dataset.name,
         category=run.category,

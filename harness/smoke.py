@@ -46,7 +46,7 @@ def golden_values(record: RunRecord) -> dict[str, float | None]:
 
 
 def place_of(record: RunRecord) -> str:
-    """Name what a golden number is known by."""
+    """Return the name under which a golden file keeps a run's numbers."""
     spec = record.spec
     return f"{spec.dataset}/{spec.category} {spec.backbone.name} seed {spec.seed}"
 

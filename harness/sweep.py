@@ -1,4 +1,8 @@
-"""A sweep: every job checked before the first one runs, then launched, then summed up."""
+"""A sweep: every job checked before the first one runs, then launched, then summed up.
+
+A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. The runs of a job
+differ in seeds and folded settings alone. `harness.run` does a job, in passes that `harness.passes` plans.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.experiment import expand, to_hydra
-from harness.interruption import raise_if_asked, undisturbed
+from harness.interruption import raise_if_interrupted, undisturbed
 from harness.launch.launchers import Ended, Spread, in_one_line, launch
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
@@ -32,7 +36,7 @@ _finished: list[Outcome] = []
 
 
 def finished() -> tuple[Outcome, ...]:
-    """How the runs of the last sweep in this process ended: Hydra returns nothing to whoever called it."""
+    """Return how the runs of the last sweep in this process ended: Hydra returns nothing to its caller."""
     return tuple(_finished)
 
 
@@ -44,7 +48,7 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
         compose: gives a job's configuration and the name of its protocol file.
 
     Raises:
-        RequestError: any job is wrong; nothing has run then.
+        RequestError: any job is wrong, and nothing has run.
         StoreError: all has run that could, and runs.csv cannot be written.
     """
     _finished.clear()
@@ -76,7 +80,10 @@ def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, .
 
 
 def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch) -> list[Outcome]:
-    """Launch all jobs; then again those with runs that other sweeps had claimed, once these have let go of them."""
+    """Launch all jobs. Then wait until other sweeps release their claims, and launch those jobs again.
+
+    Runs that are ok or done stay as they are; a job's failed runs are tried again with it.
+    """
     from harness.run import outcome_of
 
     keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
@@ -98,7 +105,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
     # The same objects each time: a holder that is silent is known only to who has watched it.
     claims = {job.execution.store: Claims(job.execution.store) for job, _ in claimed.values()}
     while True:
-        raise_if_asked()
+        raise_if_interrupted()
         free = [
             i
             for i, (job, outcomes) in claimed.items()
@@ -111,7 +118,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
 
 
 def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
-    """Each job's outcomes: here, one job after the other, or by the launcher in processes of their own.
+    """Run jobs here, one after the other, or by the launcher in processes of their own; return each one's outcomes.
 
     A job that kills such a process is lost, and takes no other with it.
 
@@ -128,17 +135,17 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
     try:
         with closing(launch(jobs, spread)) as results:
             for i, how in results:
-                raise_if_asked()  # an exception in a destructor is lost
+                raise_if_interrupted()  # an exception in a destructor is lost
                 has_ended(i, how)
     except UserError:
         raise
     except Exception as error:
-        raise_if_asked()
+        raise_if_interrupted()
         if not ended:
             raise RequestError(f"launcher={spread.launcher}: cannot start a job ({in_one_line(error)})") from error
         for i in set(range(len(jobs))) - set(ended):
             has_ended(i, error)
-    raise_if_asked()
+    raise_if_interrupted()
     return [ended[i] for i in range(len(jobs))]
 
 
@@ -151,7 +158,7 @@ def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
 
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
-    """How the runs of a job stand that did not come back."""
+    """Return how the runs stand whose job did not come back."""
     from harness.run import outcome_of
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here

@@ -51,7 +51,7 @@ STYLES = {OK: "green", DONE: "dim", FAILED: "bold red", REFUSED: "bold red", CLA
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that is plain and wide where the output is no terminal."""
+    """Return a console that is plain and wide where the output is no terminal."""
     stream = sys.stderr if stderr else sys.stdout
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else PLAIN_WIDTH, soft_wrap=True)
 
@@ -82,7 +82,7 @@ def make_display(label: str) -> Display | None:
 def differing(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the settings that tell apart runs of one dataset, category and backbone, but for the seed.
 
-    A protocol that varies stands for its fields and for what else comes with it.
+    Where runs use different protocol files, `protocol` stands for the settings in which these files differ.
     """
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for outcome in outcomes:
@@ -175,7 +175,7 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
 
 
 def summary_table(outcomes: Sequence[Outcome]) -> Table:
-    """One row per run; a metric that a run does not have is a dash."""
+    """Make a table with one row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
     table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None)
     keys = differing(outcomes)
@@ -188,9 +188,9 @@ def summary_table(outcomes: Sequence[Outcome]) -> Table:
 
 
 def seed_table(outcomes: Sequence[Outcome]) -> Table:
-    """Mean, lowest and highest value of each metric over seeds of runs that differ in nothing else.
+    """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else.
 
-    No rows where no run has several.
+    It has no rows where no run has several seeds.
     """
     groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:

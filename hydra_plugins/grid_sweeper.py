@@ -24,7 +24,7 @@ class GridSweeper(BasicSweeper):
         return carry_out(arguments, compose=self._compose)
 
     def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, str]:
-        """A job's configuration, and which protocol file it began with."""
+        """Compose a job's configuration; return it, and which protocol file it began with."""
         assert self.hydra_context is not None, "Hydra calls setup before sweep"
         assert self.config is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))

@@ -65,6 +65,19 @@ def test_seeds_n_features_and_samplers_fold_into_one_job():
     assert jobs("category=a", "seeds=[1,2]", "n_features=50") == [{"category": "a", "seeds": [1, 2], "n_features": 50}]
 
 
+def test_all_categories_are_the_datasets_the_folders_or_the_experiments(tmp_path):
+    assert [job["category"] for job in jobs("dataset=btad", "category=all", "seeds=[0,1]")] == ["01", "02", "03"]
+    assert len(jobs("category=all")) == 15, "of the dataset that configs/config.yaml chooses"
+    for name in ("bolts", "nuts"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "readme.txt").touch()
+    own = ("dataset=folder", f"dataset.root={tmp_path}", "category=all")
+    assert [job["category"] for job in jobs(*own)] == ["bolts", "nuts"]
+    with pytest.raises(RequestError, match=r"^category=all: .*/bolts holds no folder"):
+        jobs("dataset=folder", f"dataset.root={tmp_path / 'bolts'}", "category=all")
+    assert len(jobs("experiment=table1_mvtec", "category=all")) == 3
+
+
 def test_the_union_of_grids_without_repeats(two_grids, monkeypatch):
     assert cells(expand_mixed(monkeypatch)) == [
         ("mvtec", "bottle", "resnet18"),

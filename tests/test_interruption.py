@@ -12,7 +12,7 @@ import pytest
 from hydra.errors import ConfigCompositionException
 
 from harness.__main__ import main
-from harness.interruption import INTERRUPTED, TERMINATED, listen, raise_if_asked
+from harness.interruption import INTERRUPTED, TERMINATED, listen, raise_if_interrupted
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
 from tests.reliability.sweeps import QUICK
@@ -84,20 +84,20 @@ def test_one_that_was_lost_in_a_destructor_is_heard_all_the_same(monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr("sys.unraisablehook", lambda _: None)
-    raise_if_asked()
+    raise_if_interrupted()
     Fragile()
     with pytest.raises(SystemExit) as stop:
-        raise_if_asked()
+        raise_if_interrupted()
     assert stop.value.code == TERMINATED
     listen()
-    raise_if_asked()
+    raise_if_interrupted()
 
 
 def test_a_signal_that_is_ignored_goes_on_being_ignored():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     listen()
     os.kill(os.getpid(), signal.SIGINT)
-    raise_if_asked()
+    raise_if_interrupted()
 
 
 MODULE = """
@@ -125,4 +125,4 @@ def test_an_import_is_not_interrupted(kind, tmp_path, monkeypatch):
     time.sleep(0.1)  # nothing comes again
     assert ended == [True]
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        raise_if_asked()
+        raise_if_interrupted()

@@ -107,8 +107,8 @@ def _check_sizes(found: Found, size: Callable[[str], tuple[int, int]]) -> None:
 
 
 def _clipped_notes(found: Found, header: Callable[[str], Header]) -> list[str]:
-    """Of all images, since a camera's good and bad ones may have been saved in two ways."""
-    header(found.samples[0].path)  # a folder of something else altogether
+    """Return a note on clipped images; look at good and defective ones, which may have been saved in two ways."""
+    header(found.samples[0].path)  # raises where this is no image: the folder holds something else
     clipped: list[str] = []
     for sample in found.samples:
         with suppress(DataError):  # what cannot be read is told where it is read
@@ -122,7 +122,7 @@ def _clipped_notes(found: Found, header: Callable[[str], Header]) -> list[str]:
 
 
 def _copies(found: Found, *, within: bool = True) -> tuple[str | None, list[str]]:
-    """What is wrong with images that are there twice, by content: a line to refuse, where there is one, and notes.
+    """Find images with the same content; return the line to refuse them with, where there is one, and notes.
 
     Args:
         within: whether to note copies in one and the same part.
@@ -242,7 +242,7 @@ def _look_at(root: Path, name: str, background: float, protocol: ProtocolConfig 
 
 
 def _lost_by(mask: np.ndarray, protocol: ProtocolConfig | None) -> str | None:
-    """What loses all that is defective in a mask, (h, w) bool: `crop`, `resize`, or None where some is left."""
+    """Return what loses every defective pixel of a mask, (h, w) bool: `crop`, `resize`, or None for neither."""
     if protocol is None or not mask.any() or pixels.shrink_mask(mask, protocol).any():
         return None
     return "crop" if pixels.shrink_mask(mask, protocol, crop=False).any() else "resize"
@@ -251,7 +251,7 @@ def _lost_by(mask: np.ndarray, protocol: ProtocolConfig | None) -> str | None:
 def _check_masks(
     found: Found, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
 ) -> tuple[float, list[str]]:
-    """The value of masks that means not defective, and notes."""
+    """Check the masks; return the value in them that means not defective, and notes."""
 
     def look(background: float) -> dict[str, _Mask]:
         read = in_threads(lambda name: _look_at(found.root, name, background, protocol), names)

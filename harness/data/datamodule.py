@@ -46,7 +46,7 @@ class SplitDataset(AnomalibDataset):
         self.samples = table
 
     def __getitem__(self, index: int) -> DatasetItem:
-        """anomalib's item; a folder of one's own is read as our own engine reads it.
+        """Return anomalib's item; a folder of one's own is read as our own engine reads it.
 
         Raises:
             DataError: the image or its mask cannot be decoded or is too large; names the image.
@@ -103,7 +103,7 @@ class SplitDataModule(AnomalibDataModule):
         self.test_data = SplitDataset(self._split, self._split.test, "test")
 
     def _create_test_split(self) -> None:
-        """The test set is what the split says: anomalib would draw normal images from the training set into it."""
+        """Leave the test set as the split has it: anomalib would add normal images from the training set."""
 
 
 def build_transform(protocol: ProtocolConfig) -> Compose:

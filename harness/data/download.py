@@ -201,7 +201,7 @@ def _install(request: Request, published: Archive, archive: Path) -> None:
 def _checked(request: Request, published: Archive) -> Path:
     """Return the archive, fetched or given, whose checksum is right.
 
-    A partial file is named by the checksum it shall have, and stays when the connection, the server or the disk fails.
+    A partial file is named by the checksum it must have, and stays when the connection, the server or the disk fails.
     One whose checksum is wrong does not.
     """
     part = request.work / f"{published.sha256}.part"

@@ -109,22 +109,22 @@ class Listing:
 
 
 def nfc(name: str) -> str:
-    """The name with composed letters, in which names are compared: some disks hold them decomposed."""
+    """Return the name with composed letters, in which names are compared: some disks hold them decomposed."""
     return unicodedata.normalize("NFC", name)
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is never data: hidden, or left by a system or an archiver."""
+    """Tell whether a file or folder of this name is never data: hidden, or left by a system or an archiver."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
 def subfolders(folder: Path) -> list[str]:
-    """Names of the folders, and links to folders, in `folder`, sorted; none where it is missing."""
+    """Return the names of the folders, and links to folders, in `folder`, sorted; none where it is missing."""
     return sorted(entry.name for entry in _scan(folder) if _is_dir(entry) and not is_junk(entry.name))
 
 
 def direct_images(folder: Path) -> list[str]:
-    """Names of the images that lie in `folder` itself, sorted; none where it is missing."""
+    """Return the names of the images that lie in `folder` itself, sorted; none where it is missing."""
     return sorted(entry.name for entry in _scan(folder) if _is_image(entry))
 
 
@@ -167,17 +167,17 @@ def list_files(root: Path, folder: str) -> Listing:
 
 
 def plain(name: str) -> str:
-    """A folder's name as it is compared: in lower case, without blanks around it."""
+    """Return a folder's name as it is compared: in lower case, without blanks around it."""
     return name.strip().lower()
 
 
 def one_of(names: Collection[str], accepted: Collection[str]) -> list[str]:
-    """Those of `names` that are, in any case and with any blanks around them, among `accepted`."""
+    """Return those of `names` that are, in any case and with any blanks around them, among `accepted`."""
     return [name for name in names if plain(name) in accepted]
 
 
 def some_names(names: Collection[str]) -> str:
-    """At most three of the names, for a note."""
+    """Write at most three of the names, for a note."""
     return ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
 
 
@@ -187,7 +187,7 @@ def counted(names: Collection[str], what: str) -> list[str]:
 
 
 def read_header(root: Path, name: str) -> Header:
-    """The header of the image `root/name`; reads no pixel.
+    """Read the header of the image `root/name`, and no pixel.
 
     Raises:
         DataError: the file is missing, no image, or has more than MAX_PIXELS pixels.
@@ -211,7 +211,7 @@ def read_header(root: Path, name: str) -> Header:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 where there is none that can be read."""
+    """Return EXIF's orientation, 1 where there is none that can be read."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole image to look for it
     try:
@@ -265,7 +265,7 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
 
 
 def _below(entry: os.DirEntry[str], name: PurePosixPath) -> list[str]:
-    """The file itself, or all files below a folder that is not read."""
+    """List the file itself, or all files below a folder that is not read."""
     if not _is_dir(entry) or entry.is_symlink():
         return [str(name)]
     return [

@@ -66,7 +66,7 @@ def fingerprint(split: Split) -> str:
 def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
     """Return size and sha256 of `root/name` for each name, in order; hash only what the cache does not know.
 
-    A cache that cannot be read or written is done without.
+    A cache that cannot be read or written is no error: the files are hashed without it.
 
     Raises:
         DataError: a file is missing, cannot be read, or changes while it is read.
@@ -105,7 +105,7 @@ def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
 
 
 def _stamp(status: os.stat_result) -> list[int]:
-    """What tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device.
+    """Return what tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device.
 
     The ctime catches a file replaced by one of the same size and a copied mtime; inode and device catch a link or a
     folder in the path that leads elsewhere now, to a file of the same tick.
@@ -119,7 +119,7 @@ def _cache_file(folder: Path) -> Path:
 
 
 def _load(folder: Path) -> dict[str, Any]:
-    """What is remembered of a folder's files: stamp and sha256 by file name."""
+    """Read what is remembered of a folder's files: stamp and sha256 by file name."""
     with suppress(OSError, ValueError):
         stored = json.loads(_cache_file(folder).read_text(encoding="utf-8"))
         if isinstance(stored, dict):

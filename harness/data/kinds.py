@@ -58,13 +58,13 @@ _MASK_BEGINNING = re.compile(r"^(?:mask|gt|label|seg)[ _.\-](?=.)", re.IGNORECAS
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in lower case, without digits: `normalTest_2` is normal, test."""
+    """Return the words of a name in lower case, without digits: `normalTest_2` is normal, test."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", nfc(name))
     return [word for word in re.split(r"[\W_\d]+", spaced.lower()) if word]
 
 
 def is_good(name: str) -> bool:
-    """Whether a folder's name means good images: good, normal, ok, or a phrase such as normal_test or no_defect."""
+    """Tell whether a folder's name means good images: good, normal, ok, or words such as normal_test or no_defect."""
     said = [word for word in words(name) if word not in _NEUTRAL]
     denied = [word for word in said if word not in _NEGATION]
     if len(denied) < len(said):
@@ -73,31 +73,31 @@ def is_good(name: str) -> bool:
 
 
 def is_faulty(name: str) -> bool:
-    """Whether a folder's name means defective images of whatever type."""
+    """Tell whether a folder's name means defective images of whatever type."""
     said = words(name)
     denied = any(word in _NEGATION for word in said)
     return any(word in (_GOODISH if denied else _FAULT) for word in said)
 
 
 def is_masks(name: str) -> bool:
-    """Whether a folder's name means masks, in whatever words."""
+    """Tell whether a folder's name means masks, in whatever words."""
     said = [word for word in words(name) if word not in _NEUTRAL]
     return bool(said) and all(word in _MASKISH for word in said)
 
 
 def is_no_type(name: str) -> bool:
-    """Whether a folder's name says that it is no defect type: raw, results, validation, images."""
+    """Tell whether a folder's name says that it is no defect type: raw, results, validation, images."""
     said = words(name)
     return bool(said) and all(word in _NO_TYPE or word in _NEUTRAL for word in said)
 
 
 def is_aside(name: str) -> bool:
-    """Whether a folder's name says that its images are not those that count: raw, backup, results."""
+    """Tell whether a folder's name says that its images are not those that count: raw, backup, results."""
     return not _NO_TYPE.isdisjoint(words(name))
 
 
 def is_undecided(name: str) -> bool:
-    """Whether a folder's name leaves open what its images are: New folder, todo, almost_good, masks_human."""
+    """Tell whether a folder's name leaves open what its images are: New folder, todo, almost_good, masks_human."""
     said = words(name)
     known = _UNDECIDED | _NEUTRAL | _MASKISH | _NO_TYPE
     mixed = not _MIXED.isdisjoint(said) and not is_faulty(name)
@@ -116,7 +116,7 @@ def mask_stems(name: str) -> Iterator[str]:
 
 
 def of_one_part(names: Collection[str]) -> list[list[str]]:
-    """Names that seem to be several images of one part, for each part; none where most names are of other kinds.
+    """Group names that seem to be several images of one part; no groups where most names are of other kinds.
 
     One name is another's beginning (`000`, `000_overlay`, `000_json/img`), file names repeat in sub-folders (`rgb/000`,
     `xyz/000`), or endings repeat (`000_color`, `000_depth`).
@@ -128,12 +128,12 @@ def of_one_part(names: Collection[str]) -> list[list[str]]:
     endings = Counter(_split(name)[1] for name in there)
 
     def beginning(name: str) -> str:
-        """The shortest name that this one continues after `_`, `-`, `.`, a blank or a slash; itself without one."""
+        """Return the shortest name that this one continues after `_`, `-`, `.`, a blank or a slash; else itself."""
         starts = (name[: found.start()] for found in re.finditer(r"[_\-. /]", name))
         return next((start for start in starts if start in names), name)
 
     def head(name: str) -> str | None:
-        """What is before the ending; an ending that is there once, or a number, says nothing about the image's kind."""
+        """Return what is before the ending; None for an ending that is there once or a number: it tells no kind."""
         start, ending = _split(name)
         return start if endings[ending] > 1 and re.search(r"[^\W\d]", ending) else None
 

@@ -209,7 +209,7 @@ def _check_folders(dataset: DatasetConfig, category: str) -> None:
 
 
 def _category_root(dataset: DatasetConfig, category: str) -> Path:
-    """The folder that holds the category folders: the root, or the one the archive wraps them in."""
+    """Return the folder that holds the category folders: the root, or the one the archive wraps them in."""
     info = CATALOG.get(dataset.name)
     wrapper = info.archive.folder if info and info.archive else ""
     wrapped = dataset.root / wrapper
@@ -241,7 +241,7 @@ def _n_defective(found: Found) -> int:
 
 
 def _has_masks(test: tuple[Sample, ...]) -> bool:
-    """Whether every defective image has a mask, of which there must be one; some with and some without is an error."""
+    """Tell whether there are defective images and all have masks; some with and some without is an error."""
     anomalous = [sample for sample in test if sample.label == ANOMALOUS]
     without = [sample for sample in anomalous if sample.mask is None]
     if without and len(without) < len(anomalous):

@@ -40,7 +40,7 @@ class SplitSource:
 
     @cached_property
     def transform(self) -> Compose:
-        """Resize, centre crop and normalise by torchvision, for anomalib's PreProcessor."""
+        """The resize, centre crop and normalisation by torchvision, for anomalib's PreProcessor."""
         from harness.data.datamodule import build_transform
 
         return build_transform(self.protocol)
@@ -91,7 +91,7 @@ class SplitSource:
         return self.split.train if part == "train" else self.split.test
 
     def _shrunk(self, sample: Sample) -> torch.Tensor:
-        """(3, H, W) float32 in [0, 1], resized and cropped."""
+        """Read an image, resized and cropped: (3, H, W) float32 in [0, 1]."""
         return shrink(read_pixels(self.split.root, sample.path, self.split.reading), self.protocol).expand(3, -1, -1)
 
 
@@ -114,7 +114,7 @@ def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
 
 
 def labels(split: Split) -> np.ndarray:
-    """(n_test,) int64: 0 for normal, 1 for defective test images, in the split's order."""
+    """Return (n_test,) int64: 0 for normal, 1 for defective test images, in the split's order."""
     return np.array([sample.label for sample in split.test], np.int64)
 
 
@@ -145,7 +145,7 @@ def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
 
 
 def _floats(pixels: np.ndarray) -> torch.Tensor:
-    """(1, channels, h, w) float32 in [0, 1]."""
+    """Turn pixels into (1, channels, h, w) float32 in [0, 1]."""
     height, width, channels = pixels.shape
     # The channels stay innermost, as in the file. torchvision does the same, stride of the batch included: which of
     # torch's kernels runs depends on it.

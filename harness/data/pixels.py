@@ -48,7 +48,7 @@ _PHOTO_BYTES = 0.25
 """Bytes a pixel of a compressed file above which it is no mask: large areas of one value take next to nothing."""
 _COMPRESSED = frozenset({".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp"})
 
-# How transparency is treated is documented above; Pillow would say it anew in every run.
+# How transparency is treated is documented above; Pillow would say it again in every run.
 warnings.filterwarnings("ignore", message="Palette images with Transparency", category=UserWarning)
 
 
@@ -80,7 +80,7 @@ def _decoded(path: Path, header: Header) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, header: Header) -> np.ndarray:
-    """Pixels, (h, w, ...), as a viewer shows them."""
+    """Turn pixels, (h, w, ...), as a viewer does."""
     if not header.to_turn:
         return pixels
     if header.orientation >= 5:
@@ -106,13 +106,13 @@ def read_mask(root: Path, name: str, reading: Reading | None = None) -> np.ndarr
 
 
 def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`function(item)` for each item, in order, in two threads; an exception is that of the first item that has one."""
+    """Return `function(item)` of each item, in order, from two threads; raise the first item's exception, if any."""
     with ThreadPoolExecutor(_WORKERS, "decode") as pool:
         return list(pool.map(function, items))
 
 
 def _plain_png(path: Path) -> np.ndarray | None:
-    """(h, w, 1 or 3) uint8 of an 8-bit grey or RGB PNG, faster than Pillow; None for any other or damaged file."""
+    """Read an 8-bit grey or RGB PNG faster than Pillow: (h, w, 1 or 3) uint8; None for any other or damaged file."""
     if path.suffix.lower() != ".png":
         return None
     data = path.read_bytes()
@@ -127,7 +127,7 @@ def _plain_png(path: Path) -> np.ndarray | None:
 
 
 def deep_values(root: Path, name: str) -> np.ndarray:
-    """The first three channels at most of an image of more than 8 bits, as stored: (h, w, 1 or 3), any dtype.
+    """Read the first channel or three of an image of more than 8 bits, as stored: (h, w, 1 or 3), any dtype.
 
     Raises:
         DataError: the file cannot be decoded; names it.
@@ -177,7 +177,7 @@ def _scaled(root: Path, name: str, white_level: float | None) -> np.ndarray:
 
 
 def mask_values(root: Path, name: str) -> tuple[np.ndarray, str]:
-    """What of a mask says where it is defective, and what that is: `alpha`, `colour` or `grey`.
+    """Read the values of a mask that say where it is defective, and tell what they are: `alpha`, `colour` or `grey`.
 
     Returns:
         (h, w) of any dtype, turned as a viewer turns it. Colours are 255 where they are not the background.
@@ -213,13 +213,13 @@ def _mask_values(image: Image.Image) -> tuple[np.ndarray, str]:
 
 
 def has_two_values(values: np.ndarray) -> bool:
-    """Whether a mask holds one or two values and no more."""
+    """Tell whether a mask holds one or two values and no more."""
     low, high = values.min(), values.max()
     return low == high or np.count_nonzero(values == low) + np.count_nonzero(values == high) == values.size
 
 
 def threshold(values: np.ndarray, background: float) -> float:
-    """The value above which a mask of more than two values is defective: half of its range.
+    """Return the value above which a mask of more than two values is defective: half of its range.
 
     Few values that all lie below half are numbers of classes: then it is the background's.
     """
@@ -233,7 +233,7 @@ def threshold(values: np.ndarray, background: float) -> float:
 
 
 def defective(values: np.ndarray, background: float) -> np.ndarray:
-    """Where a mask is defective: (h, w) bool, from `mask_values`.
+    """Find where a mask is defective: (h, w) bool, from `mask_values`.
 
     Args:
         background: the value, of all masks of a category, that means not defective.
@@ -267,7 +267,7 @@ def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig, *, crop: bool = True
 
 
 def is_nearly_two(values: np.ndarray) -> bool:
-    """Whether values are those of a mask: few, or nearly all of them near the lowest or the highest."""
+    """Tell whether values are those of a mask: few, or nearly all of them near the lowest or the highest."""
     low, high = float(values.min()), float(values.max())
     near = (high - low) * _SOFT_NEAR
     share = float(((values <= low + near) | (values >= high - near)).mean())
@@ -275,7 +275,7 @@ def is_nearly_two(values: np.ndarray) -> bool:
 
 
 def colours_of(root: Path, name: str) -> int:
-    """How many colours an image has, transparency among them: 0 for more than a mask has, 2 for one with soft edges.
+    """Count an image's colours, transparency among them: 0 for more than a mask has, 2 for one with soft edges.
 
     Raises:
         DataError: as `read_pixels`.

@@ -19,13 +19,13 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def categories_in(folder: Path) -> list[Path]:
-    """The folder itself or, where nothing in it shows that it is a category, those of its folders that are."""
+    """Return the folder itself or, where nothing in it shows that it is a category, those of its folders that are."""
     inner = [] if is_category(folder) else [folder / name for name in subfolders(folder)]
     return [path for path in inner if holds_layout(path)] or [folder]
 
 
 def outside(folder: Path, categories: Sequence[Path]) -> list[str]:
-    """A note on what a folder of categories holds beside them.
+    """Return a note on what a folder of categories holds beside them.
 
     Raises:
         DataError: as `list_files`.
@@ -62,7 +62,7 @@ def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = 
 
 
 def command(folder: Path, white_level: float | None) -> str:
-    """The command that runs a category, as a reader can paste it into a shell."""
+    """Return the command that runs a category, as a reader can paste it into a shell."""
     from harness.overrides import render
 
     name = folder.name if _PLAIN_NAME.fullmatch(folder.name) else render(folder.name)

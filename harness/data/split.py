@@ -67,19 +67,19 @@ class Split:
 
 
 def by_path(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """Sorted as every split is: by path, in code-point order."""
+    """Sort as every split is sorted: by path, in code-point order."""
     return tuple(sorted(samples, key=lambda sample: sample.path))
 
 
 def spread(items: Sequence[T], n: int) -> list[T]:
-    """At most `n` of the items, evenly spread over the sequence, in order: the middles of n equal parts."""
+    """Return at most `n` of the items, evenly spread over the sequence, in order: the middles of n equal parts."""
     if n >= len(items):
         return list(items)
     return [items[(2 * i + 1) * len(items) // (2 * n)] for i in range(n)]
 
 
 def limit_test(samples: Sequence[Sample], n: int) -> list[Sample]:
-    """At most `n` test samples, sorted by path: half of them normal where there are enough of both (of one, none).
+    """Return at most `n` test samples, sorted by path: half of them normal where there are enough (of one, none).
 
     The defective ones are shared out among the defect types.
     """

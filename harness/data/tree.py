@@ -73,12 +73,12 @@ def find_official(root: Path, category: str, good: str) -> Found:
 
 
 def holds_layout(folder: Path) -> bool:
-    """Whether a folder of one's own is laid out in one of the two ways, judged by the names of its folders alone."""
+    """Tell whether a folder of one's own is laid out in one of the two ways, by the names of its folders alone."""
     return bool(one_of(subfolders(folder), kinds.GOOD_NAMES)) or _has_train(folder, kinds.GOOD_NAMES)
 
 
 def is_category(folder: Path) -> bool:
-    """Whether a folder of one's own is meant as one category, even where its layout is not complete."""
+    """Tell whether a folder of one's own is meant as one category, even where its layout is not complete."""
     return bool(one_of(subfolders(folder), (*kinds.GOOD_NAMES, *kinds.SPLIT_NAMES)))
 
 
@@ -154,7 +154,7 @@ class _Layout:
         return replace(found, notes=notes, not_read=(*self.lost, *listing.unread, *listing.other, *listing.system))
 
     def _role_notes(self) -> list[str]:
-        """Notes on images that only their folder makes good or defective, where its name does not say so."""
+        """Return notes on images that only their folder makes good or defective, where its name does not say so."""
         unusual = Counter((role.unusual, role.part) for role in self.roles.values() if role.unusual)
         notes = [f"{top}: {count} images read as {_READ_AS[part]}" for (top, part), count in sorted(unusual.items())]
         undecided: Counter[str] = Counter()
@@ -184,7 +184,7 @@ class _Layout:
         ]
 
     def _name_notes(self, images: Sequence[str]) -> list[str]:
-        """Notes where names say that several images show one part: one saved twice, or several kinds of image."""
+        """Return notes where names say that images show the same part: one saved twice, or several kinds of image."""
         types: dict[str, dict[str, str]] = {}
         doubled = []
         for image in images:
@@ -210,15 +210,15 @@ class _Layout:
         return [image for image, role in self.roles.items() if role.part == "defect"]
 
     def path(self, *parts: str) -> str:
-        """A path relative to the root, of one relative to the category."""
+        """Return a path relative to the root, from one relative to the category."""
         return str(PurePosixPath(self.base, *parts))
 
     def parts(self, path: str) -> Parts:
-        """The parts of a path below the category."""
+        """Return the parts of a path below the category."""
         return PurePosixPath(path).relative_to(self.base).parts
 
     def single(self, accepted: Collection[str]) -> str | None:
-        """The one folder of the category whose name is, in any case, accepted; None for none, and two are refused."""
+        """Find the one folder of the category whose name is, in any case, accepted; None for none; refuse two."""
         names = one_of(subfolders(self.root / self.base), accepted)
         if len(names) > 1:
             both = " and ".join(self.path(name) for name in names[:2])
@@ -226,7 +226,7 @@ class _Layout:
         return self.path(names[0]) if names else None
 
     def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
-        """Images, and masks with the parts of the folder of masks that each lies in."""
+        """Return images, and masks with the parts of the folder of masks that each lies in."""
         accepted = kinds.MASK_NAMES if self.own else kinds.MASK_NAMES[:1]
         images, masks = [], {}
         for path in paths:
@@ -303,7 +303,7 @@ class _Layout:
         return _Role("defect", name, aside or (where if self.own and kinds.is_aside(name) else ""))
 
     def _check_inner(self, image: str, inner: Parts, *, good: bool) -> str:
-        """Refuse a folder of the other kind among good or defective images; the folder, where it seems put aside."""
+        """Refuse a folder of the other kind among good or defective images; return a folder that seems put aside."""
         for name in inner:
             other = self.own and (kinds.is_faulty(name) if good else kinds.is_good(name))
             if other or (not good and plain(name) in self.good):
@@ -312,12 +312,12 @@ class _Layout:
         return str(PurePosixPath(image).parent) if self.own and any(kinds.is_aside(name) for name in inner) else ""
 
     def _below(self, path: str, parent: Parts) -> Parts:
-        """The folders between `parent` and a file, in NFC; without those that only say that images lie there."""
+        """Return the folders between `parent` and a file, in NFC; without those that only say that images lie there."""
         folders = [nfc(name) for name in self.parts(path)[len(parent) : -1]]
         return tuple(name for name in folders if not self.own or plain(name) not in kinds.PHOTO_NAMES)
 
     def _by_mask(self, parents: Collection[Parts]) -> dict[tuple[Parts, Parts, str], list[str]]:
-        """Images by the places of their masks: the parent of the folder of masks, the folders in that one, the stem.
+        """Map places of masks to images: the parent of the folder of masks, the folders in that one, the stem.
 
         Below ground_truth of the category the folders are those of the images, with or without train and test.
         """
@@ -417,7 +417,7 @@ class _Layout:
 
 
 def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
-    """Photographs, and the mask of each that has one beside it: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
+    """Return photographs, and the masks beside them: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
 
     Raises:
         DataError: names that pair, but contents that do not say which is the mask.
@@ -437,7 +437,7 @@ def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dic
 
 
 def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
-    """Masks by image, of one folder's groups of files whose names say that they belong together."""
+    """Return masks by image, of one folder's groups of files whose names say that they belong together."""
     parted = [sorted(group, key=lambda image: colours(image) > 0) for group in groups]
     if not any(colours(first) == 0 < colours(last) for first, *_, last in parted):
         return {}

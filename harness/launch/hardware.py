@@ -103,7 +103,7 @@ def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
 
 
 def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Machine) -> int:
-    """How many jobs run at once where `jobs` does not say it: one for each GPU, else as many as fit."""
+    """Return how many jobs run at once where `jobs` does not say it: one for each GPU, else as many as fit."""
     if machine.gpus and given.get("device") != ("cpu",):
         return machine.gpus
     # Two threads a job: beyond that a job gains little. On two cores two jobs still beat one.
@@ -115,7 +115,7 @@ def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Machine) -> int:
 def _filled_in(
     own: Sequence[Override], *, launcher: str, jobs: int | None = None, threads: int | None = None
 ) -> list[Override]:
-    """The request with these settings; threads and workers only where it does not say them itself."""
+    """Return the request with these settings; threads and workers only where it does not say them itself."""
     said = {override.key for override in own if override.values != (None,)}
     added: dict[str, Any] = {key: threads for key in ("threads", "workers") if threads and key not in said}
     added |= {"launcher": launcher} | ({"jobs": jobs} if jobs else {})

@@ -131,7 +131,7 @@ def in_one_line(error: Exception) -> str:
 
 @cache
 def _end_with(sweep: int, flag: Path | None) -> None:
-    """From now on this process ends when the sweep's does, however that ends, or when the flag is gone."""
+    """Start a thread that ends this process when the sweep's has ended, for whatever reason, or the flag is gone."""
 
     def watch() -> None:
         while is_alive(sweep) and (flag is None or flag.exists()):
@@ -143,7 +143,7 @@ def _end_with(sweep: int, flag: Path | None) -> None:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """Processes and threads that start in here never hear the terminal's Ctrl-C; this process does, and ends them."""
+    """Keep the terminal's Ctrl-C from processes and threads that start in here; this process gets it and ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -157,12 +157,12 @@ Start = Callable[[int], Any]
 
 @contextmanager
 def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
-    """One executor for each process: one that is killed breaks its own, and the job that it was at is lost alone."""
+    """Use one executor for each process: one that is killed breaks its own, and only the job that it was at is lost."""
     from multiprocessing import resource_tracker
 
     from joblib.externals.loky import ProcessPoolExecutor
 
-    # Of an interrupted sweep it would say what it cleans up.
+    # Otherwise it warns about what it cleans up after an interrupted sweep.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     resource_tracker.ensure_running()  # whoever needs it first would unblock what `_deaf` blocks
     at_work: dict[Any, Any] = {}
@@ -184,7 +184,7 @@ def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
 
 @contextmanager
 def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
-    """On SLURM one array of jobs, which begin when it says so; here, to try that out, a process for each job."""
+    """Start one array of jobs on SLURM, which decides when each begins; here, to try that out, a process for each."""
     import submitit
 
     on_slurm = spread.launcher == "submitit_slurm"
@@ -221,7 +221,7 @@ def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
 
 
 def _slurm_parameters(spread: Spread) -> dict[str, Any]:
-    """Return submitit's names: what every cluster has goes without a prefix."""
+    """Return the settings by submitit's names: what every cluster has goes without a prefix."""
     given = {key: value for key, value in spread.slurm.items() if value is not None}
     common = ("cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min")
     named = {key if key in common else f"slurm_{key}": value for key, value in given.items()}
@@ -230,7 +230,7 @@ def _slurm_parameters(spread: Spread) -> dict[str, Any]:
 
 @contextmanager
 def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
-    """On the cluster that RAY_ADDRESS names, else on one of this machine alone, which ends with the sweep."""
+    """Run on the cluster that RAY_ADDRESS names, else on one of this machine alone, which ends with the sweep."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     cluster = os.environ.get("RAY_ADDRESS")
@@ -249,7 +249,7 @@ def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
         try:
             on_gpu = spread.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
             remote = ray.remote(num_cpus=n_cpus, num_gpus=int(on_gpu), max_retries=0)(run_there)
-            # Futures: a signal that comes while Ray waits would get an answer of Ray's.
+            # Futures, because Ray itself would answer a signal that comes while Ray waits.
             yield lambda place: remote.remote(jobs[place], spread).future()
         finally:
             with undisturbed():

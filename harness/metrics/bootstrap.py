@@ -166,10 +166,10 @@ def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float | 
 def _adaptive(
     atoms: np.ndarray, positives: np.ndarray, negatives: np.ndarray, true: np.ndarray, false: np.ndarray
 ) -> np.ndarray:
-    """F1 where `score > threshold`, at the threshold that anomalib would pick on each resample; (B,)."""
+    """Return F1 where `score > threshold`, at the threshold that anomalib would pick on each resample; (B,)."""
     n_positives = true[:, :1]
     theirs = f1_as_anomalib(true, false, n_positives)
-    # A score that the resample does not hold is no threshold of its.
+    # A score that the resample does not hold is none of its thresholds.
     theirs[positives + negatives == 0] = -1
     best = theirs.argmax(axis=1)[:, None]
     true, false, positives, negatives = (
@@ -184,5 +184,5 @@ def _adaptive(
 
 
 def _from_the_top(counts: np.ndarray) -> np.ndarray:
-    """Of (B, bins) counts: how many lie in each bin or above."""
+    """Add up (B, bins) counts from the top: how many lie in each bin or above."""
     return np.cumsum(counts[:, ::-1], axis=1)[:, ::-1]

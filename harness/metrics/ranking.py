@@ -26,7 +26,7 @@ class Ranked:
 
     @classmethod
     def of_sorted(cls, positives: np.ndarray, negatives: np.ndarray) -> Ranked:
-        """As `rank`, for (P,) and (N,) scores of one floating dtype that are ascending already; keeps them uncopied."""
+        """Rank as `rank` does, from (P,) and (N,) scores of one floating dtype, ascending already and kept uncopied."""
         for name, scores in (("positive", positives), ("negative", negatives)):
             if scores.size == 0:
                 raise ValueError(f"no {name} score: a ranking needs both classes")

@@ -45,7 +45,7 @@ def rank_pixels(anomaly_maps: np.ndarray, masks: np.ndarray) -> RankedPixels:
 
 
 def label_regions(masks: np.ndarray) -> np.ndarray:
-    """Number the defective regions of (N, H, W) bool masks: (N, H, W) int32, 0, then 1 to R through all images.
+    """Give each defective region of (N, H, W) bool masks a number, 1 to R through all images; (N, H, W) int32, else 0.
 
     A region is a connected component of one image's mask with 8-connectivity (pixels that touch at a corner belong
     together), as in anomalib 2.7 (`cv2.connectedComponents`) and in MVTec's own evaluation.

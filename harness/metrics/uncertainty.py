@@ -117,8 +117,8 @@ def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidenc
 
     All t with |area - t| <= z sqrt(V(t)), where V is Hanley and McNeil's variance with both class sizes less one
     replaced by their mean: method 5 of Newcombe, "Confidence intervals for an effect size measure based on the
-    Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006, pages 559-573. What Wilson's interval is to a
-    proportion, this is to AUROC.
+    Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006, pages 559-573. It does for AUROC what Wilson's
+    interval does for a proportion.
     """
     z = _quantile(confidence)
     star = (n_positives + n_negatives) / 2 - 1
@@ -135,7 +135,7 @@ def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidenc
 
 
 def separation_interval(n_positives: int, n_negatives: int, confidence: float) -> Interval:
-    """Return an interval for F1-max where it is 1: what perfect separation of so few images still lets be.
+    """Return an interval for F1-max where it is 1: how low it may still be, since the images are few.
 
     With confidence 1 - a/2 at least the share (a/2)^(1/n) of a class scores on the right side of the worst of its n
     samples (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12,
@@ -150,7 +150,7 @@ def separation_interval(n_positives: int, n_negatives: int, confidence: float) -
 
 
 def _boundary(outside: float, inside: float, within: Callable[[float], bool]) -> float:
-    """Where `within` turns true on the way from `outside` to `inside`, to the last digit."""
+    """Find where `within` turns true on the way from `outside` to `inside`, to the last digit."""
     while True:
         middle = (outside + inside) / 2
         if middle in (outside, inside):
@@ -162,7 +162,7 @@ def _boundary(outside: float, inside: float, within: Callable[[float], bool]) ->
 
 
 def _quantile(confidence: float) -> float:
-    """The standard normal quantile of a two-sided interval: 1.96 for 0.95."""
+    """Return the standard normal quantile of a two-sided interval: 1.96 for 0.95."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 

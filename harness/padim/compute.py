@@ -16,7 +16,7 @@ GPU_CHUNK_BYTES = 256 * 2**20
 
 
 def exact_arithmetic(device: str) -> None:
-    """On a GPU: deterministic algorithms, full float32 instead of TF32, no autotuning. On the CPU nothing need change.
+    """Make a GPU use deterministic algorithms, full float32 instead of TF32, and no autotuning; the CPU needs nothing.
 
     cuBLAS reads its workspace setting once per process, so this must be called before anything else multiplies
     matrices on the GPU; torch raises where that came too late.
@@ -80,7 +80,7 @@ class Workers(ThreadPoolExecutor):
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """No warnings, and of all loggers only errors: Lightning is talkative, and none of it is about our run."""
+    """Hide warnings, and all that loggers say but errors: Lightning says much, and none of it is about our run."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

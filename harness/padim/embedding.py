@@ -73,7 +73,7 @@ class Grid:
 
 
 def _nearest_cells(grid: tuple[int, int], finest: tuple[int, int]) -> np.ndarray:
-    """(L,) int64: the cells, row by row, that torch's nearest upsampling reads, whether a multiple or not."""
+    """Return the cells, row by row, that torch's nearest upsampling reads, for any two sizes; (L,) int64."""
     # float32, because torch computes the cells in the type of what it upsamples; it holds every index exactly.
     cells = torch.arange(grid[0] * grid[1], dtype=torch.float32).reshape(1, 1, *grid)
     return interpolate(cells, size=finest, mode="nearest").long().flatten().numpy()

@@ -49,47 +49,47 @@ class Task:
 
     @property
     def cells(self) -> list[int]:
-        """Of each layer's grid, the finest first."""
+        """Cells of each layer's grid, the finest first."""
         height, width = self.protocol.input_size
         return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
 
     @property
     def pixels(self) -> int:
-        """Of one image, as the network sees it."""
+        """Pixels of one image, as the network sees it."""
         return prod(self.protocol.input_size)
 
     @property
     def maps_bytes(self) -> int:
-        """Of one run's anomaly maps."""
+        """Bytes of one run's anomaly maps."""
         return self.n_test * self.pixels * _FLOAT
 
     @property
     def network_bytes(self) -> int:
-        """Of the network's weights."""
+        """Bytes of the network's weights."""
         return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
 
     @property
     def layer_bytes(self) -> int:
-        """Of one image in the network's largest layer."""
+        """Bytes of one image in the network's largest layer."""
         height, width = self.protocol.input_size
         stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
         return _FLOAT * max(stem, *(n * cells for n, cells in zip(self.backbone.channels, self.cells, strict=True)))
 
     def judging_bytes(self, judges: int) -> int:
-        """Of so many runs' maps while their metrics are computed beside one another, and of the masks."""
+        """Return bytes of so many runs' maps while their metrics are computed beside one another, and of the masks."""
         return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
 
     def kept(self, n_features: Sequence[int]) -> list[float]:
-        """Expected channels of each layer that any of these variants keeps; drawn without regard to the layer."""
+        """Return how many channels of each layer some variant keeps, on average: the draws do not look at layers."""
         missed = prod(1 - one / self.backbone.n_channels for one in n_features)
         return [count * (1 - missed) for count in self.backbone.channels]
 
     def feature_bytes(self, n_features: Sequence[int]) -> float:
-        """Of one image's features, for all these variants together."""
+        """Return the bytes of one image's features, for all these variants together."""
         return _FLOAT * sum(n * cells for n, cells in zip(self.kept(n_features), self.cells, strict=True))
 
     def moment_bytes(self, n_features: Sequence[int]) -> float:
-        """Of the sums of products of their channels: each pair of layers on the finer one's grid."""
+        """Return the bytes of the sums of products of their channels: each pair of layers on the finer one's grid."""
         kept = self.kept(n_features)
         return _FLOAT * sum(cells * kept[first] * sum(kept[first:]) for first, cells in enumerate(self.cells))
 
@@ -114,7 +114,7 @@ class Plan:
     """Predicted peak of a GPU's memory; None on the CPU."""
 
     def fits(self, budget: float, device_memory: float | None) -> bool:
-        """Whether it keeps within the host's memory and the GPU's, of which torch's blocks leave a part unused."""
+        """Tell whether it fits into the host's memory and the GPU's, of which torch's blocks leave a part unused."""
         on_device = device_memory is None or self.device_bytes is None or self.device_bytes <= 0.9 * device_memory
         return self.host_bytes <= budget and on_device
 
@@ -127,7 +127,7 @@ def plan_passes(
     *,
     draws: Sequence[Hashable] | None = None,
 ) -> list[tuple[slice, Plan]]:
-    """Part variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
+    """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
     A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget,
     and `Plan.device_bytes` with the GPU's memory.

@@ -114,7 +114,7 @@ def _build_model(source: SplitSource, draw: Draw, work: Work, indices: np.ndarra
 
 
 def _evaluator() -> Evaluator:
-    """anomalib's default metrics, and F1Max; those of pixels give nothing where there are no masks."""
+    """Return anomalib's default metrics, and F1Max; those of pixels give nothing where there are no masks."""
     kinds: tuple[tuple[Any, str, str], ...] = (
         (AUROC, "pred_score", "anomaly_map"),
         (F1Max, "pred_score", "anomaly_map"),
@@ -155,7 +155,7 @@ class _Recorder(Callback):
 
 @contextmanager
 def own_interrupts() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt again: Lightning makes SystemExit(1) of it and ignores every further one."""
+    """Raise KeyboardInterrupt at Ctrl-C again: Lightning makes SystemExit(1) of it and ignores every further one."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -264,7 +264,7 @@ def _joined(batches: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
 
 
 def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig, blur_sigma: int) -> np.ndarray:
-    """(n_test, H, W) float32 from (n_test, L)."""
+    """Make the anomaly maps, (n_test, H, W) float32, from distances, (n_test, L)."""
     make = map_maker(grid, protocol.input_size, blur_sigma, distances.device)
     maps = np.empty((len(distances), *protocol.input_size), np.float32)
     for start in range(0, len(distances), IMAGES_AT_ONCE):

@@ -44,7 +44,7 @@ class Weights:
 
 
 def resolve_weights(backbone: BackboneConfig) -> Weights:
-    """Find `backbone.weights`, downloading timm's if need be, without importing torch.
+    """Find `backbone.weights`, downloading timm's where they are missing, without importing torch.
 
     Raises:
         RequestError: there are no such weights; the line says what to do.

@@ -20,17 +20,17 @@ TIE = Fraction(1, 10**12)
 
 
 def places(printed: str) -> int:
-    """Digits behind the point: 4 for `0.9730`."""
+    """Count the digits behind the point: 4 for `0.9730`."""
     return len(printed.partition(".")[2])
 
 
 def unit(printed: str) -> Fraction:
-    """One unit of the last printed place: 1/10000 for `0.9730`."""
+    """Return one unit of the last printed place: 1/10000 for `0.9730`."""
     return Fraction(1, 10 ** places(printed))
 
 
 def prints_as(value: float | Fraction, printed: str) -> bool:
-    """Whether a value, rounded to as many places, gives the printed digits.
+    """Tell whether a value, rounded to as many places, gives the printed digits.
 
     Halfway cases (0.82505 to four places) count for both neighbours: the paper does not say how it rounds, and
     formatting a binary float goes either way.
@@ -39,7 +39,7 @@ def prints_as(value: float | Fraction, printed: str) -> bool:
 
 
 def rounded(value: float | Fraction, digits: int) -> str:
-    """A value printed to so many places, rounded half to even on its exact value."""
+    """Write a value with so many places, rounded half to even on its exact value."""
     whole = round(Fraction(value) * 10**digits)
     return f"{Decimal(whole).scaleb(-digits):f}"
 
@@ -67,12 +67,12 @@ class Counts:
     false_positives: int
 
     def f1(self, n_pos: int) -> Fraction:
-        """2 TP / (n_pos + TP + FP)."""
+        """Return 2 TP / (n_pos + TP + FP)."""
         return Fraction(2 * self.true_positives, n_pos + self.true_positives + self.false_positives)
 
 
 def auroc_halves(printed: str, classes: Classes) -> range:
-    """Every k for which k / (2 n_pos n_neg) prints as this; an odd k needs a pair of images of one score."""
+    """Find every k for which k / (2 n_pos n_neg) prints as this; an odd k needs a pair of images of one score."""
     whole = 2 * classes.pairs
     low = math.ceil((Fraction(printed) - unit(printed) / 2) * whole)
     high = math.floor((Fraction(printed) + unit(printed) / 2) * whole)
@@ -80,7 +80,7 @@ def auroc_halves(printed: str, classes: Classes) -> range:
 
 
 def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
-    """Every (TP, FP) whose F1 prints as this, most true positives first."""
+    """Find every (TP, FP) whose F1 prints as this, most true positives first."""
     true, false = _thresholds(classes)
     found = (_f1_cells(printed, classes) == int(Fraction(printed) / unit(printed))).any(axis=0)
     pairs = zip(true[found].tolist(), false[found].tolist(), strict=True)
@@ -88,11 +88,11 @@ def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
 
 
 RADIUS = 100
-"""How far `attainable_share` looks, in units of the last printed place."""
+"""How far `auroc_share` and `f1_share` look, in units of the last printed place."""
 
 
 def auroc_share(printed: str, classes: Classes, *, ties: bool = True) -> Fraction:
-    """The share of the printed values around this one that an AUROC can take at all: at 1 the check has no power.
+    """Return the share of the printed values around this one that an AUROC can take: at 1 the check has no power.
 
     Args:
         printed: the value in the middle of 2 RADIUS + 1, fewer at 0 and 1.
@@ -103,7 +103,7 @@ def auroc_share(printed: str, classes: Classes, *, ties: bool = True) -> Fractio
 
 
 def f1_share(printed: str, classes: Classes) -> Fraction:
-    """The share of the printed values around this one that an F1 can take at all."""
+    """Return the share of the printed values around this one that an F1 can take."""
     return _share(_f1_cells(printed, classes), printed)
 
 
@@ -116,7 +116,7 @@ def _share(cells: np.ndarray, printed: str) -> Fraction:
 
 @cache
 def _thresholds(classes: Classes) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) int64 true and false positives of every threshold that finds anything."""
+    """Return (n,) int64 true and false positives of every threshold that finds anything."""
     true, false = np.meshgrid(np.arange(1, classes.n_pos + 1), np.arange(classes.n_neg + 1), indexing="ij")
     return true.ravel(), false.ravel()
 
@@ -127,7 +127,7 @@ def _f1_cells(printed: str, classes: Classes) -> np.ndarray:
 
 
 def _cells(numerators: np.ndarray, denominators: np.ndarray, digits: int) -> np.ndarray:
-    """(2, n) int64: each quotient rounded to so many places, as a whole number of units: up and down where halfway."""
+    """Round each quotient to so many places, as a whole number of units: up and down where halfway; (2, n) int64."""
     doubled = 2 * numerators * 10**digits
     up = (doubled + denominators) // (2 * denominators)
     halfway = (doubled + denominators) % (2 * denominators) == 0
@@ -157,7 +157,7 @@ def readings(auroc: str, f1: str, classes: Classes, *, strict: bool, ties: bool)
 
 
 def least_f1_max(classes: Classes) -> Fraction:
-    """What calling every image defective gives; F1-max is never less."""
+    """Return the F1 of calling every image defective; F1-max is never less."""
     return Counts(classes.n_pos, classes.n_neg).f1(classes.n_pos)
 
 

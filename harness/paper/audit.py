@@ -36,7 +36,7 @@ CHECKS = {
 
 
 def run_audit(published: Published) -> tuple[Finding, ...]:
-    """Every finding, in a fixed order: means, attainable values, consistency, claims."""
+    """Return every finding, in a fixed order: means, attainable values, consistency, claims."""
     return (
         *audit_means(published),
         *audit_attainable(published),
@@ -46,7 +46,7 @@ def run_audit(published: Published) -> tuple[Finding, ...]:
 
 
 def audit_claims(published: Published) -> Iterator[Finding]:
-    """One finding for each claim, in the order of claims.toml, which is the paper's."""
+    """Yield one finding for each claim, in the order of claims.toml, which is the paper's."""
     context = load_context(published)
     for claim in read_toml(FOLDER / "claims.toml")["claims"]:
         holds, evidence = CHECKS[claim["check"]](context, **claim.get("with", {}))
@@ -54,7 +54,7 @@ def audit_claims(published: Published) -> Iterator[Finding]:
 
 
 def audit_markdown(findings: Sequence[Finding]) -> str:
-    """A summary by kind and verdict, then everything that is false, then every claim by verdict."""
+    """Write a summary by kind and verdict, then everything that is false, then every claim by verdict."""
     claims = {verdict: [one for one in findings if (one.kind, one.verdict) == ("claim", verdict)] for verdict in ORDER}
     wrong = [one for one in findings if one.kind != "claim" and one.verdict is ClaimVerdict.FALSE]
     parts = [
@@ -66,7 +66,7 @@ def audit_markdown(findings: Sequence[Finding]) -> str:
 
 
 def replace_audit(document: str, findings: Sequence[Finding]) -> str:
-    """A document with its audit between BEGIN and END written anew.
+    """Return a document with a new audit between BEGIN and END.
 
     Raises:
         ValueError: the document has not exactly one such place.
@@ -93,7 +93,7 @@ def _table(title: str, findings: Sequence[Finding]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Markdown would take a bar for the end of a cell, and an asterisk or underscore for emphasis."""
+    """Escape what Markdown would take for the end of a cell (a bar) or for emphasis (an asterisk or underscore)."""
     for mark in "\\|*_":
         text = text.replace(mark, f"\\{mark}")
     return text.replace("<", "&lt;")

@@ -44,7 +44,7 @@ REPEATED = (
 
 
 def audit_means(published: Published) -> Iterator[Finding]:
-    """One finding for each number of a mean row, then one for each row that repeats another."""
+    """Yield one finding for each number of a mean row, then one for each row that repeats another."""
     for cell in published.cells:
         if cell.row == MEAN:
             yield _mean(published, cell)
@@ -113,17 +113,17 @@ class ImageRow:
 
     @property
     def slug(self) -> str:
-        """For identifiers."""
+        """Its name in identifiers."""
         return f"table{self.table}-{self.row.split()[0].strip(',').lower()}"
 
     @property
     def images(self) -> str:
-        """For evidence."""
+        """Its test images in words, for evidence."""
         return f"{self.classes.n_pos} defective and {self.classes.n_neg} normal test images"
 
 
 def image_rows(published: Published) -> tuple[ImageRow, ...]:
-    """The rows of Tables 1 to 4 that are about one category, with its official counts."""
+    """Return the rows of Tables 1 to 4 that are about one category, with its official counts."""
     rows = []
     for cell in published.cells:
         if cell.table <= 4 and cell.column == AUROC and len(cell.places) == 1:
@@ -135,7 +135,7 @@ def image_rows(published: Published) -> tuple[ImageRow, ...]:
 
 
 def audit_attainable(published: Published) -> Iterator[Finding]:
-    """Whether each image AUROC and F1 is a value that so many test images can give, and what that check is worth."""
+    """Check that so many test images can give each image AUROC and F1, and tell what that check is worth."""
     rows = image_rows(published)
     for row in rows:
         share = auroc_share(row.auroc, row.classes, ties=False)
@@ -162,7 +162,7 @@ def _attainable(row: ImageRow, column: str, printed: str, found: str, share: Fra
 
 
 def _auroc_witnesses(row: ImageRow) -> str:
-    """Fractions of the pairs that print as the row's AUROC; empty where there are none."""
+    """List fractions of the pairs that print as the row's AUROC; empty where there are none."""
     halves, pairs = auroc_halves(row.auroc, row.classes), row.classes.pairs
     untied = [half // 2 for half in halves if half % 2 == 0]
     if halves and not untied:
@@ -171,7 +171,7 @@ def _auroc_witnesses(row: ImageRow) -> str:
 
 
 def _f1_witnesses(row: ImageRow) -> str:
-    """Counts that give the row's F1; empty where there are none."""
+    """List counts that give the row's F1; empty where there are none."""
     counts, n_pos = f1_counts(row.f1, row.classes), row.classes.n_pos
     more = f" and {len(counts) - SHOWN} more" if len(counts) > SHOWN else ""
     shown = (
@@ -217,7 +217,7 @@ def _consistent(row: ImageRow, prefix: str, claim: str, holds: bool, evidence: s
 
 
 def _possible(row: ImageRow, found: list[tuple[Counts, Counts]]) -> str:
-    """What gives the row's F1 beside its AUROC; empty where nothing does."""
+    """Tell what gives the row's F1 beside its AUROC; empty where nothing does."""
     n_pos = row.classes.n_pos
     texts = []
     for best, counts in found[:SHOWN]:
@@ -256,7 +256,7 @@ def _pairs(count: Fraction) -> str:
 
 
 def _fraction(value: Fraction) -> str:
-    """As `124/125 = 0.9920`; the fraction is reduced."""
+    """Write a fraction as `124/125 = 0.9920`; it is reduced."""
     return f"{value.numerator}/{value.denominator} = {rounded(value, 4)}"
 
 

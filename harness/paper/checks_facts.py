@@ -18,7 +18,7 @@ from harness.paper.selection import read_config
 
 
 def images(context: Context, *, dataset: str, part: str, value: int, note: str = "") -> Outcome:
-    """A dataset has so many images in `train`, `test`, `all`, or with a mask (`annotated`)."""
+    """Check that a dataset has so many images in `train`, `test`, `all`, or with a mask (`annotated`)."""
     counts = CATALOG[dataset].categories.values()
     train = sum(each.train for each in counts)
     normal = sum(each.test_normal for each in counts)
@@ -30,26 +30,26 @@ def images(context: Context, *, dataset: str, part: str, value: int, note: str =
 
 
 def categories(context: Context, *, dataset: str, value: int) -> Outcome:
-    """A dataset has so many categories."""
+    """Check that a dataset has so many categories."""
     names = list(CATALOG[dataset].categories)
     return len(names) == value, f"{len(names)}: {', '.join(names)}"
 
 
 def introduced(context: Context, *, dataset: str, by: str, year: int) -> Outcome:
-    """A dataset was published by someone in a year."""
+    """Check that a dataset was published by someone in a year."""
     citation = CATALOG[dataset].citation
     return by in citation and str(year) in citation, citation
 
 
 def evaluated(context: Context, *, dataset: str, count: int, of: int) -> Outcome:
-    """The tables evaluate so many of a dataset's so many categories."""
+    """Check that the tables evaluate so many of a dataset's so many categories."""
     places = {place.category for cell in context.published.cells for place in cell.places if place.dataset == dataset}
     total = len(CATALOG[dataset].categories)
     return (len(places), total) == (count, of), f"{len(places)} of {total}: {', '.join(sorted(places))}"
 
 
 def train_below(context: Context, *, dataset: str, category: str, limit: int, note: str) -> Outcome:
-    """A category has fewer than so many training images; beside it those evaluated that really have."""
+    """Check that a category has fewer than so many training images; list the evaluated ones that really have."""
     n_train = CATALOG[dataset].categories[category].train
     rows = [row for row in image_rows(context.published) if row.table != 2 and row.n_train < limit]
     fewer = ", ".join(f"{row.row} {row.n_train} (image AUROC {row.auroc})" for row in rows) or "none"
@@ -57,7 +57,7 @@ def train_below(context: Context, *, dataset: str, category: str, limit: int, no
 
 
 def train_size_explains(context: Context) -> Outcome:
-    """How often image AUROC rises with the number of training images, over pairs of categories; and over datasets."""
+    """Count pairs of categories whose image AUROC rises with the number of training images; list datasets, too."""
     rows = [row for row in image_rows(context.published) if row.table != 2]
     pairs = [(a.n_train - b.n_train) * (Fraction(a.auroc) - Fraction(b.auroc)) for a, b in combinations(rows, 2)]
     rising, falling = sum(pair > 0 for pair in pairs), sum(pair < 0 for pair in pairs)
@@ -74,7 +74,7 @@ def train_size_explains(context: Context) -> Outcome:
 
 
 def defect_types(context: Context, *, value: int) -> Outcome:
-    """MVTec AD has so many types of defects; counted over the archive's folders, whose images must add up."""
+    """Check that MVTec AD has so many types of defects, by the archive's folders, whose images must add up."""
     types = context.facts["mvtec_defects"]["types"]
     count = sum(len(each) for each in types.values())
     agreeing = sum(
@@ -85,7 +85,7 @@ def defect_types(context: Context, *, value: int) -> Outcome:
 
 
 def no_such_defect(context: Context, *, category: str, words: Sequence[str]) -> Outcome:
-    """The prose describes a defect that is none of an MVTec AD category's: false where no type has any of the words."""
+    """Call a described defect false where no type of an MVTec AD category has any of the words; else decide nothing."""
     types = context.facts["mvtec_defects"]["types"][category]
     found = any(word in name for name in types for word in words)
     listed = ", ".join(f"{name} ({count} images)" for name, count in types.items())
@@ -94,13 +94,13 @@ def no_such_defect(context: Context, *, category: str, words: Sequence[str]) -> 
 
 
 def not_in_view(context: Context, *, category: str) -> Outcome:
-    """Something the prose sees is not in the category's images, by what was seen in them."""
+    """Call false what the prose sees and the category's images do not show, by what was seen in them."""
     seen = context.facts["seen"][category]
     return False, f"seen, not computed ({seen['images']}): {seen['what']}"
 
 
 def visa_types(context: Context, *, category: str, words: Sequence[str], because: str) -> Outcome:
-    """What the official defect types of a VisA category say to a description; how frequent each is they do not."""
+    """List the official defect types of a VisA category that fit a description; none says how frequent it is."""
     types = context.facts["visa_defects"]["types"][category]
     matching = [name for name in types if any(word in name for word in words)]
     listed = f"{', '.join(matching) or 'none'}; all: {', '.join(types)}"
@@ -108,7 +108,7 @@ def visa_types(context: Context, *, category: str, words: Sequence[str], because
 
 
 def prose_citations(context: Context) -> Outcome:
-    """Every citation in the prose that names what it cites leads to that entry of the reference list."""
+    """Check that every citation in the prose that names what it cites leads to that entry of the reference list."""
     wrong = [
         f"{section} cites [{number}], {' or '.join(context.subjects[number])}, for {subject}"
         for section, subject, number in context.citations
@@ -119,7 +119,7 @@ def prose_citations(context: Context) -> Outcome:
 
 
 def table6_cites(context: Context, *, row: str) -> Outcome:
-    """The reference column of Table 6 leads to the method's entry."""
+    """Check that the reference column of Table 6 leads to the method's entry."""
     number = int(re.findall(r"\[(\d+)\]", context.published.table(6).texts[row, "Reference"])[0])
     right = [entry for entry, subjects in context.subjects.items() if row in subjects]
     there = ", ".join(context.subjects[number]) or "something else"
@@ -128,14 +128,14 @@ def table6_cites(context: Context, *, row: str) -> Outcome:
 
 
 def author(context: Context, *, number: int, printed: str, dataset: str) -> Outcome:
-    """A name of the reference list is spelt as the dataset's own publication spells it."""
+    """Check that a name of the reference list is spelt as the dataset's own publication spells it."""
     citation, listed = CATALOG[dataset].citation, context.names[number]
     evidence = f"the list prints “{listed}”; the publication’s authors: {citation.partition(':')[0]}"
     return printed in citation and printed in listed, evidence
 
 
 def original(context: Context, *, row: str) -> Outcome:
-    """A literature row of Table 6 prints what the method's own authors published, where that is at hand.
+    """Check that a literature row of Table 6 prints what the method's own authors published, where that is at hand.
 
     A difference is no error by itself: the caption says that values may come from entry 11 of the reference list.
     """
@@ -154,7 +154,7 @@ def original(context: Context, *, row: str) -> Outcome:
 
 
 def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
-    """One row's image AUROC on bottle is above that of every method listed in Table 6."""
+    """Check that one row's image AUROC on bottle is above that of every method listed in Table 6."""
     ours = context.published.cell(6, row, "Img AUROC").printed
     reaching = [
         f"{method} has {facts['img']} ({facts['source']}), so that this is a tie at best"
@@ -166,7 +166,7 @@ def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
 
 
 def f1_maximises(context: Context) -> Outcome:
-    """The image F1s of Tables 1 to 4 are F1 at the threshold that maximises it; the single rows are in part c."""
+    """Check that image F1s of Tables 1 to 4 are F1 at the threshold that maximises it; single rows are in part c."""
     verdicts = {each.identifier: each.verdict for each in audit_consistency(context.published)}
     rows = [name.removeprefix("f1-strict-") for name in verdicts if name.startswith("f1-strict-")]
     tied = [row for row in rows if verdicts[f"f1-max-tied-{row}"] is ClaimVerdict.FALSE]
@@ -180,12 +180,12 @@ def f1_maximises(context: Context) -> Outcome:
 
 
 def not_checked(context: Context, *, because: str) -> Outcome:
-    """Nothing at hand decides it."""
+    """Leave a claim open: nothing at hand decides it."""
     return None, because
 
 
 def source(context: Context, *, file: str, finds: Sequence[str], verdict: str, evidence: str) -> Outcome:
-    """anomalib's own code does what `evidence` says, shown by every expression of `finds` matching in one of its files.
+    """Check that anomalib's own code does what `evidence` says: each expression of `finds` matches in one of its files.
 
     Args:
         file: below the installed package, which is read, not imported.
@@ -205,13 +205,13 @@ def _anomalib_source(file: str) -> str:
 
 
 def grid(context: Context, *, backbone: str, side: int) -> Outcome:
-    """The finest layer's grid has so many cells along a side."""
+    """Check that the finest layer's grid has so many cells along a side."""
     size, reduction = _finest(backbone)
     return size // reduction == side, f"{size} / {reduction} = {size // reduction} along a side"
 
 
 def original_resolution(context: Context) -> Outcome:
-    """Maps have the original images' resolution and extent; anomalib gives them the network input's."""
+    """Check that maps have the original images' resolution and extent; anomalib gives them the network input's."""
     resized, cropped = (read_config("protocol/paper")[field][0] for field in ("resize", "center_crop"))
     lost = 100 * (1 - Fraction(cropped, resized) ** 2)
     return source(
@@ -228,7 +228,7 @@ def original_resolution(context: Context) -> Outcome:
 
 
 def parameters(context: Context, *, row: str) -> Outcome:
-    """A backbone of Table 2 has as many parameters as printed."""
+    """Check that a backbone of Table 2 has as many parameters as printed."""
     cell = context.published.cell(2, row, PARAMS)
     count = context.parameters[cell.places[0].backbone]
     evidence = f"{count:,} parameters up to layer3, counted on the network: {rounded(count / 1e6, 2)} M"
@@ -236,7 +236,7 @@ def parameters(context: Context, *, row: str) -> Outcome:
 
 
 def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) -> Outcome:
-    """One backbone has so many times another's parameters."""
+    """Check that one backbone has so many times another's parameters."""
     more, less = context.parameters[larger], context.parameters[smaller]
     ratio = Fraction(more, less)
     stored = {name: _gaussian_numbers(name) for name in (larger, smaller)}
@@ -248,14 +248,14 @@ def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) 
 
 
 def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
-    """Keeping so many features makes each covariance matrix smaller."""
+    """Check that keeping so many features makes each covariance matrix smaller."""
     total = sum(read_config(f"backbone/{backbone}")["channels"])
     factor = rounded(Fraction(total, kept) ** 2, 0)
     return kept < total, f"{total}² to {kept}² entries a location: {factor} times fewer"
 
 
 def _finest(backbone: str) -> tuple[int, int]:
-    """Pixels along a side of the network's input, and along a side of one cell of the finest layer's grid."""
+    """Return pixels along a side of the network's input, and along a side of one cell of the finest layer's grid."""
     return read_config("protocol/paper")["center_crop"][0], read_config(f"backbone/{backbone}")["reductions"][0]
 
 

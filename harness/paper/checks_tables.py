@@ -12,7 +12,7 @@ from harness.paper.published import MEAN, Context
 
 
 def quoted(context: Context, *, cells: Sequence[Sequence[str]]) -> Outcome:
-    """The prose repeats numbers of the tables; `cells` are (table, row, column, as the prose prints it)."""
+    """Check that the prose repeats numbers of the tables; `cells` are (table, row, column, as the prose prints it)."""
     wrong = []
     for table, row, column, said in cells:
         printed = context.published.cell(int(table), row, column).printed
@@ -25,7 +25,7 @@ def quoted(context: Context, *, cells: Sequence[Sequence[str]]) -> Outcome:
 def extreme(
     context: Context, *, row: Sequence[str], columns: Sequence[str], tables: Sequence[int], which: str
 ) -> Outcome:
-    """One row is alone the `highest` or `lowest` in every one of `columns`, over all rows of `tables` but the means."""
+    """Check that one row alone is `highest` or `lowest` in each of `columns`, among rows of `tables` but the means."""
     held, evidence = 0, []
     for column in columns:
         first, second, *others = _ranked(context, tables, column, highest_first=which == "highest")
@@ -38,7 +38,7 @@ def extreme(
 def beyond(
     context: Context, *, tables: Sequence[int], column: str, limit: str, side: str, count: int | None = None
 ) -> Outcome:
-    """So many rows (all where `count` is absent) of `tables`, the means left out, lie `above` or `below` a limit."""
+    """Check that so many rows (all without `count`) of `tables`, the means left out, lie `above` or `below` a limit."""
     cells = _ranked(context, tables, column, highest_first=side == "above")
     sign = 1 if side == "above" else -1
     found = [cell for cell in cells if sign * (Fraction(cell.printed) - Fraction(limit)) > 0]
@@ -49,14 +49,14 @@ def beyond(
 
 
 def ranked(context: Context, *, table: int, columns: Sequence[str], rows: Sequence[str]) -> Outcome:
-    """The rows of a table come in this order, highest first, in every one of `columns`."""
+    """Check that the rows of a table come in this order, highest first, in every one of `columns`."""
     orders = [[cell.row for cell in _ranked(context, [table], column, highest_first=True)] for column in columns]
     evidence = (f"{column}: {' > '.join(order)}" for column, order in zip(columns, orders, strict=True))
     return all(order == rows for order in orders), "; ".join(evidence)
 
 
 def changes(context: Context, *, table: int, start: str, end: str, columns: Sequence[str], direction: str) -> Outcome:
-    """From one row to another every one of `columns` goes `up` or `down`."""
+    """Check that every one of `columns` goes `up` or `down` from one row to another."""
     sign = 1 if direction == "up" else -1
     gaps = {column: _value(context, table, end, column) - _value(context, table, start, column) for column in columns}
     evidence = ", ".join(f"{column} {_signed(gap)}" for column, gap in gaps.items())
@@ -64,7 +64,7 @@ def changes(context: Context, *, table: int, start: str, end: str, columns: Sequ
 
 
 def same_run(context: Context, *, one: Sequence[str], other: Sequence[str], because: str) -> Outcome:
-    """Two rows about the same category and backbone print the same numbers; else `because` says what that decides."""
+    """Check that two rows of one category and backbone print the same; else `because` says what that decides."""
     differing = []
     for cell in context.published.row(int(one[0]), one[1]):
         there = context.published.cell(int(other[0]), other[1], cell.column).printed
@@ -76,7 +76,7 @@ def same_run(context: Context, *, one: Sequence[str], other: Sequence[str], beca
 
 
 def widest(context: Context, *, table: int, column: str) -> Outcome:
-    """The rows of a table differ most in this column."""
+    """Check that the rows of a table differ most in this column."""
     spans = {}
     for name in dict.fromkeys(cell.column for cell in context.published.cells if cell.table == table and cell.metric):
         values = [Fraction(cell.printed) for cell in _ranked(context, [table], name, highest_first=True)]
@@ -87,7 +87,7 @@ def widest(context: Context, *, table: int, column: str) -> Outcome:
 
 
 def nearest_pair(context: Context, *, table: int, pair: Sequence[str], columns: Sequence[str]) -> Outcome:
-    """Of all pairs of a table's rows this one is the nearest, in every one of `columns`."""
+    """Check that this is the nearest of all pairs of a table's rows, in every one of `columns`."""
     holds, evidence = True, []
     for column in columns:
         gaps = {
@@ -101,18 +101,18 @@ def nearest_pair(context: Context, *, table: int, pair: Sequence[str], columns: 
 
 
 def beats(context: Context, *, table: int, row: str, over: Sequence[str], column: str, note: str) -> Outcome:
-    """One row is above each of the others in a column."""
+    """Check that one row is above each of the others in a column."""
     holds = all(_value(context, table, row, column) > _value(context, table, other, column) for other in over)
     return holds, f"{row} against {_margins(context, table, row, over, column)}; {note}"
 
 
 def compared(context: Context, *, table: int, row: str, others: Sequence[str], column: str, because: str) -> Outcome:
-    """The differences that a comparison rests on, where they decide nothing, and why."""
+    """List the differences that a comparison rests on; they decide nothing, and `because` says why."""
     return None, f"{column} against {_margins(context, table, row, others, column)}; {because}"
 
 
 def baselines(context: Context, *, count: int) -> Outcome:
-    """Table 6 lists so many methods from the literature."""
+    """Check that Table 6 lists so many methods from the literature."""
     table = context.published.table(6)
     methods = [row for row in table.rows if not table.places[row]]
     return len(methods) == count, f"{len(methods)}: {', '.join(methods)}"
@@ -130,7 +130,7 @@ def _listed(cells: Sequence[PublishedCell]) -> str:
 
 
 def _margins(context: Context, table: int, row: str, others: Sequence[str], column: str) -> str:
-    """How far a row is above each of the others."""
+    """List how far a row is above each of the others."""
     ours = _value(context, table, row, column)
     return ", ".join(f"{other} {_signed(ours - _value(context, table, other, column))}" for other in others)
 

@@ -80,15 +80,15 @@ class Published:
         return {(cell.table, cell.row, cell.column): cell for cell in self.cells}
 
     def table(self, number: int) -> PublishedTable:
-        """One of Tables 1 to 6."""
+        """Return one of Tables 1 to 6."""
         return self.tables[number - 1]
 
     def cell(self, table: int, row: str, column: str) -> PublishedCell:
-        """The number in one place of one table."""
+        """Return the number in one place of one table."""
         return self._by_name[table, row, column]
 
     def row(self, table: int, row: str) -> tuple[PublishedCell, ...]:
-        """The numbers of one row."""
+        """Return the numbers of one row."""
         return tuple(cell for cell in self.cells if (cell.table, cell.row) == (table, row))
 
 
@@ -134,13 +134,13 @@ def load_context(published: Published) -> Context:
 
 @cache
 def load_parameters() -> Mapping[str, int]:
-    """Backbone -> parameters up to the last layer that PaDiM reads, counted once on the network and kept as data."""
+    """Read each backbone's parameters up to the last layer that PaDiM reads, counted once on the network."""
     with open(PARAMETERS, encoding="utf-8", newline="") as file:
         return {line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A file of results/paper."""
+    """Read a file of results/paper."""
     return tomllib.loads(path.read_text(encoding="utf-8"))
 
 

@@ -43,7 +43,7 @@ class Agreement:
 
 
 def agreements(records: Iterable[RunRecord], published: Published) -> list[Agreement]:
-    """Every run that `comparable` takes, against Table 1's and Table 2's row, the best of each table first.
+    """Compare every run that `comparable` takes with Table 1's and Table 2's row, the best of each table first.
 
     Ranked by how many of the row's four numbers a run gives to the printed digit, then by the mean absolute difference.
     """
@@ -62,7 +62,7 @@ def agreements(records: Iterable[RunRecord], published: Published) -> list[Agree
 
 
 def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """The ok and exact runs of the whole real bottle with ResNet-18 that have all of the paper's metrics."""
+    """Return the ok and exact runs of the whole real bottle with ResNet-18 that have all of the paper's metrics."""
     return [
         record
         for record in records
@@ -76,19 +76,19 @@ def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def _paper_values(record: RunRecord) -> dict[str, float]:
-    """Column -> value, of those that the run has."""
+    """Return column -> value, of those that the run has."""
     values = {column: record.values[metric] for column, metric in PAPER_METRICS.items()}
     return {column: value for column, value in values.items() if value is not None}
 
 
 def usual_weights(records: Sequence[RunRecord]) -> str | None:
-    """The digest of the weights that most runs have, of which a setting's name says nothing."""
+    """Return the digest of the weights that most runs have, which a setting's name does not mention."""
     counts = Counter(record.spec.backbone.weights_digest for record in records)
     return max(counts, key=lambda digest: (counts[digest], digest)) if counts else None
 
 
 def setting_of(record: RunRecord, usual: str | None = None) -> str:
-    """What is not the paper's protocol, in words.
+    """Put into words what is not the paper's protocol.
 
     Args:
         usual: the digest of the weights that need no mention; None where no weights are mentioned.
@@ -121,7 +121,7 @@ class Spread:
 
 
 def spreads(records: Sequence[RunRecord]) -> list[Spread]:
-    """The range over seeds for each setting, in the order of its name, `paper` first."""
+    """Return the range over seeds for each setting, in the order of its name, `paper` first."""
     taken = comparable(records)
     usual = usual_weights(taken)
     groups: dict[str, list[dict[str, float]]] = defaultdict(list)
@@ -156,7 +156,7 @@ class Line:
         return self.intercept + self.slope * auroc, error
 
     def reaches(self, auroc: float) -> bool:
-        """Whether runs lie on both sides of a pixel AUROC; beyond them the line is extrapolated."""
+        """Tell whether runs lie on both sides of a pixel AUROC; beyond them the line is extrapolated."""
         values = [x for x, _ in self.points]
         return min(values) <= auroc <= max(values)
 
@@ -207,7 +207,7 @@ class Residual:
 
 
 def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:
-    """Hold each published row of the bottle against each line: by table and row, the nearest line first."""
+    """Compare each published row of the bottle with each line: by table and row, the nearest line first."""
     found = []
     for cell in published.cells:
         if cell.table in (1, 2) and cell.column == "Pix AUROC" and [one.category for one in cell.places] == ["bottle"]:

@@ -28,7 +28,7 @@ LONGEST_MESSAGE = 200
 def measure(
     records: Iterable[RunRecord], edition: Edition, *, published: Published
 ) -> Mapping[PublishedCell, Measured]:
-    """What the store has for each published number.
+    """Find what the store has for each published number.
 
     A run counts where it is ok, whole (no limit, the official counts), of the streaming engine with exact arithmetic,
     on trained weights, and of the edition's protocol in every field and in n_features. Runs that count and contradict
@@ -76,14 +76,14 @@ def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[Pl
 
 @cache
 def read_config(name: str) -> Mapping[str, Any]:
-    """A file of configs/, for example `protocol/paper`."""
+    """Read a file of configs/, for example `protocol/paper`."""
     import yaml
 
     return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
 def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:
-    """What a run of a protocol was made with, by the names of `harness.store.settings`."""
+    """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
     fields = {f"protocol.{name}": value for name, value in protocol.items() if name != "n_features"}
     return fields | {"n_features": protocol["n_features"].get(backbone)}
 
@@ -117,7 +117,7 @@ def _failure(error: Failure) -> str:
 
 
 def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
-    """`not run`, or why what is there does not count: each reason once, with its seeds, failures first."""
+    """Return `not run`, or why what is there does not count: each reason once, with its seeds, failures first."""
     seeds: dict[str, list[int]] = defaultdict(list)
     for seed, reason in left_out:
         seeds[reason].append(seed)
@@ -127,7 +127,7 @@ def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
 
 
 def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> Iterator[str]:
-    """Why a run does not fill its place; nothing where it does, if it went well."""
+    """Yield why a run does not fill its place; nothing where it does, if it went well."""
     spec, info, own = record.spec, record.dataset, settings_of(record)
     required = required_settings(protocol, spec.backbone.name)
     if record.synthetic != edition.synthetic:
@@ -161,7 +161,7 @@ _UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spe
 
 
 def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
-    """How runs that count contradict one another, on one line that says what to do."""
+    """Say how runs that count contradict one another, on one line that says what to do."""
     runs = [record for records in fit.values() for record in records]
     mixed = _mixed(runs, _UNIFORM_IN_PLACE)
     if mixed is not None:
@@ -175,7 +175,7 @@ def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
 
 
 def _mixed(runs: Iterable[RunRecord], uniform: Mapping[str, Callable[[RunRecord], str]]) -> str | None:
-    """What these runs should share and do not, as `different weights (a, b)`."""
+    """Say what these runs should share and do not, as `different weights (a, b)`."""
     runs = list(runs)
     for what, of in uniform.items():
         values = sorted({of(record) for record in runs})
@@ -216,7 +216,7 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
 
 
 def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
-    """The mean over places, at the seeds that all of them have; nothing where a place has nothing."""
+    """Take the mean over places, at the seeds that all of them have; nothing where a place has nothing."""
     missing = tuple(text for part in parts for text in part.missing)
     refused = tuple(text for part in parts for text in part.refused)
     mixed = _mixed((record for place in chosen for record in place.runs.values()), _UNIFORM)

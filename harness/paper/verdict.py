@@ -25,7 +25,7 @@ from harness.paper.published import N_CATEGORIES, PARAMS, Published
 
 
 def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgement:
-    """One published number against what the store has for it."""
+    """Judge one published number against what the store has for it."""
     incomparable = _incomparable(cell, measured, edition)
     if incomparable is not None:
         return Judgement(cell, measured, Verdict.NOT_COMPARABLE, incomparable, None)
@@ -41,12 +41,12 @@ def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgemen
 def judge_all(
     published: Published, measured: Mapping[PublishedCell, Measured], edition: Edition
 ) -> tuple[Judgement, ...]:
-    """Every published number, in the order of `published.cells`."""
+    """Judge every published number, in the order of `published.cells`."""
     return tuple(judge(cell, measured[cell], edition) for cell in published.cells)
 
 
 def judge_rows(judgements: Iterable[Judgement]) -> tuple[RowJudgement, ...]:
-    """Each published row as a whole, of those numbers that a run gives; rows without such numbers are left out.
+    """Judge each published row as a whole, by those numbers that a run gives; leave out rows without such numbers.
 
     `match`: the declared seed gives every number of the row. `within seeds`: another seed does, one and the same for
     all. `below sampling error`: no seed does, yet at the declared seed each number matches or is nearer than half the
@@ -74,7 +74,7 @@ def _incomparable(cell: PublishedCell, measured: Measured, edition: Edition) -> 
 
 
 def _compare(printed: str, measured: Measured, seeds_exact: Sequence[int]) -> tuple[Verdict, str]:
-    """Rules 3 to 6, for a number with at least one value."""
+    """Apply rules 3 to 6 to a number with at least one value."""
     share = f"{len(seeds_exact)} of {_seeds(len(measured.by_seed))} give exactly this"
     if DECLARED_SEED in seeds_exact:
         return Verdict.MATCH, f"seed {DECLARED_SEED} gives {printed}; {share}"
@@ -124,7 +124,7 @@ def _near_at_declared(judgement: Judgement) -> bool:
 
 
 def _best(seeds: Sequence[int], judgements: Sequence[Judgement]) -> str:
-    """Which seed gives most of a row; the declared one, then the smallest, among equals."""
+    """Say which seed gives most of a row; the declared one, then the smallest, among equals."""
     counts = {seed: sum(seed in judgement.seeds_exact for judgement in judgements) for seed in seeds}
     if not any(counts.values()):
         return "none gives any of them"

@@ -63,7 +63,7 @@ class Series:
 
 
 def floor_of(series: Iterable[Series], floor: float = CHANCE) -> float:
-    """Where an axis begins: at chance, but at 0 as soon as anything to be drawn lies below that."""
+    """Find where an axis begins: at chance, but at 0 as soon as anything to be drawn lies below that."""
     return floor if all(number >= floor for one in series for bar in one.bars for number in bar.numbers) else 0.0
 
 
@@ -105,7 +105,7 @@ def _draw_bar(axes: Axes, bar: Bar, colour: str, *, x: float, width: float, floo
 
 
 def _draw_whisker(axes: Axes, at: float, span: tuple[float, float], *, horizontal: bool = False) -> None:
-    """A capped line from the lowest to the highest value, with a white rim that keeps it visible on dark bars."""
+    """Draw a capped line from the lowest to the highest value, with a white rim, which is visible on dark bars."""
     low, high = span
     middle = (low + high) / 2
     error = [[middle - low], [high - middle]]
@@ -119,7 +119,7 @@ def _draw_whisker(axes: Axes, at: float, span: tuple[float, float], *, horizonta
 
 
 def _handles(parts: Sequence[tuple[str, str]], bars: Sequence[Bar], kind: Spread, published: str) -> list[Artist]:
-    """What the drawn bars use, (colour, label) of the bars themselves first; nothing that does not occur."""
+    """Make legend entries: (colour, label) of the bars first, then what else they use; nothing that does not occur."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -132,7 +132,7 @@ def _handles(parts: Sequence[tuple[str, str]], bars: Sequence[Bar], kind: Spread
 
 
 def published_label(judged: Judged) -> str:
-    """The words beside the marker."""
+    """Return the words beside the marker."""
     return "published, on photographs" if judged.edition.synthetic else "published"
 
 
@@ -155,7 +155,7 @@ def _finish(sheet: Sheet, series: Sequence[Series], shown: Sequence[Judgement], 
 
 
 def categories_figure(table: int, judged: Judged) -> Sheet:
-    """Figures 2, 5 and 6: a dataset's categories at image and pixel level; panel (a) AUROC, panel (b) F1."""
+    """Draw Figure 2, 5 or 6: a dataset's categories at image and pixel level; panel (a) AUROC, panel (b) F1."""
     layout, cells = judged.published.table(table), judged.cells
     rows = [row for row in layout.rows if len(layout.places[row]) == 1]
     place = layout.places[rows[0]][0]
@@ -180,7 +180,7 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
 
 
 def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) -> tuple[list[Series], list[Judgement]]:
-    """A series of the four metrics for each row of a table, with (label, colour) of each; and the numbers in them."""
+    """Make a series of the four metrics for each row of a table, with its (label, colour); return the numbers, too."""
     rows = judged.published.table(table).rows
     shown = judged.numbers(table, rows)
     kind = choose_spread(shown)
@@ -192,7 +192,7 @@ def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) ->
 
 
 def backbones_figure(judged: Judged) -> Sheet:
-    """Figure 3: two backbones on one category; panel (a) four metrics, panel (b) parameters up to the third layer."""
+    """Draw Figure 3: two backbones on one category; (a) four metrics, (b) parameters up to the third layer."""
     places = [one[0] for one in judged.published.table(2).places.values()]
     category = f"{judged.dataset('mvtec')}, {places[0].category}"
     sheet = new_sheet(judged.edition, f"Two backbones on {category}", height=2.95)
@@ -221,7 +221,7 @@ def _draw_parameters(axes: Axes, counts: Sequence[float], colours: Sequence[str]
 
 
 def datasets_figure(judged: Judged) -> Sheet:
-    """Figure 7: means over each dataset's categories, by metric."""
+    """Draw Figure 7: means over each dataset's categories, by metric."""
     heading = f"PaDiM ({judged.backbone()}): means over the categories of three datasets"
     sheet = new_sheet(judged.edition, heading, height=2.95)
     places = judged.published.table(5).places.values()
@@ -235,7 +235,7 @@ def datasets_figure(judged: Judged) -> Sheet:
 
 
 def methods_figure(judged: Judged) -> Sheet:
-    """Figure 8: image AUROC and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
+    """Draw Figure 8: image and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
     layout, cells = judged.published.table(6), judged.cells
     ours = judged.numbers(6, [row for row in layout.rows if layout.places[row]])
     kind = choose_spread(ours)

@@ -32,7 +32,7 @@ class Checkup:
 
 
 def check_store(store: Store) -> Checkup:
-    """Read every record, and hold each against the scores beside it.
+    """Read every record, and compare each with the scores beside it.
 
     Raises:
         StoreError: the store is there and is no folder, or cannot be listed.
@@ -53,7 +53,7 @@ def check_store(store: Store) -> Checkup:
 
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
-    """What a record says that its own scores deny: whoever changes a number and its digest must change both."""
+    """Yield what a record says that its own scores deny: this finds a changed number even beside a new digest."""
     from harness.metrics import VERSION
     from harness.metrics.ranking import auroc, f1, rank
 
@@ -76,7 +76,7 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
 
 
 def _astray(store: Store) -> Iterator[str]:
-    """Records where no run's folder is, and runs' folders that have files and no record."""
+    """Yield records where no run's folder is, and runs' folders that have files and no record."""
     runs = store.path / RUNS
     for path in sorted(runs.rglob(RECORD)):
         parts = path.relative_to(runs).parts
@@ -133,7 +133,7 @@ def _runs_csv_faults(store: Path, records: Iterable[RunRecord]) -> Iterator[str]
 
 
 def first_difference(one: bytes, other: bytes) -> str:
-    """Where two files part: the line of a text, the byte of anything else."""
+    """Say where two files begin to differ: the line of a text, the byte of anything else."""
     place = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
     if b"\0" in one[:8192]:
         return f"from byte {place} on"

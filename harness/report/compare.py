@@ -69,12 +69,12 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        """Nothing differs but environment, times and memory, and neither store holds a file that cannot be read."""
+        """Whether at most environment, times and memory differ, and neither store holds a file that cannot be read."""
         return all(pair.is_same for pair in self.pairs) and not any((*self.only, *self.problems))
 
 
 def compare_stores(path_a: Path, path_b: Path, *, tolerance: float = 0.0) -> Comparison:
-    """Read two stores and hold them against one another.
+    """Read two stores and compare them.
 
     Raises:
         RequestError: one of the paths is no store.
@@ -126,7 +126,7 @@ def _identity(record: RunRecord) -> Identity:
 
 
 def _compare(a: RunRecord, b: RunRecord, score_gap: float | None, tolerance: float) -> Pair:
-    """Hold two records against one another.
+    """Compare two records.
 
     Thresholds and scores are raw distances, of which a tolerance above 0 does not speak: with one they may differ, but
     the scores must be of the same images.
@@ -155,12 +155,12 @@ def _unlike(a: Mapping[str, Any], b: Mapping[str, Any]) -> Unlike:
 
 
 def _differ(a: Any, b: Any, tolerance: float) -> bool:
-    """Two floats by more than the tolerance, anything else at all."""
+    """Tell whether two floats differ by more than the tolerance, or anything else at all."""
     return abs(a - b) > tolerance if isinstance(a, float) and isinstance(b, float) else bool(a != b)
 
 
 def _scores(store: Store, record: RunRecord, problems: list[str]) -> ScoreTable | None:
-    """A run's scores; None for a failed run, and where they cannot be read, which is then one of the problems."""
+    """Read a run's scores; None for a failed run, and where they cannot be read, which is then one of the problems."""
     if record.scores_sha256 is None:
         return None
     try:
@@ -179,7 +179,7 @@ def _score_gap(a: ScoreTable | None, b: ScoreTable | None) -> float | None:
 
 
 def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
-    """What there is to say about two stores to a person, in the order to say it."""
+    """Yield what there is to say about two stores to a person, in the order to say it."""
     pairs = comparison.pairs
     beyond = f" by more than {comparison.tolerance:g}" if comparison.tolerance else ""
     yield from (f"A: {name_a}", f"B: {name_b}")
@@ -207,19 +207,19 @@ def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
 
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A table below its title; nothing where there are no rows."""
+    """Yield a table below its title; nothing where there are no rows."""
     if rows:
         yield from ("", title, *table_lines(header, rows))
 
 
 def _tally(differences: Iterable[Unlike]) -> list[tuple[str, ...]]:
-    """How many pairs differ in a field in the same way, a row each, sorted."""
+    """Count the pairs that differ in a field in the same way, a row each, sorted."""
     counts = Counter((name, shown(a), shown(b)) for each in differences for name, (a, b) in each.items())
     return [(name, _cut(a), _cut(b), str(count)) for (name, a, b), count in sorted(counts.items())]
 
 
 def _changes(pairs: Iterable[Pair]) -> Iterator[tuple[str, ...]]:
-    """A row for every metric of every cell in which at least one pair differs, in the order of the pairs.
+    """Yield a row for every metric of every cell in which at least one pair differs, in the order of the pairs.
 
     A cell is the seeds of one dataset, category and backbone under the same settings.
     """
@@ -236,13 +236,13 @@ def _changes(pairs: Iterable[Pair]) -> Iterator[tuple[str, ...]]:
 
 
 def _told(pair: Pair) -> dict[str, str]:
-    """All settings as text; both values of one in which the two differ."""
+    """Return all settings as text; both values of one in which the two differ."""
     both = {**settings_of(pair.a), **settings_of(pair.b)}
     return {name: " | ".join(map(shown, pair.settings.get(name, (value,)))) for name, value in both.items()}
 
 
 def _change(metric: str, pairs: Sequence[Pair]) -> tuple[str, ...]:
-    """How many pairs differ in a metric, both means, the largest gap and its seed; over the pairs that both have."""
+    """Tell how many pairs differ in a metric, and over the pairs that both have the means, largest gap and its seed."""
     differing = sum(metric in pair.metrics for pair in pairs)
     values = [(pair.a.values[metric], pair.b.values[metric], pair.a.spec.seed) for pair in pairs]
     both = [(a, b, seed) for a, b, seed in values if a is not None and b is not None]

@@ -27,7 +27,7 @@ _LINE = 0.118
 
 
 def pipeline_figure(judged: Judged) -> Sheet:
-    """Two lanes, training and inference, through the same preprocessing, backbone and embedding."""
+    """Draw Figure 1: two lanes, training and inference, through the same preprocessing, backbone and embedding."""
     facts = protocol_facts(judged.edition)
     sheet = new_sheet(judged.edition, "PaDiM: from images to anomaly maps", _HEIGHT)
     axes = sheet.axes(0, 0, style.WIDTH, _HEIGHT)
@@ -44,7 +44,7 @@ def pipeline_figure(judged: Judged) -> Sheet:
 
 
 def _lane(axes: Axes, bottom: float, height: float, name: str, colours: tuple[str, str]) -> None:
-    """A band across the sheet in the first colour, with a stripe of the second at its left."""
+    """Draw a band across the sheet in the first colour, with a stripe of the second at its left."""
     from matplotlib.patches import FancyBboxPatch
 
     for width, colour in zip((style.WIDTH - 0.24, 0.04), colours, strict=True):
@@ -54,7 +54,7 @@ def _lane(axes: Axes, bottom: float, height: float, name: str, colours: tuple[st
 
 
 def _box(axes: Axes, place: tuple[float, float, float, float], title: str, lines: Sequence[str], edge: str) -> None:
-    """A rounded box at (left, bottom, width, height): a bold title at its top, lines of text centred in the rest."""
+    """Draw a rounded box at (left, bottom, width, height): a bold title at its top, text lines centred in the rest."""
     from matplotlib.patches import FancyBboxPatch
 
     x, y, width, height = place
@@ -65,7 +65,7 @@ def _box(axes: Axes, place: tuple[float, float, float, float], title: str, lines
 
 
 def _write(axes: Axes, x: float, y: float, lines: Sequence[str]) -> None:
-    """Centred lines around a height."""
+    """Write centred lines around a height."""
     for number, line in enumerate(lines):
         at = y + ((len(lines) - 1) / 2 - number) * _LINE
         axes.text(x, at, line, fontsize=6.3, ha="center", va="center_baseline")
@@ -77,7 +77,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], col
 
 
 def _part(side: int, defect: float) -> np.ndarray:
-    """A drawn part, seen from above: a grey ring on white, with a dark spot. (side, side, 3) uint8."""
+    """Draw a part, seen from above: a grey ring on white, with a dark spot. (side, side, 3) uint8."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
 
     def disc(edge: float) -> np.ndarray:
@@ -89,7 +89,7 @@ def _part(side: int, defect: float) -> np.ndarray:
 
 
 def _spot_map(side: int) -> np.ndarray:
-    """The anomaly map that the drawn part would give: (side, side) float64."""
+    """Make the anomaly map that the drawn part would give: (side, side) float64."""
     y, x = np.mgrid[0:side, 0:side] / (side - 1) * 2 - 1
     spot = np.exp(-((x - 0.42) ** 2 + (y + 0.42) ** 2) / 0.07)
     return unit_interval(spot + 0.12 * np.cos(3 * x) * np.cos(2 * y + 1) - 0.1 * np.hypot(x, y))
@@ -139,7 +139,7 @@ def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
 
 
 def _draw_layers(axes: Axes, x: float, y: float) -> None:
-    """Three stacks, each with half the cells along a side and more channels."""
+    """Draw three stacks, each with half the cells along a side and more channels."""
     from matplotlib.patches import Polygon, Rectangle
 
     depth = 0.06
@@ -171,7 +171,7 @@ def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
 
 
 def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
-    """From the distances to the overlay, below them."""
+    """Draw what leads from the distances to the overlay, below them."""
     heatmap = jet(_spot_map(96))
     smoothing = f"blur σ = {facts.settings['blur_sigma']}" if facts.settings["blur_sigma"] else "no blur"
     axes.text(5.12, 0.95, "Anomaly map", fontsize=7, weight="bold", va="top")
@@ -188,7 +188,7 @@ def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
 
 
 def radar_figure(judged: Judged) -> Sheet:
-    """Figure 9: each dataset's means on four axes from 0 at the centre to 1 at the rim; published profiles dashed."""
+    """Draw Figure 9: each dataset's means on four axes, 0 at the centre, 1 at the rim; published profiles dashed."""
     from matplotlib.lines import Line2D
 
     layout = judged.published.table(5)
@@ -212,7 +212,7 @@ def radar_figure(judged: Judged) -> Sheet:
 
 
 def _point(axis: int, radius: float) -> tuple[float, float]:
-    """Axes clockwise from the top."""
+    """Return the point on an axis at a radius; the axes follow one another clockwise from the top."""
     angle = math.pi / 2 - axis * math.pi / 2
     return radius * math.cos(angle), radius * math.sin(angle)
 
@@ -252,7 +252,7 @@ def _draw_profile(axes: Axes, cells: Sequence[Judgement], colour: str) -> None:
 
 
 def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
-    """Pixel F1 over pixel AUROC of the bottle: a colour and a line for each preprocessing, marks for the paper.
+    """Draw pixel F1 over pixel AUROC of the bottle: a colour and a line for each preprocessing, marks for the paper.
 
     Every run is a point; lines are dotted where they are extrapolated to reach a published row.
     """

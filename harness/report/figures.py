@@ -32,7 +32,7 @@ class Figure:
     """The table whose numbers it shows."""
 
     def title(self, judged: Judged) -> str:
-        """One line, without the number."""
+        """Return the title on one line, without the number."""
         datasets = {name: judged.dataset(name) for name in judged.edition.datasets}
         return self.words.format(backbone=judged.backbone(), large=judged.backbone("wide_resnet50_2"), **datasets)
 
@@ -81,7 +81,7 @@ FIGURES: tuple[Figure, ...] = (
 
 
 def caption(figure: Figure, judged: Judged) -> str:
-    """A figure's caption: its number and title, what bars, whiskers and markers are, and what is missing."""
+    """Write a figure's caption: its number and title, what bars, whiskers and markers are, and what is missing."""
     parts = ["SYNTHETIC: the images are drawn by the harness."] if judged.edition.synthetic else []
     parts.append(f"Figure {figure.number}. {figure.title(judged)}.")
     if figure.number == 4 and not judged.edition.synthetic:
@@ -97,7 +97,7 @@ def caption(figure: Figure, judged: Judged) -> str:
 
 
 def numbers(figure: Figure, judged: Judged) -> str:
-    """Every number in a figure in words, for those who cannot see it; empty for one without numbers."""
+    """Put every number in a figure into words, for those who cannot see it; empty for one without numbers."""
     words = []
     for one in _shown(figure, judged):
         measured = one.measured.declared
@@ -108,7 +108,7 @@ def numbers(figure: Figure, judged: Judged) -> str:
 
 
 def _shown(figure: Figure, judged: Judged) -> list[Judgement]:
-    """The numbers of a figure that runs give."""
+    """Return the numbers of a figure that runs give."""
     if figure.table is None:
         return []
     places = judged.published.table(figure.table).places.items()

@@ -42,6 +42,6 @@ class Outputs:
 
 
 def outputs_of(store: Path) -> Outputs:
-    """The places of a store's output: the committed ones for the committed store, inside the store for any other."""
+    """Find the places of a store's output: the committed ones for the committed store, else inside the store."""
     figures = PROJECT / "figures" if store.resolve() == RESULTS.resolve() else store / "figures"
     return Outputs(store / "tables", figures, store / "report.html")

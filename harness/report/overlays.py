@@ -75,7 +75,7 @@ class Exhibit:
 
 
 def find_exhibit(judged: Judged, store: Store) -> Exhibit:
-    """The examples of the run that fills Table 1's first row at the declared seed."""
+    """Find the examples of the run that fills Table 1's first row at the declared seed."""
     cell = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"]
     runs = {one.key: one for one in judged.records if one.spec.seed == DECLARED_SEED}
     record = next((runs[key] for key in cell.measured.keys if key in runs), None)
@@ -98,7 +98,7 @@ def find_exhibit(judged: Judged, store: Store) -> Exhibit:
 
 
 def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> Sheet:
-    """Figure 4 from a run's examples; a labelled slot for each image that is not there.
+    """Draw Figure 4 from a run's examples; a labelled slot for each image that is not there.
 
     Args:
         one_scale: colour every map between the lowest and the highest score of the whole category's test images,
@@ -127,7 +127,7 @@ def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> She
 
 
 def placeholder_figure(judged: Judged, *, one_scale: bool) -> Sheet:
-    """Figure 4's layout without images: pictures of a dataset with a licence of its own are not passed on."""
+    """Draw Figure 4's layout without images: pictures of a dataset with a licence of its own are not passed on."""
     sheet = _layout(judged)
     for label in (0, 1):
         for place in range(PER_LABEL):

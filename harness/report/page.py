@@ -147,7 +147,7 @@ def _grid(table: Table) -> Grid:
 def _verdict_first(
     columns: list[str], rows: list[list[Cell]], numeric: list[bool]
 ) -> tuple[list[str], list[list[Cell]], list[bool]]:
-    """The verdict beside the values, where a narrow screen shows it, and its reason below it instead of far right.
+    """Put the verdict beside the values, where a narrow screen shows it, and its reason below it, not far right.
 
     The reason is left out where nothing was run, which the lines below the table say once, and where it is that of the
     row above.
@@ -166,7 +166,7 @@ def _verdict_first(
 
 
 def link_keys(line: str, keys: Collection[str]) -> Line:
-    """A line in parts, in which the keys of runs that are on the page link to these."""
+    """Split a line into parts, in which the keys of runs that are on the page link to these."""
     parts = re.split(r"\b([0-9a-f]{12})\b", line)
     return tuple((part, f"#{page_runs.run_id(part)}" if part in keys else None) for part in parts if part)
 
@@ -183,14 +183,14 @@ def _settings(published: Published) -> Grid:
 
 
 def _below_store(line: str) -> str:
-    """A problem's line without what lies above the store: the page is read on other machines."""
+    """Return a problem's line without what lies above the store: the page is read on other machines."""
     path, separator, rest = line.partition(": ")
     head, runs, tail = path.rpartition(f"/{RUNS}/")
     return f"{RUNS}/{tail}{separator}{rest}" if runs and head else line
 
 
 def _span(records: Sequence[RunRecord]) -> str:
-    """From when to when the runs were made; the page itself is dated by nothing, so that it stays the same bytes."""
+    """Say from when to when the runs were made; the page itself has no date, so that it stays the same bytes."""
     days = sorted(record.finished[:10] for record in records)
     if not days:
         return ""
@@ -198,7 +198,7 @@ def _span(records: Sequence[RunRecord]) -> str:
 
 
 def _policy(style: str, script: str) -> str:
-    """A content security policy under which nothing runs but our script, and nothing at all is fetched."""
+    """Write a content security policy under which nothing runs but our script, and nothing at all is fetched."""
     hashes = [_base64(hashlib.sha256(text.encode()).digest()) for text in (style, script)]
     return (
         f"default-src 'none'; img-src data:; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; "
@@ -229,7 +229,7 @@ def _templates() -> Environment:
 
 
 def _clean(value: Any) -> Any:
-    """Control characters, lone surrogates and marks that reorder text are shown as escapes; escaping comes after."""
+    """Show control characters, lone surrogates and marks that reorder text as escapes; HTML escaping comes after."""
     if type(value) is not str:  # markup of our own, and numbers
         return value
     return "".join(char if _is_shown(char) else f"\\u{ord(char):04x}" for char in value)

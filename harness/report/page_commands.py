@@ -59,13 +59,13 @@ def _seeds(listed: str) -> str:
 
 
 _SHARE = re.compile(r"\(share ([0-9.e-]+), chosen by content hash\)")
-"""In the note that `harness.data.layouts` leaves where it parted the good images itself."""
+"""In the note that `harness.data.layouts` leaves where it split the good images itself."""
 _WHITE = re.compile(r"have more than 8 bits: scaled so that ([0-9.e+-]+) becomes 255")
 """In the note that `harness.data.checks` leaves on images of more than 8 bits."""
 
 
 def run_command(record: RunRecord) -> str:
-    """The command that does one run again, with the same key on the same images and weights.
+    """Return the command that does one run again, with the same key on the same images and weights.
 
     `PATH` stands for what a record does not hold: where the images, or the file of weights, lie. The run goes into
     another store, since in its own it is already done.
@@ -88,7 +88,7 @@ def run_command(record: RunRecord) -> str:
 
 
 def _name(category: str) -> str:
-    """Hydra reads a plain name as it is; any other is quoted for it, as the command line's own rendering does."""
+    """Write a category for Hydra: a plain name as it is, any other quoted, as for the command line."""
     if _PLAIN_NAME.fullmatch(category):
         return category
     from harness.overrides import render
@@ -104,7 +104,7 @@ def _weights(label: str) -> list[str]:
 
 
 def _protocol(record: RunRecord) -> list[str]:
-    """The protocol by its name, and the fields in which the run left it."""
+    """Return the protocol by its name, and the fields in which the run differs from it."""
     fields = record.spec.protocol.model_dump()
     is_ours = record.protocol_name in group_options("protocol")
     base = dict(read_config(f"protocol/{record.protocol_name}")) if is_ours else {}

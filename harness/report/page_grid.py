@@ -77,7 +77,7 @@ def grid(
     row_headers: bool = True,
     numeric: Sequence[bool] | None = None,
 ) -> Grid:
-    """A table from texts and cells; an outcome's word gets its badge (not among numbers), a number its value.
+    """Make a table from texts and cells; an outcome's word gets its badge (not among numbers), a number its value.
 
     Args:
         numeric: for each column whether it holds numbers; default: those in which every cell has one, or nothing.
@@ -98,7 +98,7 @@ def grid(
 
 
 def cell(text: str) -> Cell:
-    """A cell that shows a text, with the badge and the number that are in it."""
+    """Make a cell that shows a text, with the badge and the number that are in it."""
     text = text.strip()
     number = number_in(text)
     shown = text if number is None else text.replace(" to ", "\N{NO-BREAK SPACE}to ")
@@ -106,12 +106,12 @@ def cell(text: str) -> Cell:
 
 
 def amount(value: float | None, digits: int = 4, unit: str = "") -> Cell:
-    """A cell that shows a number rounded and sorts by all of it."""
+    """Make a cell that shows a number rounded and sorts by all of it."""
     return Cell(NOTHING) if value is None else Cell(f"{value:.{digits}f}{unit}", float(value))
 
 
 def number_in(text: str) -> float | None:
-    """The number that a text is, the lower end of a range that it is, or None where it is anything else.
+    """Return the number that a text is, the lower end of a range that it is, or None where it is anything else.
 
     The sign may be the typographic minus. `1 of 3` is no number: it says that there is none.
     """
@@ -120,7 +120,7 @@ def number_in(text: str) -> float | None:
 
 
 def anchor(*parts: object) -> str:
-    """An id for the page: ASCII letters, digits and hyphens; what is not becomes a hyphen and its code."""
+    """Make an id for the page: ASCII letters, digits and hyphens; ` ._/` become hyphens, anything else its code."""
     text = "-".join(str(part) for part in parts)
     return re.sub(r"[^A-Za-z0-9-]", lambda match: "-" if match[0] in " ._/" else f"-{ord(match[0]):x}-", text)
 

@@ -79,12 +79,12 @@ class Runs:
 
 
 def run_id(key: str) -> str:
-    """The id of a run's details on the page."""
+    """Return the id of a run's details on the page."""
     return anchor("run", key)
 
 
 def describe_runs(records: Sequence[RunRecord]) -> Runs:
-    """Everything about the runs, sorted by what was run."""
+    """Gather everything about the runs, sorted by what was run."""
     ordered = sorted(records, key=lambda r: (*_place(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
     machines = _machines(ordered)
     groups = tuple(
@@ -98,7 +98,7 @@ def describe_runs(records: Sequence[RunRecord]) -> Runs:
 
 
 def failures(records: Sequence[RunRecord]) -> Grid | None:
-    """The runs that failed, with stage and error; None where none did."""
+    """List the runs that failed, with stage and error; None where none did."""
     rows = [
         (Cell(record.key, href=f"#{run_id(record.key)}"), *map(Cell, _place(record)), cell(str(record.spec.seed)),
          Cell(record.error.stage or "before the first"), Cell(f"{record.error.type}: {record.error.message}"))
@@ -137,13 +137,13 @@ def _overview(records: Sequence[RunRecord]) -> Grid | None:
 
 
 def _protocol(record: RunRecord) -> str:
-    """Its name, and what else is not as the paper's tables take it."""
+    """Name a run's protocol, and what else is not as the paper's tables take it."""
     spec = record.spec
     return ", ".join([record.protocol_name, *([spec.engine] if spec.engine != "streaming" else []), *spec.inexact])
 
 
 def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
-    """By key: a run's protocol, and where it differs from others of its dataset, category and backbone otherwise.
+    """Give by key a run's protocol, and what else differs among runs of its dataset, category and backbone.
 
     Fields of the protocol are named only if they differ within one protocol.
     """
@@ -181,7 +181,7 @@ def _data(records: Sequence[RunRecord]) -> Grid | None:
 
 
 def _software(environment: Environment) -> Fields:
-    """What makes two environments the same machine with the same software; the commit is told run by run."""
+    """Return what makes two environments the same machine with the same software; the commit is told run by run."""
     return (
         ("Device", environment.device),
         ("Processor", environment.cpu),
@@ -194,7 +194,7 @@ def _software(environment: Environment) -> Fields:
 
 
 def _machines(records: Sequence[RunRecord]) -> dict[Fields, Machine]:
-    """Each distinct environment, in the order of the runs."""
+    """Return each distinct environment, in the order of the runs."""
     counts = Counter(_software(record.environment) for record in records)
     return {
         told: Machine(f"environment-{i}", f"Environment {i}", told[:6], told[6:], n)

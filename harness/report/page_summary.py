@@ -72,7 +72,7 @@ def summarise(
     records: Sequence[RunRecord],
     edition: Edition,
 ) -> Summary:
-    """The summary of one edition. Only numbers that a run could give are counted, literature values are not."""
+    """Make the summary of one edition. Only numbers that a run could give are counted, literature values are not."""
     numbers = [judgement for judgement in judgements if judgement.cell.metric is not None]
     counts = Counter(judgement.verdict for judgement in numbers)
     measured = [judgement.measured for judgement in numbers]
@@ -116,7 +116,7 @@ def audit_parts(findings: Sequence[Finding]) -> list[tuple[str, Grid]]:
 
 
 def finding_id(finding: Finding) -> str:
-    """The id of a finding on the page."""
+    """Return the id of a finding on the page."""
     return anchor("finding", finding.identifier)
 
 

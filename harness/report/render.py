@@ -114,7 +114,7 @@ def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Ver
 
 
 def compare_folders(kept: Path, made: Path) -> list[str]:
-    """A line for each file of two folders that is in one only, or not the same bytes in both; sorted by name."""
+    """List files of two folders that are in one only, or not the same bytes in both: a line each, sorted by name."""
     names = _files(kept), _files(made)
     faults = dict.fromkeys(names[1] - names[0], "is missing: the store gives it; render it again")
     faults |= dict.fromkeys(names[0] - names[1], "is not what the store gives at all; delete it")

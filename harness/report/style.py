@@ -71,7 +71,7 @@ _STYLE: dict[Any, Any] = {
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Within it matplotlib draws in the harness's style, whatever the user's own matplotlibrc says."""
+    """Make matplotlib draw in the harness's style in here, whatever the user's own matplotlibrc says."""
     import matplotlib
 
     _register_fonts()
@@ -108,7 +108,7 @@ def _register_fonts() -> tempfile.TemporaryDirectory[str]:
 
 
 def new_figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure, sizes in inches. No pyplot: nothing global, no display."""
+    """Make an empty figure, sizes in inches. No pyplot: nothing global, no display."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height))
@@ -132,7 +132,7 @@ def encode(figure: Figure, extension: str, *, title: str) -> bytes:
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever reads better on a colour `#RRGGBB` (WCAG relative luminance)."""
+    """Choose black or white, whichever reads better on a colour `#RRGGBB` (WCAG relative luminance)."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
@@ -145,30 +145,30 @@ MARGIN = 0.12
 
 @dataclass(frozen=True)
 class Sheet:
-    """A figure with sizes in inches, which journals speak."""
+    """A figure with sizes in inches, as journals give them."""
 
     figure: Figure
     width: float
     height: float
 
     def axes(self, left: float, bottom: float, width: float, height: float) -> Axes:
-        """Axes at a place in inches from the lower left corner."""
+        """Add axes at a place in inches from the lower left corner."""
         box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(box)
 
     def text(self, x: float, y: float, text: str, **options: Any) -> None:
-        """Text at a place in inches from the lower left corner."""
+        """Write text at a place in inches from the lower left corner."""
         self.figure.text(x / self.width, y / self.height, text, **options)
 
     def legend(self, handles: Sequence[Artist], y: float, columns: int) -> None:
-        """One legend for all panels, centred, its upper edge at a height in inches."""
+        """Add one legend for all panels, centred, its upper edge at a height in inches."""
         spaces: dict[str, Any] = {"columnspacing": 1.6, "handlelength": 1.4, "handletextpad": 0.5, "borderaxespad": 0}
         place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, y / self.height), "ncols": columns}
         self.figure.legend(handles=list(handles), **place, **spaces)
 
 
 def new_sheet(edition: Edition, heading: str, height: float, width: float = WIDTH) -> Sheet:
-    """A figure with its heading; in an edition of drawn images, with SYNTHETIC beside it and across the sheet."""
+    """Make a figure with its heading; in an edition of drawn images, with SYNTHETIC beside it and across the sheet."""
     sheet = Sheet(new_figure(height, width), width, height)
     sheet.text(MARGIN, height - 0.09, heading, weight="bold", fontsize=8.5, va="top")
     if edition.synthetic:
@@ -180,6 +180,6 @@ def new_sheet(edition: Edition, heading: str, height: float, width: float = WIDT
 
 
 def write_notes(sheet: Sheet, lines: Sequence[str], y: float) -> None:
-    """Small print at the foot, its first line's top at a height in inches."""
+    """Write small print at the foot, its first line's top at a height in inches."""
     for number, line in enumerate(lines):
         sheet.text(MARGIN, y - 0.125 * number, line, fontsize=6.5, va="top", color=MUTED)

@@ -82,7 +82,7 @@ class Table:
 
 
 def build_tables(judged: Judged) -> tuple[Table, ...]:
-    """Tables 1 to 6, each in the paper's form and then with verdicts."""
+    """Build Tables 1 to 6, each in the paper's form and then with verdicts."""
     maker = _Maker(judged)
     return tuple(make(layout) for layout in judged.published.tables for make in (maker.paper_form, maker.verdicts_form))
 
@@ -157,14 +157,14 @@ class _Maker:
         )
 
     def _laid_out(self, layout: PublishedTable, row: str, column: str) -> str:
-        """One cell of the paper's form."""
+        """Fill one cell of the paper's form."""
         if column not in layout.value_columns:
             return in_edition(layout.texts[row, column], self.judged.edition)
         judgement = self.judged.cells[layout.number, row, column]
         return self._reproduced(judgement) if layout.places[row] else judgement.cell.printed
 
     def _reproduced(self, judgement: Judgement) -> str:
-        """A cell's own value with as many digits as the paper's, or why there is none."""
+        """Write a cell's own value with as many digits as the paper's, or why there is none."""
         cell, measured = judgement.cell, judgement.measured
         if cell.column == PARAMS:
             return rounded(self._parameters(judgement) / 1e6, places(cell.printed))
@@ -179,7 +179,7 @@ class _Maker:
         return load_parameters()[self.judged.edition.backbones[judgement.cell.places[0].backbone]]
 
     def _beside(self, judgement: Judgement) -> tuple[str, ...]:
-        """One published number: published, reproduced, difference, seeds, their range, interval, verdict, why."""
+        """Fill one number's row: published, reproduced, difference, seeds, their range, interval, verdict, why."""
         cell, measured = judgement.cell, judgement.measured
         digits, n_seeds, gap = places(cell.printed), len(measured.by_seed), judgement.difference
         interval = _span(measured.interval, digits)
@@ -227,7 +227,7 @@ class _Maker:
         return tuple(lines)
 
     def _run_lines(self, keys: str) -> list[str]:
-        """A line for each place: its runs' keys by seed, and the weights they share."""
+        """Write a line for each place: its runs' keys by seed, and the weights they share."""
         by_place: dict[str, list[str]] = {}
         for key in keys.split() if keys != "none" else ():
             record = self.records[key]
@@ -242,7 +242,7 @@ def _span(span: tuple[float, float] | None, digits: int) -> str:
 
 
 def csv_document(table: Table) -> str:
-    """The table as CSV: a header, then a line a row with the runs it comes from; nothing else, so that readers agree.
+    """Write the table as CSV: a header, then a line for each row with its runs; nothing else, so that readers agree.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe before it; numbers stay numbers.
     """
@@ -253,7 +253,7 @@ def csv_document(table: Table) -> str:
 
 
 def markdown_document(table: Table) -> str:
-    """The table in GitHub's Markdown: title, table, footer."""
+    """Write the table in GitHub's Markdown: title, table, footer."""
     lines = [f"**{markdown_text(table.title)}**", "", _markdown_row(table.columns)]
     lines.append("|" + "|".join("---:" if right else "---" for right in table.numeric) + "|")
     lines += [_markdown_row(row) for row in table.rows]
@@ -266,13 +266,13 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text on one line in which nothing is markup."""
+    """Put a text on one line in which nothing is markup."""
     escaped = re.sub(r"([\\`*_\[\]<>|~&$])", r"\\\1", _one_line(text))
     return re.sub(r"^(\d*)([#+.)-])(?=[#-]*(?: |$))", r"\1\\\2", escaped)
 
 
 def latex_document(table: Table) -> str:
-    """The table as a LaTeX float over both columns, with booktabs: title as caption, footer below the rules.
+    """Write the table as a LaTeX float over both columns, with booktabs: title as caption, footer below the rules.
 
     Where a table has several rows of one name, the name becomes a line of its own above them.
     """
@@ -319,7 +319,7 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text on one line in which nothing is a command; a letter that pdfLaTeX lacks is written as [U+30C7]."""
+    """Put a text on one line in which nothing is a command; a letter that pdfLaTeX lacks is written as [U+30C7]."""
     line = _one_line(text)
     if re.fullmatch(r"[+-]?\d+(\.\d+)?", line):
         return line.replace("-", r"\ensuremath{-}")
@@ -328,11 +328,11 @@ def latex_text(text: str) -> str:
 
 
 def _tex_has(letter: str) -> bool:
-    """Whether pdfLaTeX has it, at least in its default encoding: Latin letters up to U+017F but for some."""
+    """Tell whether pdfLaTeX has a letter, at least in its default encoding: Latin ones up to U+017F but for some."""
     return ord(letter) < 0x180 and letter not in "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and other control characters."""
+    """Take line breaks and other control characters out of a text."""
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())

@@ -51,20 +51,20 @@ class Judged:
         return {(one.cell.table, one.cell.row, one.cell.column): one for one in self.judgements}
 
     def numbers(self, table: int, rows: Iterable[str]) -> list[Judgement]:
-        """The numbers of these rows that runs give, row by row."""
+        """Return the numbers of these rows that runs give, row by row."""
         there = self.published.table(table).value_columns
         return [self.cells[table, row, column] for row in rows for column in PAPER_METRICS if column in there]
 
     def backbone(self, name: str = "resnet18") -> str:
-        """What the edition has for one of the paper's backbones, as people write it."""
+        """Return what the edition has for one of the paper's backbones, as people write it."""
         return BACKBONE_NAMES[self.edition.backbones[name]]
 
     def dataset(self, name: str) -> str:
-        """What the edition has for one of the paper's datasets, as people write it."""
+        """Return what the edition has for one of the paper's datasets, as people write it."""
         return DATASET_NAMES[self.edition.datasets[name]]
 
     def row_name(self, table: int, row: str) -> str:
-        """A row's name in the edition; Table 2's holds the parameter count, which is computed and not the paper's."""
+        """Return a row's name in the edition; Table 2's holds the parameter count as computed, not the paper's."""
         if table != 2:
             return in_edition(row, self.edition)
         layout = self.published.table(2)
@@ -75,7 +75,7 @@ class Judged:
 
 
 def table_title(published: Published, table: int, edition: Edition) -> str:
-    """`Table n.` and the paper's title; Table 6 is about the literature's MVTec AD in every edition."""
+    """Return `Table n.` and the paper's title; Table 6 is about the literature's MVTec AD in every edition."""
     title = in_edition(published.table(table).title, edition, datasets=table != 6)
     if not edition.synthetic:
         return f"Table {table}. {title}"
@@ -84,7 +84,7 @@ def table_title(published: Published, table: int, edition: Edition) -> str:
 
 
 def in_edition(text: str, edition: Edition, *, datasets: bool = True) -> str:
-    """The paper's words, with what the edition puts in place of the paper's datasets and backbones."""
+    """Return the paper's words, with what the edition puts in place of the paper's datasets and backbones."""
     for ours, theirs in edition.backbones.items():
         if ours != theirs:
             text = text.replace(BACKBONE_NAMES[ours], BACKBONE_NAMES[theirs])
@@ -153,7 +153,7 @@ class Spread(StrEnum):
 
 
 def absence(judgement: Judgement) -> str:
-    """Why there is no number at the declared seed, in a few words; empty where there is one, or no run could give one.
+    """Say why there is no number at the declared seed, in a few words; empty where there is one or no run can give it.
 
     `not run (1 of 3)` is a mean that is refused because it would be over fewer categories than it says.
     """
@@ -178,13 +178,13 @@ def absence(judgement: Judgement) -> str:
 
 
 def places_run(judgement: Judgement) -> int:
-    """How many of the places that a mean is over have runs that count."""
+    """Count how many of the places that a mean is over have runs that count."""
     measured = judgement.measured
     return len(judgement.cell.places) - sum(bool(_PLACE.match(text)) for text in (*measured.missing, *measured.refused))
 
 
 def choose_spread(judgements: Iterable[Judgement]) -> Spread:
-    """One kind of whisker for a whole figure: the seeds' range where every measured cell has two seeds or more.
+    """Choose one kind of whisker for a whole figure: the seeds' range where every measured cell has two seeds or more.
 
     Else intervals, where any cell has one, so that two kinds never stand side by side.
     """
@@ -195,7 +195,7 @@ def choose_spread(judgements: Iterable[Judgement]) -> Spread:
 
 
 def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
-    """Both ends of a cell's whisker; None where it has none of this kind.
+    """Return both ends of a cell's whisker; None where it has none of this kind.
 
     A mean over categories has no bootstrap interval of its own: its half-width combines the categories'.
     """
@@ -209,7 +209,7 @@ def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
 
 
 def spread_words(judgements: Sequence[Judgement]) -> str:
-    """What a figure's bars and whiskers are, in one sentence, with how many seeds there are."""
+    """Say what a figure's bars and whiskers are, in one sentence, with how many seeds there are."""
     measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_spread(judgements)
     if not measured:
         return "No run fills a place of this figure: the published values stand alone."

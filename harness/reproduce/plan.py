@@ -36,7 +36,7 @@ class Request:
     launcher: str = "basic"
     """As the key `launcher` takes it."""
     weights: Mapping[str, str] | None = None
-    """Backbone -> a file of weights, where timm's cannot or shall not be downloaded."""
+    """Backbone -> a file of weights, where timm's cannot or must not be downloaded."""
 
 
 Place = tuple[str, str, str]
@@ -55,11 +55,11 @@ class Presence:
     """With the reason, one line."""
 
     def has(self, run: ExpectedRun) -> bool:
-        """Whether a run's images are there."""
+        """Tell whether a run's images are there."""
         return (run.dataset, run.category) in self.there
 
     def missing_lines(self) -> list[str]:
-        """One line for each dataset that is not there, or not whole."""
+        """Write one line for each dataset that is not there, or not whole."""
         lines = []
         for dataset in dict.fromkeys(dataset for dataset, _ in self.missing):
             lost = {category: why for (name, category), why in self.missing.items() if name == dataset}
@@ -104,18 +104,18 @@ class Plan:
 
 
 def place_of(run: ExpectedRun) -> Place:
-    """What a row of the plan is about."""
+    """Return what a row of the plan is about."""
     return run.dataset, run.category, run.backbone
 
 
 def needed_runs(seeds: Sequence[int]) -> tuple[ExpectedRun, ...]:
-    """Every run of the experiments of Tables 1 to 4 at these seeds, each once."""
+    """List every run of the experiments of Tables 1 to 4 at these seeds, each once."""
     runs = [run for name in EXPERIMENTS.values() for run in _runs_of(name)]
     return tuple({(place_of(run), seed): replace(run, seed=seed) for run in runs for seed in seeds}.values())
 
 
 def needed_categories() -> tuple[Category, ...]:
-    """Dataset and category of everything that Tables 1 to 4 need."""
+    """List dataset and category of everything that Tables 1 to 4 need."""
     return tuple(dict.fromkeys((run.dataset, run.category) for run in needed_runs([0])))
 
 
@@ -139,7 +139,7 @@ def _calls(request: Request, presence: Presence, states: Sequence[RunState]) -> 
 
 
 def _filters(places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
-    """The experiments that hold some places, and what narrows them to these, in the experiments' order."""
+    """Return the experiments that hold some places, and what narrows them to these, in the experiments' order."""
     wanted = [set(column) for column in zip(*places, strict=True)]
     names = [name for name in EXPERIMENTS.values() if any(place_of(run) in places for run in _runs_of(name))]
     there = zip(*(place_of(run) for name in names for run in _runs_of(name)), strict=True)
@@ -160,14 +160,14 @@ def _call(request: Request, places: set[Place], weights: str | None) -> Call:
 
 
 def downloads(presence: Presence) -> tuple[str, ...]:
-    """The datasets that are missing as a whole and have an archive; what is there in part a download leaves alone."""
+    """List datasets that are missing as a whole and have an archive; a download leaves alone what is there in part."""
     partly = {dataset for dataset, _ in presence.there}
     missing = dict.fromkeys(dataset for dataset, _ in presence.missing)
     return tuple(name for name in missing if CATALOG[name].archive is not None and name not in partly)
 
 
 def after_download(presence: Presence, fetched: Iterable[str]) -> Presence:
-    """What will be there once these datasets have come."""
+    """Return what will be there once these datasets have come."""
     names = set(fetched)
     come = {where for where in presence.missing if where[0] in names}
     left = {where: why for where, why in presence.missing.items() if where not in come}
@@ -175,7 +175,7 @@ def after_download(presence: Presence, fetched: Iterable[str]) -> Presence:
 
 
 def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *, device: str) -> str | None:
-    """Why the sweeps of a plan would make runs that stand in no table together with the store's; None where they fit.
+    """Say why a plan's sweeps would make runs that stand in no table together with the store's; None where they fit.
 
     Args:
         device: that the request's means here, `cpu` or `cuda`.
@@ -203,7 +203,10 @@ def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *,
 
 
 def _same_weights(record: RunRecord, digests: Mapping[str, str]) -> bool:
-    """Timm's are not looked into: they may have to be downloaded first, and a file with other bytes has another key."""
+    """Tell whether a record has the weights that a sweep would take.
+
+    timm's are not looked into: they may have to be downloaded first, and a file with other bytes has another key.
+    """
     name = record.spec.backbone.name
     if name in digests:
         return digests[name] == record.spec.backbone.weights_digest

@@ -115,7 +115,7 @@ def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
 
 
 def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[str]:
-    """What will happen, in the order to say it."""
+    """Yield what will happen, in the order to say it."""
     n, n_done, n_to_do = len(plan.states), len(plan.done), len(plan.to_do)
     yield f"Tables 1 to 4 need {n} runs: {n_done} done, {n_to_do} to do, {n - n_done - n_to_do} without images"
     yield from _table(plan)
@@ -152,10 +152,10 @@ def _word(state: RunState, *, is_there: bool) -> str:
 
 
 def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendered, seconds: float) -> Iterator[str]:
-    """What there is now, and what is still missing.
+    """Yield what there is now, and what is still missing.
 
     Args:
-        plan: made anew, from the store as it is now.
+        plan: made again, from the store as it is now.
         before: the plan that was carried out.
         seconds: that it took.
     """

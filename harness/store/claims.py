@@ -111,7 +111,7 @@ class Claims:
                 lease.release(force=True)
 
     def is_free(self, key: str) -> bool:
-        """Say whether a claim can be taken now. Ask the same object again: only so does it notice a silent holder.
+        """Say whether a claim can be taken now. Ask the same object each time: else it notices no silent holder.
 
         Raises:
             StoreError: the store cannot be written.

@@ -1,4 +1,4 @@
-"""The store held against experiments: which expected runs are done, failed or missing, and what they gave."""
+"""The store compared with experiments: which expected runs are done, failed or missing, and what they gave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from harness import keys
 from harness.errors import RequestError
-from harness.experiment import FOLDED, expand, load_experiment
+from harness.experiment import IN_ONE_JOB, expand, load_experiment
 from harness.overrides import Override
 from harness.store.fields import OK
 from harness.store.record import RunRecord
@@ -73,10 +73,10 @@ class RunState:
 def survey(
     records: Sequence[RunRecord], names: Sequence[str] = (), seeds: Sequence[int] = ()
 ) -> dict[str, tuple[RunState, ...]]:
-    """Hold a store's records against experiments of configs/experiment; return the state of each one's runs by title.
+    """Compare a store's records with experiments of configs/experiment; return the state of each one's runs by title.
 
     Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
-    drawn images is held only against what it has something of.
+    drawn images is compared only with experiments of which it has runs.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
@@ -128,7 +128,7 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
     runs = []
     own_seeds = [Override("seeds", (list(seeds),))] if seeds else []
     for job in expand([Override("experiment", (experiment,)), *own_seeds]):
-        axes = {key: value if key in FOLDED and isinstance(value, list) else [value] for key, value in job.items()}
+        axes = {key: value if key in IN_ONE_JOB and isinstance(value, list) else [value] for key, value in job.items()}
         for values in product(*axes.values()):
             choice = dict(zip(axes, values, strict=True))
             where = {key: choice.pop(key) for key in ("dataset", "category", "backbone")}
@@ -138,9 +138,7 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
-    chosen = _read(keys.CONFIGS / "config.yaml")["defaults"]
-    default = next(entry["protocol"] for entry in chosen if isinstance(entry, dict) and "protocol" in entry)
-    name = choice.get("protocol", default)
+    name = choice.get("protocol") or keys.default_option("protocol")
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
     demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
     demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}

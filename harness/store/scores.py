@@ -59,7 +59,7 @@ class ScoreTable:
 
     @property
     def sha256(self) -> str:
-        """Return the digest of `to_csv()`, which the record states."""
+        """The digest of `to_csv()`, which the record states."""
         return hashlib.sha256(self.to_csv()).hexdigest()
 
 
@@ -102,7 +102,7 @@ def examples_bytes(examples: Mapping[str, np.ndarray]) -> bytes:
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray] | None:
-    """Read an examples.npz; None where there is none, for it is not committed.
+    """Read an examples.npz; None where there is none, since it is not committed.
 
     Raises:
         StoreError: it is there and damaged.
