@@ -135,7 +135,7 @@ def test_wrong_requests(mvtec, tmp_path):
         check_dataset(info, root, ["bottle", "botle"])
     with pytest.raises(RequestError, match="no such folder"):
         check_dataset(info, tmp_path / "elsewhere")
-    with pytest.raises(RequestError, match="dataset mvtek: unknown; there are mvtec, visa, btad"):
+    with pytest.raises(RequestError, match="dataset mvtek: unknown; there are btad, mvtec, visa"):
         find_dataset("mvtek")
 
 

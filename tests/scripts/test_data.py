@@ -132,7 +132,7 @@ def test_verify_of_a_dataset_with_one_category(tmp_path, capsys):
         (["fetch"], ["invalid choice: 'fetch'"]),
         (["list", "--rot", "x"], ["unrecognized arguments: --rot"]),
         (["download"], ["required: DATASET"]),
-        (["download", "mvtek", "--root", "ROOT"], ["dataset mvtek: unknown; there are mvtec, visa, btad"]),
+        (["download", "mvtek", "--root", "ROOT"], ["dataset mvtek: unknown; there are btad, mvtec, visa"]),
         (["download", "mvtec"], ["no DATA_ROOT", "--root PATH"]),
         (["download", "mvtec", "--root", __file__], ["cannot be written"]),
         (["verify", "mvtec"], ["no DATA_ROOT"]),
