@@ -88,7 +88,7 @@ def test_a_runs_own_line_says_what_tells_it_from_the_sweeps_others(capsys):
     print_outcome(outcome(1, status=CLAIMED, holder="host, process 1"))
     alone, among_others, claimed = capsys.readouterr().out.splitlines()
     assert "seed 0  image AUROC" in alone
-    assert "seed 0  features 50  epsilon 1.0  limit none  image AUROC" in among_others
+    assert "seed 0  features 50  epsilon 1.0  limit null  image AUROC" in among_others
     assert claimed.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep runs it (host, process 1)")
 
 
@@ -108,7 +108,7 @@ def test_a_failure_says_which_of_several_runs_it_is(capsys):
                 {"protocol__epsilon": epsilon, "dataset__limit": limit}
                 for epsilon, limit in ((1, None), (2, None), (2, 8))
             ],
-            [["epsilon", "limit"], ["1", "none"], ["2", "none"], ["2", "8"]],
+            [["epsilon", "limit"], ["1", "null"], ["2", "null"], ["2", "8"]],
         ),
         # a protocol stands for its fields, and hides nothing else
         (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.keys import DEFAULTS, group_options
 from harness.paper.model import Edition
 from harness.paper.selection import read_config
+from harness.store.settings import shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -111,19 +112,9 @@ def _protocol(record: RunRecord) -> list[str]:
     if base and record.spec.dataset == "folder":
         base |= read_config("dataset/folder")["protocol"]
     named = [f"protocol={record.protocol_name}"] if base else []
-    return named + [f"protocol.{name}={_value(value)}" for name, value in fields.items() if base.get(name) != value]
+    return named + [f"protocol.{name}={shown(value)}" for name, value in fields.items() if base.get(name) != value]
 
 
 def _metrics(record: RunRecord) -> list[str]:
     fields = record.spec.metrics.model_dump(exclude={"version"})
-    return [f"metrics.{name}={_value(value)}" for name, value in fields.items() if DEFAULTS[f"metrics.{name}"] != value]
-
-
-def _value(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(_value(item) for item in value)}]"
-    return str(value)
+    return [f"metrics.{name}={shown(value)}" for name, value in fields.items() if DEFAULTS[f"metrics.{name}"] != value]

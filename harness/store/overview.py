@@ -19,7 +19,7 @@ from harness.experiment import IN_ONE_JOB, expand, load_experiment
 from harness.overrides import Override
 from harness.store.fields import OK
 from harness.store.record import RunRecord
-from harness.store.settings import flat, settings_of, varying
+from harness.store.settings import flat, settings_of, shown, varying
 
 Identity = tuple[Any, ...]
 """Dataset, category, backbone, seed: what a person calls a run."""
@@ -170,7 +170,7 @@ def compare(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[
         names = ["protocol"]  # its fields need not be named as well
     states = []
     for run in runs:
-        variant = " ".join(f"{key.removeprefix('protocol.')}={run.demands.get(key)}" for key in names)
+        variant = " ".join(f"{key.removeprefix('protocol.')}={shown(run.demands.get(key))}" for key in names)
         states.append(RunState(run, variant, *_state(run, by_identity[run.identity])))
     return tuple(states)
 
@@ -203,4 +203,4 @@ def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
     unlike = [key for key, value in run.demands.items() if value not in (facts.get(key, value), "auto")]
     if "protocol" in unlike:
         unlike = [key for key in unlike if not key.startswith("protocol.")]
-    return [f"{key}={facts[key]}" for key in unlike]
+    return [f"{key}={shown(facts[key])}" for key in unlike]

@@ -35,5 +35,9 @@ def varying(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def shown(value: Any) -> str:
-    """Return a setting as a text."""
-    return "none" if value is None else str(value)
+    """Return a setting as the command line takes it: `null`, `true`, `[224,224]`."""
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)

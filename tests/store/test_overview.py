@@ -96,10 +96,10 @@ def test_done_failed_missing(configs, store):
     ("spec", "record", "said"),
     [
         ({"epsilon": 0.01001}, {}, "protocol.epsilon=0.01001"),
-        ({"center_crop": None}, {}, "protocol.center_crop=None"),
+        ({"center_crop": None}, {}, "protocol.center_crop=null"),
         ({"n_features": 50}, {}, "n_features=50"),
         ({"engine": "reference"}, {}, "engine=reference"),
-        ({"inexact": "bf16"}, {}, "inexact=['bf16']"),
+        ({"inexact": "bf16"}, {}, "inexact=[bf16]"),
         ({"bootstrap_samples": 0}, {}, "metrics.bootstrap_samples=0"),
         ({"epsilon": 0.01001}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
@@ -258,7 +258,7 @@ def test_a_records_settings_are_what_its_key_covers_without_its_name_and_its_lab
     assert (settings["weights"], settings["protocol"], settings["dataset.limit"]) == ("random", "anomalib_v2", None)
     covered = {name for name in flat(spec) if name not in ("dataset", "category", "backbone.name", "seed")}
     assert set(settings) == covered | {"weights", "protocol", "dataset.limit"}
-    assert [shown(settings[name]) for name in ("dataset.limit", "n_features")] == ["none", "50"]
+    assert [shown(settings[name]) for name in ("dataset.limit", "n_features")] == ["null", "50"]
 
 
 def test_what_varies_is_named_once_in_the_order_of_the_fields():
