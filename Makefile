@@ -12,7 +12,7 @@ LAUNCHER ?= basic
 STORE ?= results
 REPEATS ?= 3
 
-.PHONY: help setup smoke test test-fast tables figures report render verify reproduce bench lint status clean
+.PHONY: help setup smoke test tests test-fast tables figures report render verify reproduce bench lint status clean
 
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ $(STAMP): requirements.lock pyproject.toml
 smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT=... LIMIT=8)
 	$(PY) scripts/smoke.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)' --limit $(LIMIT))
 
-test: setup ## run the test suite
+test tests: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
 
 # What computes, reads folders and parses requests; no test in these starts a process.
@@ -52,10 +52,11 @@ render: setup
 	  $(if $(filter report,$(RENDERED)),--report '$(STORE)/report.html')
 
 verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
-	$(PY) scripts/verify.py
+	$(PY) scripts/verify.py $(if $(filter-out results,$(STORE)),--store '$(STORE)')
 
-reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results
-	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)'
+reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
+	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)' \
+	  $(foreach weights,$(WEIGHTS),--weights '$(weights)')
 
 bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,grid,tools
 	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
@@ -67,7 +68,7 @@ lint: setup ## check style (ruff) and types (mypy)
 	$(PY) -m mypy
 
 status: setup ## print the store against the experiments: done, failed, missing
-	$(PY) scripts/status.py
+	$(PY) scripts/status.py --store '$(STORE)'
 
 clean: ## remove what can be made again (not the store, not .venv)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

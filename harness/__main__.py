@@ -13,8 +13,6 @@ from harness import __version__
 from harness.command import run_script
 from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, raise_if_interrupted
-from harness.keys import CONFIGS, register
-from harness.keys import help_text as keys_help
 
 if TYPE_CHECKING:
     from harness.overrides import Override
@@ -79,6 +77,7 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from harness.keys import CONFIGS, register
     from harness.outcome import exit_status
     from harness.sweep import finished
 
@@ -107,11 +106,13 @@ def _one_line(error: Exception) -> str:
 
 def help_text() -> str:
     """Return the help page: what it does, three commands, every key."""
+    from harness.keys import help_text as keys_help
+
     return f"""PaDiM on images of industrial parts: metrics, intervals and a record per run.
 
-  python -m harness dataset=mvtec dataset.root=PATH category=bottle seed=42
-  python -m harness experiment=table1_mvtec dataset.root=PATH
-  python -m harness dataset=mvtec dataset.root=PATH category=bottle,cable dry_run=true
+  .venv/bin/python -m harness dataset=mvtec dataset.root=PATH category=bottle
+  .venv/bin/python -m harness experiment=table1_mvtec dataset.root=PATH
+  .venv/bin/python -m harness dataset=mvtec dataset.root=PATH category=all dry_run=true
 
 Keys, each with what its value may be; several values with commas make a sweep:
 {keys_help()}

@@ -18,7 +18,6 @@ from typing import Any, NoReturn, ParamSpec, TextIO
 
 from harness.errors import RequestError, StoreError, UserError
 from harness.interruption import INTERRUPTED, TERMINATED, listen
-from harness.keys import KEYS
 
 P = ParamSpec("P")
 
@@ -40,6 +39,8 @@ def seeds(text: str) -> tuple[int, ...]:
     Raises:
         ArgumentTypeError: it is none.
     """
+    from harness.keys import KEYS
+
     try:
         found = [KEYS["seed"].check(int(part)) for part in re.split(r"[,\s]+", text.strip(" []"))]
     except ValueError:

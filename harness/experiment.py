@@ -111,7 +111,7 @@ def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a job for each category of its dataset where it asks for all; for a folder of one's own, each sub-folder.
 
     Raises:
-        RequestError: nobody knows the dataset's categories.
+        RequestError: the folder has no sub-folders, is a category itself, or has one that is no category.
     """
     if job["category"] != ALL:
         return [job]
@@ -123,6 +123,12 @@ def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
         names = sorted(each.name for each in root.glob("[!.]*/"))
         if not names:
             raise RequestError(f"category=all: {root} holds no folder; name the category, or give another dataset.root")
+        from harness.data.tree import is_category
+
+        if is_category(root):
+            raise RequestError(f"category=all: {root} is a category itself; give dataset.root={root.parent}")
+        if other := [name for name in names if not is_category(root / name)]:
+            raise RequestError(f"category=all: {root / other[0]} does not look like a category; name those that are")
     return [job | {"category": name} for name in names]
 
 

@@ -114,7 +114,7 @@ def print_outcome(outcome: Outcome, keys: Sequence[str] = ()) -> None:
             for name, value in outcome.metrics.items()
             if name.endswith("_auroc") and value is not None
         )
-        detail = f"{numbers}  {outcome.seconds:.1f} s  {_seen(outcome)}  {outcome.folder}"
+        detail = f"{numbers or 'no metrics'}  {outcome.seconds:.1f} s  {_seen(outcome)}  {outcome.folder}"
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""

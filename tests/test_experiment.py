@@ -68,14 +68,26 @@ def test_seeds_n_features_and_samplers_fold_into_one_job():
 def test_all_categories_are_the_datasets_the_folders_or_the_experiments(tmp_path):
     assert [job["category"] for job in jobs("dataset=btad", "category=all", "seeds=[0,1]")] == ["01", "02", "03"]
     assert len(jobs("category=all")) == 15, "of the dataset that configs/config.yaml chooses"
-    for name in ("bolts", "nuts"):
-        (tmp_path / name).mkdir()
+    for name in ("bolts/good", "nuts/train/good", ".git"):
+        (tmp_path / name).mkdir(parents=True)
     (tmp_path / "readme.txt").touch()
     own = ("dataset=folder", f"dataset.root={tmp_path}", "category=all")
     assert [job["category"] for job in jobs(*own)] == ["bolts", "nuts"]
-    with pytest.raises(RequestError, match=r"^category=all: .*/bolts holds no folder"):
-        jobs("dataset=folder", f"dataset.root={tmp_path / 'bolts'}", "category=all")
     assert len(jobs("experiment=table1_mvtec", "category=all")) == 3
+
+
+@pytest.mark.parametrize(
+    ("made", "root", "words"),
+    [
+        ("bolts/good", "bolts/good", "holds no folder"),
+        ("bolts/train/good", "bolts", "is a category itself; give dataset.root="),
+        ("notes/old", ".", "notes does not look like a category; name those that are"),
+    ],
+)
+def test_all_categories_of_what_holds_none_is_refused(tmp_path, made, root, words):
+    (tmp_path / made).mkdir(parents=True)
+    with pytest.raises(RequestError, match=rf"^category=all: .*{words}"):
+        jobs("dataset=folder", f"dataset.root={tmp_path / root}", "category=all")
 
 
 def test_the_union_of_grids_without_repeats(two_grids, monkeypatch):

@@ -144,8 +144,8 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
     notes += [*found.notes, *_count_notes(dataset, category, found)]
     has_masks = _has_masks(found.test)
     if not has_masks:
-        lack = "no ground-truth masks" if _n_defective(found) else "no defective test images"
-        notes.append(f"{lack}: no pixel metrics")
+        lack = "ground-truth masks: no pixel" if _n_defective(found) else "defective test images: no"
+        notes.append(f"no {lack} metrics")
     if dataset.limit is not None:
         found, limited = _limit(found, dataset.limit)
         notes += limited

@@ -68,7 +68,7 @@ def command(folder: Path, white_level: float | None) -> str:
     name = folder.name if _PLAIN_NAME.fullmatch(folder.name) else render(folder.name)
     arguments = ["dataset=folder", f"dataset.root={folder.parent}", f"category={name}"]
     arguments += [f"dataset.white_level={white_level:g}"] if white_level is not None else []
-    return f"python -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
+    return f".venv/bin/python -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
 
 
 def _tree(split: Split) -> Iterator[str]:

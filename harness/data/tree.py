@@ -88,6 +88,8 @@ def find_own(root: Path, category: str, colours: Colours) -> Found:
     Raises:
         DataError: a file that can have no role, or masks that cannot be told from photographs or paired.
     """
+    if is_category(root) and category.lower() in kinds.SPLIT_NAMES:
+        raise DataError(f"{category}: is a part of the category {root}; give dataset.root={root.parent}")
     base = category if holds_layout(root / category) or not holds_layout(root) else ""
     layout = _Layout(root, base, kinds.GOOD_NAMES, colours, own=True)
     return layout.found(list_files(root, base))

@@ -128,7 +128,7 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
     if not plan.to_do:
         yield "Nothing is to do but what a sweep finds changed; then tables, figures and page."
     for call in plan.calls:
-        yield f"  {shlex.join(['python', '-m', 'harness', *call])}"
+        yield f"  {shlex.join(['.venv/bin/python', '-m', 'harness', *call])}"
     yield ""
 
 

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from harness.config import DatasetConfig
 from harness.data.checks import same_scores_note
 from harness.data.files import list_files
 from harness.data.fingerprint import fingerprint
@@ -352,7 +353,7 @@ def test_copies_of_one_image_stay_on_one_side_and_too_few_are_refused(tmp_path):
     save(tmp_path / "c/good/c.png", value=2)
     split = read(tmp_path)
     assert {s.path for s in split.train} in ({"c/good/a.png", "c/good/b.png"}, {"c/good/c.png"})
-    assert "no defective test images: no pixel metrics" in split.notes
+    assert "no defective test images: no metrics" in split.notes
 
 
 # What files hold
@@ -595,3 +596,12 @@ def test_every_file_is_used_or_counted_or_the_folder_is_refused(tmp_path_factory
     assert all(s.label == NORMAL for s in split.train)
     for sample in (*split.train, *split.test):
         assert colours_of(root, sample.path) == 0
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_part_of_a_category_is_no_category(tmp_path, part):
+    for folder in ("widget/train/good", "widget/test/good", "widget/test/dent"):
+        (tmp_path / folder).mkdir(parents=True)
+    dataset = DatasetConfig("folder", "folder", tmp_path / "widget")
+    with pytest.raises(DataError, match=rf"^{part}: is a part of the category .*widget; give dataset.root="):
+        resolve_split(dataset, part)

@@ -43,7 +43,7 @@ def test_it_counts_what_a_run_records(tmp_path, check):
         out[-1],
     ]
     assert shlex.split(out[-1].removeprefix("run it: ")) == [
-        *("python", "-m", "harness", "dataset=folder", f"dataset.root={tmp_path}", "category='my part'")
+        *(".venv/bin/python", "-m", "harness", "dataset=folder", f"dataset.root={tmp_path}", "category='my part'")
     ]
     assert split.notes == ("whole image, resized to 256x256", "1 other files are not read: my part/readme.txt")
 
