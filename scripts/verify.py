@@ -1,4 +1,4 @@
-"""Check the store, and that the tables and figures follow from it byte for byte (where any were made of it).
+"""Check the store, and that its tables and figures follow from it byte for byte, where both were made.
 
 Exit status: 0 everything does, 1 something does not (each file is named), 2 a wrong request.
 """
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     usual = outputs_of(arguments.store)
     tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures
-    rendered = tables.exists() or figures.exists() or arguments.store.resolve() == RESULTS
+    rendered = (tables.exists() and figures.exists()) or arguments.store.resolve() == RESULTS
     if rendered or arguments.tables or arguments.figures:
         verification = verify(arguments.store, EDITIONS[arguments.edition], tables=tables, figures=figures)
     else:
