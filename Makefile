@@ -29,8 +29,10 @@ $(STAMP): requirements.lock pyproject.toml
 smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT=... LIMIT=8)
 	$(PY) scripts/smoke.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)' --limit $(LIMIT))
 
-test tests: setup ## run the test suite
+test: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
+
+tests: test  # else make would take the folder for the target, and do nothing
 
 # What computes, reads folders and parses requests; no test in these starts a process.
 FAST = tests/metrics tests/data/test_folder.py tests/store/test_record.py tests/store/test_scores.py \
