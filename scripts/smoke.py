@@ -24,7 +24,7 @@ from harness.store import Store
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
-    parser.add_argument("--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/, made anew")
+    parser.add_argument("--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/, emptied first")
     parser.add_argument("--data-root", type=Path, help="a folder with mvtec, visa or btad in it: real images instead")
     parser.add_argument("--limit", type=int, default=8, help="images of each split of a real category (default: 8)")
     parser.add_argument("--update-golden", action="store_true", help="keep these numbers as the golden ones")

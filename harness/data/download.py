@@ -215,7 +215,7 @@ def _checked(request: Request, published: Archive) -> Path:
             part.unlink()
         raise DownloadError(
             f"{request.archive or published.url}: is not the published archive: its sha256 is {found}, not "
-            f"{published.sha256}; fetch it anew, or give its own checksum with --sha256"
+            f"{published.sha256}; download it again, or give its own checksum with --sha256"
         )
     return archive
 

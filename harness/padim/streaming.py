@@ -219,7 +219,7 @@ def score(
 ) -> Iterator[np.ndarray]:
     """Yield each variant's anomaly maps of the test images, (n_test, H, W) float32, raw.
 
-    The test images' features are held, some batches at a time, and the Gaussians are factored anew for them: the
+    The test images' features are held, some batches at a time, and the Gaussians are factored for each part: the
     factors of all locations would take more memory than the features, and all test images together are the rule.
     Neighbours with the same draw share its covariances, and with the same epsilon their distances too.
 

@@ -23,7 +23,7 @@ FORMATS = ("svg", "pdf", "png")
 WIDTH = 7.2
 """Inches: the full text width of a two-column journal page."""
 
-# Okabe and Ito's palette: told apart with every common form of colour blindness, and in print.
+# Okabe and Ito's palette: its colours differ for readers with every common form of colour blindness, and in print.
 BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#000000"
 IMAGE_LEVEL, PIXEL_LEVEL = BLUE, ORANGE
 DATASET_COLOURS = {"mvtec": GREEN, "visa": PURPLE, "btad": SKY}
