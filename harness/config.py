@@ -37,7 +37,7 @@ class Option:
     """Its value is one text that is taken as it stands: Hydra's grammar never sees it."""
     folds: bool = False
     """Runs that differ in it alone share one pass: it takes a list, too."""
-    default: bool = False
+    nullable: bool = False
     """It may be null, which is the protocol's own value."""
 
 
@@ -198,7 +198,7 @@ class RunConfig:
     ]
     """Of the dataset; always a string, so 01 stays 01. Of a folder of your own, all are its sub-folders."""
     backbone: BackboneConfig
-    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, default=True)]
+    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, nullable=True)]
     """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
     protocol: ProtocolConfig
     protocol_name: Text

@@ -94,7 +94,7 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     if not names:
         if "category" not in given:
             raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
-        return [each | folded for job in _product(given) for each in _by_category(job)]
+        return _unique([each | folded for job in _product(given) for each in _by_category(job)])
     if given.get("category") == (ALL,):
         del given["category"]  # all that the experiments have
     experiments = [load_experiment(name) for name in names]

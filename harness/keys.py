@@ -6,7 +6,7 @@ import difflib
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -67,7 +67,7 @@ class Key:
         return self._check_one(value)
 
     def _check_one(self, value: Any) -> Any:
-        if value is None and self.option.default:
+        if value is None and self.option.nullable:
             return None
         checked = self._adapter.validate_python(value)
         # Hydra and OmegaConf know neither tuples nor paths.
@@ -79,6 +79,7 @@ def group_options(group: str) -> list[str]:
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
 
 
+@cache
 def default_option(group: str) -> str:
     """Return the file of a group that configs/config.yaml chooses."""
     chosen = yaml.safe_load((CONFIGS / "config.yaml").read_text(encoding="utf-8"))["defaults"]

@@ -74,6 +74,7 @@ def test_all_categories_are_the_datasets_the_folders_or_the_experiments(tmp_path
     own = ("dataset=folder", f"dataset.root={tmp_path}", "category=all")
     assert [job["category"] for job in jobs(*own)] == ["bolts", "nuts"]
     assert len(jobs("experiment=table1_mvtec", "category=all")) == 3
+    assert [job["category"] for job in jobs("dataset=btad", "category=02,all,02")] == ["02", "01", "03"]
 
 
 @pytest.mark.parametrize(

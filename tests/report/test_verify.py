@@ -138,3 +138,12 @@ def test_a_store_of_which_nothing_was_made_is_verified_alone(store, capsys):
     assert main(["--store", str(store), "--tables", str(store / "tables")]) == 2
     (store / "runs.csv").unlink()
     assert main(["--store", str(store)]) == 1
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_store_with_a_page_alone_is_verified_without_its_figures(store, capsys):
+    shutil.rmtree(store / "tables")
+    assert main(["--store", str(store), "--edition", "smoke"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == "verified: 10 runs, 0 files of tables and figures\n"
+    assert printed.err.startswith("note: of tables and figures only one is there")
