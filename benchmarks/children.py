@@ -40,12 +40,12 @@ def floor(root: str, weights: str) -> dict[str, Any]:
     from harness.config import DatasetConfig
     from harness.data.layouts import resolve_split
     from harness.data.loader import SplitSource
-    from harness.padim.backbone import load_timm, quickened
-    from harness.padim.weights import resolve_weights
-    from harness.resolve import read_backbone, read_protocol
+    from harness.models.backbone import load_timm, quickened
+    from harness.models.weights import resolve_weights
+    from harness.resolve import read_backbone, read_preprocessing
 
     split = resolve_split(DatasetConfig("mvtec", "mvtec", Path(root)), CATEGORY)
-    source = SplitSource(split, read_protocol("paper", dataset="mvtec"))
+    source = SplitSource(split, read_preprocessing("paper", dataset="mvtec"))
     backbone = replace(read_backbone("resnet18"), weights=weights)
     network = quickened(load_timm(backbone, resolve_weights(backbone)))
     parts: tuple[Part, ...] = ("train", "test")

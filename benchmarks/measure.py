@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from harness.errors import UserError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 
 
 class BenchError(UserError):

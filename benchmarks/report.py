@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from benchmarks import sections as s
 from benchmarks.measure import Measurement, middle
 from harness.errors import RequestError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.report.output import write_output
 from harness.store.provenance import environment
 

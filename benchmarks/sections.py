@@ -17,7 +17,7 @@ from benchmarks.measure import Command, Measurement, check_same, once, take_turn
 TOLERANCE = 1e-6
 METRICS = ("image_auroc", "image_f1_max", "pixel_auroc", "pixel_f1_max")
 """What both sides must find, to TOLERANCE."""
-SAME_AS_ANOMALIB = ("protocol=paper", "protocol.index_sampler=anomalib_v2", "protocol.epsilon=0.01001")
+SAME_AS_ANOMALIB = ("protocol=paper", "model.index_sampler=anomalib_v2", "model.epsilon=0.01001")
 """The paper's geometry (256, cropped to 224, batches of 16) with anomalib 2's indices and its effective epsilon."""
 FEW_METRICS = ("metrics.bootstrap_samples=0", "metrics.aupro_fpr_limit=0")
 """What makes ours compute AUROC and F1 of images and pixels, as anomalib's side does, and nothing else."""
@@ -65,7 +65,7 @@ class Setup:
         """Make the request to `python -m harness`; `full` is with AUPRO and intervals."""
         return [
             *("dataset=mvtec", f"dataset.root={self.root}", f"category={CATEGORY}"),
-            *(f"backbone={self.backbone}", f"backbone.weights={self.weights}", f"n_features={n_features}"),
+            *(f"backbone={self.backbone}", f"backbone.weights={self.weights}", f"model.n_features={n_features}"),
             *(f"seeds=[{','.join(map(str, seeds))}]", f"device={device}", f"store={store}"),
             *SAME_AS_ANOMALIB,
             *([] if full else FEW_METRICS),
@@ -179,8 +179,8 @@ def grid(bench: Bench) -> Section:
     setup = bench.setup()
     settings = [
         "seeds=[0,1,2,3,4,5,6,7,8,9,42]",
-        "protocol.epsilon=0.001,0.003,0.01,0.03,0.1",
-        "protocol.blur_sigma=0,4",
+        "model.epsilon=0.001,0.003,0.01,0.03,0.1",
+        "model.blur_sigma=0,4",
     ]
 
     def command(folder: Path) -> list[str]:
@@ -193,7 +193,7 @@ def grid(bench: Bench) -> Section:
 
 def tools(bench: Bench) -> Section:
     """Measure tables, figures and page from the committed store, and the refusal of a wrong request."""
-    request = ["dataset=mvtec", "dataset.root=.", f"category={CATEGORY}", "n_features=449"]
+    request = ["dataset=mvtec", "dataset.root=.", f"category={CATEGORY}", "model.n_features=449"]
     refused = f"{shlex.join([sys.executable, '-m', 'harness', *request])}; test $? -eq 2"
     contestants: dict[str, Command] = {
         RENDER: lambda folder: [

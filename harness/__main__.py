@@ -77,8 +77,9 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from harness.keys import CONFIGS, register
+    from harness.keys import register
     from harness.outcome import exit_status
+    from harness.paths import CONFIGS
     from harness.sweep import finished
 
     register()
@@ -108,7 +109,7 @@ def help_text() -> str:
     """Return the help page: what it does, three commands, every key."""
     from harness.keys import help_text as keys_help
 
-    return f"""PaDiM on images of industrial parts: metrics, intervals and a record per run.
+    return f"""Anomaly detection on images of industrial parts: metrics, intervals and a record per run.
 
   .venv/bin/python -m harness dataset=mvtec dataset.root=PATH category=bottle
   .venv/bin/python -m harness experiment=table1_mvtec dataset.root=PATH

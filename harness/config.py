@@ -14,7 +14,7 @@ from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, InstanceOf
 from pydantic.dataclasses import dataclass
 
 KEY_LENGTH = 12
@@ -38,7 +38,7 @@ class Option:
     folds: bool = False
     """Runs that differ in it alone share one pass: it takes a list, too."""
     nullable: bool = False
-    """It may be null, which is the protocol's own value."""
+    """A request may say null, which is what the model or the protocol takes by itself."""
 
 
 def _as_tuple(value: Any) -> Any:
@@ -84,7 +84,7 @@ Colour = Annotated[tuple[float, float, float], BeforeValidator(_as_tuple)]
 PositiveColour = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_as_tuple)]
 
 _SEED = f"a whole number from 0 to {LARGEST_SEED}"
-_WHOLE = "a whole number of at least 1"
+WHOLE = "a whole number of at least 1"
 _CORES = "a whole number from 1 to 4096, or null"
 _SIZE = "a side in pixels, or [height,width]"
 _SHARE = "a number above 0 and below 1"
@@ -100,7 +100,7 @@ class DatasetConfig:
     """One of `harness.data.layouts`: mvtec, visa, btad, folder."""
     root: Annotated[Folder, Option("a folder", path=True)]
     """Holds the category folders. Left out: data_root/mvtec, say; drawn images lie in the user's cache."""
-    limit: Annotated[Whole | None, Option(f"{_WHOLE}, or null")] = None
+    limit: Annotated[Whole | None, Option(f"{WHOLE}, or null")] = None
     """At most so many training and so many test images, evenly spread; null: all."""
     synthetic: bool = False
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
@@ -115,7 +115,7 @@ class DatasetConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class BackboneConfig:
-    """A timm network, the layers PaDiM reads, and where its weights come from."""
+    """A timm network, the layers that models read, and where its weights come from."""
 
     name: Text
     """Its name in the store and in tables."""
@@ -126,7 +126,7 @@ class BackboneConfig:
     layers: Texts
     """timm's `feature_info` module names, from the finest grid to the coarsest."""
     channels: Wholes
-    """Channels of each layer, so that a wrong `n_features` is refused without torch."""
+    """Channels of each layer, so that a request for more of them is refused without torch."""
     reductions: Wholes
     """Pixels of the network's input per cell of each layer's grid, along one side."""
     weights: Annotated[Text, Option("timm, package, random, or a .safetensors or .pth file", path=True)] = "timm"
@@ -141,13 +141,13 @@ class BackboneConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class ProtocolConfig:
-    """Everything that moves a number and is not the data, the backbone or the seed."""
+class PreprocessingConfig:
+    """What happens to an image before a model sees it; the same for all models."""
 
     resize: Annotated[Size, Option(_SIZE)]
     """Of every image, before the crop."""
-    interpolation: Annotated[Literal["bilinear", "bicubic"], Option()]
-    """Of the resize."""
+    interpolation: Annotated[Literal["bilinear", "bicubic", "lanczos"], Option()]
+    """Of the resize. lanczos is Pillow's, on 8-bit values; the others are torch's, on float32."""
     antialias: Annotated[bool, Option()]
     """Of the resize; anomalib has it."""
     center_crop: Annotated[Size | None, Option(f"{_SIZE}, or null")]
@@ -156,19 +156,25 @@ class ProtocolConfig:
     """Of red, green and blue, for images in [0, 1]; subtracted."""
     std: Annotated[PositiveColour, Option("three numbers above 0")]
     """Of red, green and blue; what is left is divided by it."""
-    batch_size: Annotated[Whole, Option(_WHOLE)]
+    batch_size: Annotated[Whole, Option(WHOLE)]
     """Images that pass the network together."""
-    index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
-    """How the kept feature channels are drawn; several values share one pass."""
-    epsilon: Annotated[Positive, Option("a number above 0", folds=True)]
-    """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
-    blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000", folds=True)]
-    """In pixels, of the Gaussian that smooths the anomaly map."""
 
     @property
     def input_size(self) -> tuple[int, int]:
         """(height, width) that the network sees, and of every anomaly map."""
         return self.center_crop or self.resize
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """A model and its own settings: each model extends this class (`harness.models.base`)."""
+
+    name: Text
+    """The file of configs/model; its name in the store and in tables."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return the name and the settings as the key covers them: JSON data."""
+        return plain(asdict(self))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -187,7 +193,7 @@ class MetricsConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class RunConfig:
-    """One run: one category, one backbone, one seed."""
+    """One run: one category, one model, one backbone, one seed."""
 
     dataset: DatasetConfig
     category: Annotated[
@@ -197,16 +203,15 @@ class RunConfig:
         Option("a category's name (no absolute path), several with commas, or all"),
     ]
     """Of the dataset; always a string, so 01 stays 01. Of a folder of your own, all are its sub-folders."""
+    preprocessing: PreprocessingConfig
+    model: InstanceOf[ModelConfig]
     backbone: BackboneConfig
-    n_features: Annotated[Whole, Option(f"{_WHOLE}, null, or a list of these", folds=True, nullable=True)]
-    """Kept feature channels; null: the protocol's number for the backbone. Several share one pass."""
-    protocol: ProtocolConfig
     protocol_name: Text
     """Which file of configs/protocol it started from; a label, not in the key."""
+    engine: Annotated[Literal["streaming", "reference"], Option("streaming, reference, or null", nullable=True)]
+    """streaming is ours, for PaDiM; reference is anomalib's own Engine; null: the model's own."""
     seed: Annotated[Seed, Option(_SEED)] = 42
-    """Draws the kept channels. 42 is of the benchmark in anomalib's README; the paper does not state its seed."""
-    engine: Annotated[Literal["streaming", "reference"], Option()] = "streaming"
-    """streaming is ours; reference is anomalib's own Engine, to compare with."""
+    """Of all that a model draws. 42 is of the benchmark in anomalib's README; the paper does not state its seed."""
     device: Annotated[Device, Option()] = "auto"
     """auto takes a GPU where there is one."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
@@ -268,7 +273,7 @@ class LaunchConfig:
 
 @plain_dataclass(frozen=True)
 class Job:
-    """Runs of one category and one backbone that differ only in the seed and in `harness.keys.FOLDED`.
+    """Runs of one category, model and backbone that differ only in the seed and in `harness.keys.FOLDED`.
 
     They share passes through the network, where memory and engine allow it.
     """
@@ -277,7 +282,14 @@ class Job:
     execution: Execution
 
 
-def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def preprocessing_in_words(resize: Sequence[int], center_crop: Sequence[int] | None) -> str:
     """Put resize and crop into words, from (height, width) each: `whole image, resized to 256x256`."""
     resized = f"resized to {'x'.join(map(str, resize))}"
     if center_crop is None:
@@ -286,14 +298,14 @@ def preprocessing(resize: Sequence[int], center_crop: Sequence[int] | None) -> s
 
 
 def settings_of(run: RunConfig) -> dict[str, Any]:
-    """Return the other settings in which two runs can differ, by a request's keys: not the dataset, category, backbone,
-    n_features and seed.
+    """Return the settings in which two runs of one dataset, category, model, backbone and seed can differ, by key.
 
     Not where the images lie: one request has one place for them.
     """
     return {
         "protocol": run.protocol_name,
-        **{f"protocol.{item.name}": getattr(run.protocol, item.name) for item in fields(run.protocol)},
+        **{f"preprocessing.{item.name}": getattr(run.preprocessing, item.name) for item in fields(run.preprocessing)},
+        **{f"model.{name}": value for name, value in run.model.spec().items() if name != "name"},
         "engine": run.engine,
         "device": run.device,
         "backbone.weights": run.backbone.weights,
@@ -305,40 +317,31 @@ def settings_of(run: RunConfig) -> dict[str, Any]:
 
 
 def run_spec(
-    run: RunConfig,
-    *,
-    fingerprint: str | None,
-    weights_digest: str,
-    metrics_version: int,
-    index_versions: Mapping[str, str] | None,
+    run: RunConfig, *, fingerprint: str | None, weights_digest: str, versions: Mapping[str, str] | None
 ) -> dict[str, Any]:
-    """Return what the key is computed from, as JSON data: no absolute path, and nothing that cannot change a number.
+    """Return what the key is computed from, as JSON data: no absolute path, and nothing that cannot move a score.
 
     Args:
         fingerprint: of the split (`harness.data.fingerprint`); None for a run that failed before it had one.
         weights_digest: sha256 of the backbone's weights.
-        metrics_version: `harness.metrics.VERSION`.
-        index_versions: timm's and torch's versions where the sampler depends on them, else None.
+        versions: of the libraries that the model's numbers depend on (`harness.models.base.Model.versions`).
     """
-    protocol = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(run.protocol).items()}
     return {
         "dataset": run.dataset.name,
         "category": run.category,
         "fingerprint": fingerprint,
+        "preprocessing": plain(asdict(run.preprocessing)),
+        "model": run.model.spec(),
         "backbone": {
             "name": run.backbone.name,
             "architecture": run.backbone.architecture,
             "layers": list(run.backbone.layers),
             "weights_digest": weights_digest,
         },
-        "n_features": run.n_features,
         "seed": run.seed,
-        "protocol": protocol,
         "engine": run.engine,
         "device": run.device,
-        "inexact": [],  # always: older records may have another value here, and all keys cover it
-        "metrics": {"version": metrics_version, **asdict(run.metrics)},
-        "index_versions": dict(index_versions) if index_versions else None,
+        "versions": dict(versions) if versions else None,
     }
 
 

@@ -127,11 +127,11 @@ def ran_out(error: Exception) -> OutOfMemoryError | None:
     """Return what to say of an exception of torch, NumPy or Python for want of memory; None for any other."""
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         return OutOfMemoryError(
-            "the GPU's memory ran out: end other programs on it, lower n_features or protocol.batch_size, give fewer "
+            "the GPU's memory ran out: end other programs on it, lower preprocessing.batch_size, give fewer "
             "seeds, or device=cpu"
         )
     if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
         return OutOfMemoryError(
-            "the memory ran out: end other programs, lower jobs, memory_budget, n_features or protocol.batch_size"
+            "the memory ran out: end other programs, lower jobs, memory_budget or preprocessing.batch_size"
         )
     return None

@@ -14,8 +14,9 @@ from omegaconf import OmegaConf
 from harness import keys
 from harness.data.catalog import CATALOG
 from harness.errors import RequestError
-from harness.keys import CONFIGS, KEYS
+from harness.keys import KEYS
 from harness.overrides import Override, render
+from harness.paths import CONFIGS
 
 FILTERED = ("dataset", "category", "backbone")
 """On the command line these choose among what the grids hold; every other key overrides what a grid says."""
@@ -72,7 +73,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if key not in KEYS:
         raise RequestError(f"{where}: {key} is no key of a request; allowed: {', '.join(KEYS)}")
     try:
-        return KEYS[key].check(value)
+        return keys.check_value(key, value)
     except ValueError:
         hint = " (quote it: a category is a string)" if key == "category" else ""
         raise RequestError(f"{where}: {key}={value}: does not fit{hint}; allowed: {KEYS[key].allowed}") from None
@@ -94,7 +95,7 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     if not names:
         if "category" not in given:
             raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
-        return _unique([each | folded for job in _product(given) for each in _by_category(job)])
+        return _checked_models(_unique([each | folded for job in _product(given) for each in _by_category(job)]))
     if given.get("category") == (ALL,):
         del given["category"]  # all that the experiments have
     experiments = [load_experiment(name) for name in names]
@@ -104,7 +105,14 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
         for grid in experiment.grids:
             axes, own_fold = _merge(grid, given)
             jobs += [{"experiment": experiment.name} | job | own_fold | seeds for job in _product(axes)]
-    return _unique(jobs)
+    return _checked_models(_unique(jobs))
+
+
+def _checked_models(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Refuse a setting that a job's model does not have."""
+    for job in jobs:
+        keys.check_model_keys(job.get("model") or keys.default_option("model"), job)
+    return jobs
 
 
 def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:

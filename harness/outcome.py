@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.keys import FOLDED
+
 OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
 
@@ -15,9 +17,9 @@ class Outcome:
 
     dataset: str
     category: str
+    model: str
     backbone: str
     seed: int
-    n_features: int
     settings: Mapping[str, Any]
     """All else that can tell it from another: `harness.config.settings_of`."""
     key: str | None
@@ -40,13 +42,12 @@ class Outcome:
     @property
     def place_in_job(self) -> tuple[Any, ...]:
         """What tells this run from the others of its job, which is what `harness.experiment.IN_ONE_JOB` folds."""
-        protocol = (self.settings[f"protocol.{name}"] for name in ("index_sampler", "epsilon", "blur_sigma"))
-        return self.seed, self.n_features, *protocol
+        return self.seed, *(self.settings.get(name) for name in FOLDED)
 
     @property
     def label(self) -> str:
         """What a person calls this run."""
-        return f"{self.dataset}/{self.category} {self.backbone} seed {self.seed}"
+        return f"{self.dataset}/{self.category} {self.model}-{self.backbone} seed {self.seed}"
 
 
 def exit_status(outcomes: tuple[Outcome, ...]) -> int:

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.command import Parser
 from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
-from harness.keys import GROUPS, KEYS, suggest
+from harness.keys import GROUPS, KEYS, check_value, renamed, suggest
 
 FLAGS = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--multirun", "-m"))
 """Hydra's flags that make sense here and take no value."""
@@ -151,6 +151,8 @@ def _split(argument: str) -> tuple[str, str]:
     if not separator:
         hint = f"; give {argument}=VALUE" if argument in KEYS else suggest(argument, KEYS)
         raise RequestError(f"{argument}: is not key=value{hint}; allowed keys: {', '.join(KEYS)}")
+    if key not in KEYS and (new := renamed(key)):
+        raise RequestError(f"{argument}: {key} is called {new} now; give {new}={value}")
     if key not in KEYS:
         raise RequestError(f"{argument}: no such key{suggest(key, KEYS)}; allowed: {', '.join(KEYS)}")
     return key, value
@@ -200,7 +202,7 @@ def _values(key: str, argument: str) -> tuple[Any, ...]:
     values = []
     for item in raw:
         try:
-            values.append(KEYS[key].check(_plain(item)))
+            values.append(check_value(key, _plain(item)))
         except ValueError:
             raise _refusal(key, _plain(item)) from None
     if not values:

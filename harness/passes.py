@@ -21,9 +21,8 @@ from harness.data.fingerprint import fingerprint
 from harness.device import available_memory, cores, free_device_memory, free_disk, own_memory
 from harness.errors import DataError, RequestError, StoreError
 from harness.examples import Examples, gather_examples
+from harness.models.base import GIB, Plan, Task, find
 from harness.monitor import Monitor
-from harness.padim.engine import Draw, Variant, Work
-from harness.padim.plan import GIB, Plan, Task, plan_passes, plan_reference
 from harness.recording import ok_record
 from harness.store import ScoreTable, Store
 from harness.store.record import Timing
@@ -34,17 +33,14 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.padim.engine import Engine, Scores
-    from harness.padim.weights import Weights
+    from harness.models.base import Scores
+    from harness.models.weights import Weights
     from harness.store import RunRecord
 
 ENGINE_STAGES = ("fit", "test", "score")
 """Where an engine spends its time; images a second are counted over these."""
 _RECORD_BYTES = 64 * 1024
 """Of a record and its scores, without the examples' arrays."""
-_LOWER = "or lower n_features, protocol.resize and protocol.center_crop, protocol.batch_size or dataset.limit"
-_REMEDIES = {"streaming": _LOWER, "reference": f"take engine=streaming, {_LOWER}"}
-"""What a run that takes too much memory can do, by engine."""
 _PLAIN_PNG_BYTES, _IMAGE_BYTES = 8, 15
 """By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
@@ -81,7 +77,7 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
     first = runs[0]
     task = Task(
         backbone=first.backbone,
-        protocol=first.protocol,
+        preprocessing=first.preprocessing,
         n_train=len(split.train),
         n_test=len(split.test),
         weights_bytes=weights.path.stat().st_size if weights.path else None,
@@ -91,19 +87,23 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
         image_bytes=image_bytes(split),
     )
     device_memory = free_device_memory() if first.device == "cuda" else None
-    if first.engine == "reference":  # it shares nothing
-        planned = [(slice(n, n + 1), plan_reference(task, run.n_features)) for n, run in enumerate(runs)]
-    else:
-        budget = int(execution.memory_budget * GIB)
-        counts = [run.n_features for run in runs]
-        planned = plan_passes(task, counts, budget, device_memory, draws=[_draw(run) for run in runs])
+    planned = find(first.model.name).plan(task, runs, int(execution.memory_budget * GIB), device_memory)
     for _, plan in planned:
-        _check_memory(plan, execution.memory_budget, _REMEDIES[first.engine])
+        _check_memory(plan, execution.memory_budget, _remedy(first))
         if device_memory is not None:
-            _check_device_memory(plan, device_memory, _REMEDIES[first.engine])
-    height, width = first.protocol.input_size
+            _check_device_memory(plan, device_memory, _remedy(first))
+    height, width = first.preprocessing.input_size
     _check_disk(execution.store, len(runs) * (_RECORD_BYTES + height * width * _EXAMPLE_BYTES_PER_PIXEL))
     return [Pass(tuple(runs[place]), plan) for place, plan in planned]
+
+
+def _remedy(run: RunConfig) -> str:
+    """Return what a run that takes too much memory can do."""
+    model = find(run.model.name)
+    smaller = ("preprocessing.resize and preprocessing.center_crop", "preprocessing.batch_size", "dataset.limit")
+    *some, last = (*model.lower, *smaller)
+    other_engine = "" if run.engine == model.engines[0] else f"take engine={model.engines[0]}, "
+    return f"{other_engine}or lower {', '.join(some)} or {last}"
 
 
 def image_bytes(split: Split) -> tuple[int, ...]:
@@ -135,12 +135,10 @@ def carry_out(
         import torch
 
         from harness.data.loader import SplitSource, labels
-
-        engine = _engine(first.engine)
     if execution.threads:
         torch.set_num_threads(execution.threads)
     threads = torch.get_num_threads()
-    source = SplitSource(split, first.protocol)
+    source = SplitSource(split, first.preprocessing)
     truth = labels(split)
     store = Store(execution.store)
 
@@ -174,15 +172,7 @@ def carry_out(
             )
             return run, store.write(record, table, examples.arrays(scored.anomaly_maps))
 
-    work = Work(
-        backbone=first.backbone,
-        weights=prepared.weights,
-        protocol=first.protocol,
-        variants=tuple(Variant(_draw(run), run.protocol.epsilon, run.protocol.blur_sigma) for run in planned.runs),
-        device=first.device,
-        plan=planned.plan,
-    )
-    scores = engine(source, work, monitor)
+    scores = find(first.model.name).scores(source, planned.runs, prepared.weights, planned.plan, monitor)
     with ThreadPoolExecutor(planned.plan.judges, "metrics") as pool, closing(scores):
         gathered = pool.submit(_gather, source, split, truth)  # beside the engine, which is not there yet
         waiting: deque[Callable[[], tuple[RunConfig, RunRecord]]] = deque()
@@ -228,26 +218,14 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
 
     masks = None
     if split.has_masks:
-        masks = load_masks(split, source.protocol)
+        masks = load_masks(split, source.preprocessing)
         importlib.import_module("scipy.ndimage")
     return masks, gather_examples(source, truth, masks)
 
 
-def _draw(run: RunConfig) -> Draw:
-    return Draw(run.seed, run.n_features, run.protocol.index_sampler)
-
-
-def _engine(name: str) -> Engine:
-    if name == "reference":
-        from harness.padim.reference import run_reference
-
-        return run_reference
-    from harness.padim.streaming import run_streaming
-
-    return run_streaming
-
-
 def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
+    if plan.host_bytes is None:
+        return
     needed = ceil(10 * plan.host_bytes / GIB) / 10
     if plan.host_bytes > budget * GIB:
         raise RequestError(

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from harness.config import RunConfig
     from harness.data.split import Split
     from harness.metrics import MetricReport
+    from harness.models.padim.engine import Scores
+    from harness.models.padim.plan import Plan
+    from harness.models.weights import Weights
     from harness.monitor import Monitor
-    from harness.padim.engine import Scores
-    from harness.padim.plan import Plan
-    from harness.padim.weights import Weights
     from harness.passes import Prepared
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
 from itertools import product
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from platformdirs import user_cache_path
+from omegaconf.errors import InterpolationResolutionError
 from pydantic import ValidationError
 
 from harness.config import (
@@ -19,31 +20,29 @@ from harness.config import (
     Execution,
     Job,
     MetricsConfig,
-    ProtocolConfig,
+    ModelConfig,
+    PreprocessingConfig,
     RunConfig,
 )
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
-from harness.keys import CONFIGS, FOLDED, KEYS, PROJECT
-from harness.padim.engine import check_blur, check_reference
-from harness.padim.weights import weights_file
-
-DEFAULT_STORE = PROJECT / "results"
-SYNTHETIC_STORE = PROJECT / "smoke"
-"""Where runs on drawn images go: never beside real ones."""
+from harness.keys import FOLDED, KEYS, default_option, protocol_settings
+from harness.models import base as models
+from harness.models.weights import weights_file
+from harness.paths import CACHE, CONFIGS, DEFAULT_STORE, SYNTHETIC_STORE
 
 T = TypeVar("T")
 
 
-def _made(kind: type[T], values: dict[str, Any], place: str = "") -> T:
+def _made(make: Callable[..., T], values: dict[str, Any], place: str = "") -> T:
     """Make settings of values as YAML has them.
 
     Raises:
         RequestError: a value does not fit, or there is one too many or too few.
     """
     try:
-        return kind(**values)
+        return make(**values)
     except ValidationError as error:
         first = error.errors()[0]
         key = f"{place}{'.'.join(map(str, first['loc'][:1]))}"
@@ -55,42 +54,64 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     """Turn one composed configuration into a job, without torch and without opening any image.
 
     Args:
-        config: every key of `harness.keys.KEYS`.
+        config: every key of `harness.keys.KEYS` but other models'.
         protocol_name: the file of configs/protocol that was chosen.
 
     Raises:
         RequestError: keys that do not go together, or a path that is not there.
     """
-    values: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
+    values = _values(config, protocol_name)
     if values["category"] is None:
         raise RequestError("category: is not given; give category=NAME, or experiment=NAME for a whole table")
+    model = models.find(values["model"]["name"])
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
+    preprocessing = _preprocessing(values["preprocessing"])
+    engine = values["engine"] or model.engines[0]
+    if engine not in model.engines:
+        raise RequestError(f"engine={engine}: model={values['model']['name']} runs with {' or '.join(model.engines)}")
     device = resolve_device(values["device"])
-    folded = [_as_list(OmegaConf.select(config, key)) for key in FOLDED]
+    names = [key.removeprefix("model.") for key in FOLDED if OmegaConf.select(config, key) is not None]
     runs = [
         RunConfig(
             dataset=dataset,
             category=values["category"],
+            preprocessing=preprocessing,
+            model=_model(model, values["model"] | dict(zip(names, chosen, strict=True))),
             backbone=backbone,
-            protocol=_protocol(values["protocol"] | {key.removeprefix("protocol."): one[key] for key in FOLDED}),
             protocol_name=protocol_name,
-            n_features=_n_features(one["n_features"], values["protocol"]["n_features"], backbone),
+            engine=engine,
             seed=seed,
-            engine=values["engine"],
             device=device,
             metrics=_made(MetricsConfig, values["metrics"], "metrics."),
         )
         for seed in (values["seeds"] if values["seeds"] is not None else [values["seed"]])
-        for one in (dict(zip(FOLDED, chosen, strict=True)) for chosen in product(*folded))
+        for chosen in product(*(_as_list(values["model"][name]) for name in names))
     ]
-    if values["engine"] == "reference":
-        for run in runs:
-            check_reference(run.protocol.blur_sigma)
+    for run in runs:
+        model.check(run)
     execution = {item.name: values[item.name] for item in fields(Execution)}
     execution["store"] = values["store"] or str(SYNTHETIC_STORE if dataset.synthetic else DEFAULT_STORE)
-    # n_features=100,null may name one run twice
-    return Job(tuple(dict.fromkeys(runs)), _made(Execution, execution))
+    return Job(tuple(runs), _made(Execution, execution))
+
+
+def _values(config: DictConfig, protocol_name: str) -> dict[str, Any]:
+    """Return a composed configuration as plain data.
+
+    Raises:
+        RequestError: a setting that the protocol does not have for this backbone.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except InterpolationResolutionError as error:
+        key = error.full_key
+        raise RequestError(
+            f"{key}: protocol={protocol_name} has no value for backbone={config.backbone.name}; give {key}=VALUE"
+        ) from None
+
+
+def _model(model: models.Model, values: dict[str, Any]) -> ModelConfig:
+    return _made(model.configure, values, "model.")
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -113,7 +134,7 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
 
 def mini_root(dataset: str) -> Path:
     """Return where a drawn dataset lies unless a request says so: in the user's cache, by the drawing's version."""
-    return user_cache_path("vad-harness", appauthor=False) / f"mini-v{MINI_VERSION}" / dataset
+    return CACHE / f"mini-v{MINI_VERSION}" / dataset
 
 
 @cache
@@ -137,36 +158,22 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
     return backbone
 
 
-def _protocol(values: dict[str, Any]) -> ProtocolConfig:
-    own = {key: value for key, value in values.items() if key != "n_features"}
-    protocol = _made(ProtocolConfig, own, "protocol.")
-    crop, resize = protocol.center_crop, protocol.resize
+def _preprocessing(values: Mapping[str, Any]) -> PreprocessingConfig:
+    made = _made(PreprocessingConfig, dict(values), "preprocessing.")
+    crop, resize = made.center_crop, made.resize
     if crop and (crop[0] > resize[0] or crop[1] > resize[1]):
         raise RequestError(
-            f"protocol.center_crop={list(crop)}: is larger than protocol.resize={list(resize)}; make it smaller or null"
+            f"preprocessing.center_crop={list(crop)}: is larger than preprocessing.resize={list(resize)}; "
+            "make it smaller or null"
         )
-    check_blur(protocol.blur_sigma, protocol.input_size)
-    return protocol
+    if made.interpolation == "lanczos" and not made.antialias:
+        raise RequestError("preprocessing.antialias=false: lanczos is Pillow's, which always has it; leave it out")
+    return made
 
 
 @cache
-def read_protocol(name: str, *, dataset: str) -> ProtocolConfig:
-    """Read configs/protocol/NAME.yaml with what configs/dataset/DATASET.yaml changes, for callers without a request."""
-    own = _read(CONFIGS / "dataset" / f"{dataset}.yaml").get("protocol", {})
-    values = {**_read(CONFIGS / "protocol" / f"{name}.yaml"), **own}
-    return _protocol(values)
-
-
-def _n_features(asked: int | None, table: dict[str, int], backbone: BackboneConfig) -> int:
-    n_features = asked if asked is not None else table.get(backbone.name)
-    if n_features is None:
-        raise RequestError(
-            f"n_features: the protocol has no number for {backbone.name}; "
-            f"give n_features=N (1 to {backbone.n_channels})"
-        )
-    if not 1 <= n_features <= backbone.n_channels:
-        raise RequestError(
-            f"n_features={n_features}: {backbone.name} has {backbone.n_channels} channels in "
-            f"{', '.join(backbone.layers)}; allowed: 1 to {backbone.n_channels}"
-        )
-    return n_features
+def read_preprocessing(protocol: str, *, dataset: str) -> PreprocessingConfig:
+    """Return a protocol's preprocessing of a dataset's images, for callers without a request."""
+    settings = protocol_settings(protocol, model=default_option("model"), backbone="", dataset=dataset)
+    named = {key.partition(".")[2]: value for key, value in settings.items() if key.startswith("preprocessing.")}
+    return _preprocessing(named)

@@ -16,11 +16,10 @@ from harness.data.layouts import resolve_split
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
 from harness.interruption import raise_if_interrupted
-from harness.metrics import VERSION as METRICS_VERSION
+from harness.models.base import find
+from harness.models.weights import Weights, resolve_weights
 from harness.monitor import Display, Monitor
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
-from harness.padim.engine import index_versions
-from harness.padim.weights import Weights, resolve_weights
 from harness.passes import Pass, Prepared, carry_out, plan_runs
 from harness.recording import failed_record
 from harness.store import Store
@@ -45,7 +44,7 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
     with monitor.stage("weights"):
         weights = resolve_weights(first.backbone)
     with monitor.stage("data"):
-        split = resolve_split(first.dataset, first.category, first.protocol)
+        split = resolve_split(first.dataset, first.category, first.preprocessing)
         print_of_split = fingerprint(split)
     specs = {run: _spec(run, print_of_split, weights) for run in job.runs}
     return Prepared(split, weights, specs, started)
@@ -160,7 +159,7 @@ class _JobUnderWay:
 
     def _claim_or_end(self, run: RunConfig) -> Outcome | None:
         """Claim a run; return None where it is ours, else CLAIMED (by another process) or DONE (stored by now)."""
-        label = f"{run.dataset.name}/{run.category} {run.backbone.name} seed {run.seed}"
+        label = outcome_of(run, status=CLAIMED).label
         if holder := self._claims.take(run_key(self._specs[run]), label):
             return self._ended(run, CLAIMED, holder=str(holder))
         if record := self._store.done(self._specs[run]):
@@ -240,8 +239,7 @@ def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[
         run,
         fingerprint=print_of_split,
         weights_digest=weights.digest,
-        metrics_version=METRICS_VERSION,
-        index_versions=index_versions(run.protocol.index_sampler),
+        versions=find(run.model.name).versions(run),
     )
 
 
@@ -258,9 +256,9 @@ def outcome_of(
     return Outcome(
         dataset=run.dataset.name,
         category=run.category,
+        model=run.model.name,
         backbone=run.backbone.name,
         seed=run.seed,
-        n_features=run.n_features,
         settings=settings_of(run),
         key=run_key(spec) if spec else None,
         status=status,

@@ -10,7 +10,7 @@ from typing import Any
 from harness.data.mini.counts import MINI_VERSION
 from harness.errors import RequestError
 from harness.experiment import load_experiment
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store import RunRecord
 
 GOLDEN = PROJECT / "results" / "golden" / "smoke.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import fmean
 from typing import Any
@@ -24,7 +24,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from harness.config import preprocessing
+from harness.config import preprocessing_in_words
 from harness.errors import printable
 from harness.monitor import Display
 from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
@@ -84,22 +84,18 @@ def differing(outcomes: Sequence[Outcome]) -> list[str]:
 
     Where runs use different protocol files, `protocol` stands for the settings in which these files differ.
     """
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     for outcome in outcomes:
-        what = outcome.dataset, outcome.category, outcome.backbone, str(outcome.settings["protocol"])
-        groups.setdefault(what, []).append(_settings(outcome))
+        what = outcome.dataset, outcome.category, outcome.model, outcome.backbone, str(outcome.settings["protocol"])
+        groups.setdefault(what, []).append(outcome.settings)
     found = {key for group in groups.values() for key in varying(group)}
-    if len({what[:3] for what in groups}) < len(groups):
+    if len({what[:4] for what in groups}) < len(groups):
         found.add("protocol")
-    return [key for key in _settings(outcomes[0]) if key in found] if outcomes else []
-
-
-def _settings(outcome: Outcome) -> dict[str, Any]:
-    return {"n_features": outcome.n_features, **outcome.settings}
+    return [key for key in dict.fromkeys(key for one in outcomes for key in one.settings) if key in found]
 
 
 def _short(key: str) -> str:
-    return "features" if key == "n_features" else key.rpartition(".")[2]
+    return key.rpartition(".")[2]
 
 
 def print_outcome(outcome: Outcome, keys: Sequence[str] = ()) -> None:
@@ -118,7 +114,7 @@ def print_outcome(outcome: Outcome, keys: Sequence[str] = ()) -> None:
     else:
         detail = outcome.error or ""
     synthetic = "SYNTHETIC " if outcome.synthetic else ""
-    which = "".join(f"  {_short(key)} {shown(_settings(outcome)[key])}" for key in keys)
+    which = "".join(f"  {_short(key)} {shown(outcome.settings.get(key))}" for key in keys)
     line = Text.assemble(
         (f"{outcome.status:<8}", STYLES[outcome.status]), printable(f"{synthetic}{outcome.label}{which}  {detail}")
     )
@@ -150,7 +146,9 @@ def _print_error(text: str) -> None:
 
 def _seen(outcome: Outcome) -> str:
     """Return what the network sees of an image, in words."""
-    return preprocessing(outcome.settings["protocol.resize"], outcome.settings["protocol.center_crop"])
+    return preprocessing_in_words(
+        outcome.settings["preprocessing.resize"], outcome.settings["preprocessing.center_crop"]
+    )
 
 
 def print_summary(outcomes: Sequence[Outcome]) -> None:
@@ -170,7 +168,7 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
         out.print(f"{len(bad)} of {len(outcomes)} runs {how}:")
     keys = differing(outcomes)
     for outcome in bad:
-        which = "".join(f" {key}={shown(_settings(outcome)[key])}" for key in keys)
+        which = "".join(f" {key}={shown(outcome.settings.get(key))}" for key in keys)
         _print_error(f"  {outcome.label}{which}: {outcome.error}")
 
 
@@ -194,7 +192,7 @@ def seed_table(outcomes: Sequence[Outcome]) -> Table:
     """
     groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
-        what = outcome.dataset, outcome.category, outcome.backbone, *_settings(outcome).items()
+        what = outcome.dataset, outcome.category, outcome.model, outcome.backbone, *map(str, outcome.settings.items())
         groups.setdefault(what, []).append(outcome)
     keys = differing(outcomes)
     table = _table("Over seeds")
@@ -214,8 +212,8 @@ def _table(title: str | None) -> Table:
 
 
 def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:
-    for name in ("dataset", "category", "backbone", *names):
-        table.add_column(name, justify="right" if name in ("seed", "features") else "left", no_wrap=True)
+    for name in ("dataset", "category", "model", "backbone", *names):
+        table.add_column(name, justify="right" if name == "seed" else "left", no_wrap=True)
     limits = {outcome.settings.get("metrics.aupro_fpr_limit") for outcome in outcomes}
     limit = limits.pop() if len(limits) == 1 else None
     for name, heading in COLUMNS.items():
@@ -224,8 +222,9 @@ def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome]
 
 
 def _labels(outcome: Outcome, keys: Sequence[str]) -> list[str]:
-    settings = _settings(outcome)
-    texts = (outcome.dataset, outcome.category, outcome.backbone, *(shown(settings[key]) for key in keys))
+    settings = outcome.settings
+    what = outcome.dataset, outcome.category, outcome.model, outcome.backbone
+    texts = (*what, *(shown(settings.get(key)) for key in keys))
     return [escape(printable(text)) for text in texts]
 
 
@@ -244,9 +243,9 @@ def _number(value: float | None) -> str:
 def print_plan(outcomes: Sequence[Outcome]) -> None:
     """Print the runs that a request means, their keys, and which are done."""
     out = console()
-    keys = dict.fromkeys(["n_features", *differing(outcomes)])
+    keys = differing(outcomes)
     for outcome in outcomes:
-        detail = outcome.error or ", ".join(f"{key} {shown(_settings(outcome)[key])}" for key in keys)
+        detail = outcome.error or ", ".join(f"{key} {shown(outcome.settings.get(key))}" for key in keys)
         if outcome.holder:
             detail += f", another sweep runs it ({outcome.holder})"
         line = f"{outcome.key or '-':<12}  {outcome.status:<7}  {outcome.label}  {detail}"

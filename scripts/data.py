@@ -82,7 +82,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from harness.data.preview import categories_in, outside, preview
-    from harness.resolve import read_protocol
+    from harness.resolve import read_preprocessing
 
     folder, white = Path(os.path.abspath(arguments.folder)), arguments.white_level
     if not folder.is_dir():
@@ -93,7 +93,7 @@ def _check(arguments: argparse.Namespace) -> int:
     categories = categories_in(folder)
     for category in categories:
         try:
-            for line in preview(category, read_protocol("paper", dataset="folder"), white):
+            for line in preview(category, read_preprocessing("paper", dataset="folder"), white):
                 print(printable(line), flush=True)
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)

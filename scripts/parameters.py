@@ -20,8 +20,8 @@ from harness.store.files import csv_text
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     Parser(description=__doc__).parse_args(argv)
-    from harness.padim.backbone import load_network
-    from harness.padim.weights import Weights
+    from harness.models.backbone import load_network
+    from harness.models.weights import Weights
 
     how = f"numel of all parameters of the network that the harness runs, timm {version('timm')}"
     rows = []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 
 
 @one_line_errors

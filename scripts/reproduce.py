@@ -16,7 +16,8 @@ from pathlib import Path
 from harness.__main__ import leave
 from harness.command import Parser, one_line_errors, run_script, seeds
 from harness.errors import RequestError, printable
-from harness.keys import KEYS, PROJECT
+from harness.keys import KEYS
+from harness.paths import PROJECT
 
 
 @one_line_errors

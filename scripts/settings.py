@@ -13,9 +13,9 @@ from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
-from harness.keys import PROJECT
 from harness.paper.published import load_published
 from harness.paper.ranking import Line, Residual, agreements, comparable, lines, residuals, spreads
+from harness.paths import PROJECT
 from harness.report.checkup import check_store
 from harness.report.output import write_output
 from harness.report.style import FORMATS

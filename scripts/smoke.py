@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.__main__ import main as harness
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.smoke import GOLDEN, deviations, load_golden, real_request, to_golden
 from harness.store import Store
 

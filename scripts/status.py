@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script, seeds
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 
 
 @one_line_errors

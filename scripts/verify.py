@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import printable
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 
 
 @one_line_errors

@@ -12,9 +12,10 @@ from omegaconf import OmegaConf
 from harness.__main__ import help_text
 from harness.config import run_key, run_spec
 from harness.errors import RequestError
-from harness.keys import CONFIGS, KEYS, group_options, register
+from harness.keys import KEYS, group_options, register
 from harness.overrides import parse, quote
-from harness.resolve import DEFAULT_STORE, resolve
+from harness.paths import CONFIGS, DEFAULT_STORE
+from harness.resolve import resolve
 
 
 def composed(*overrides: str):

@@ -11,8 +11,9 @@ from harness import experiment
 from harness.config import Option
 from harness.errors import RequestError
 from harness.experiment import expand, load_experiment, to_hydra
-from harness.keys import CONFIGS, group_options
+from harness.keys import group_options
 from harness.overrides import parse, quote
+from harness.paths import CONFIGS
 
 
 def jobs(*arguments: str) -> list[dict]:

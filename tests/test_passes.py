@@ -10,8 +10,8 @@ import pytest
 from harness import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
-from harness.padim.plan import GIB
-from harness.padim.weights import Weights
+from harness.models.padim.plan import GIB
+from harness.models.weights import Weights
 from harness.passes import plan_runs
 from tests.test_config import job
 

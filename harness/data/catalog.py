@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from harness.data.mini.counts import COUNTS as MINI_COUNTS
 from harness.errors import RequestError
-from harness.keys import CONFIGS
+from harness.paths import CONFIGS
 
 
 class Counts(NamedTuple):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.config import ProtocolConfig
+from harness.config import PreprocessingConfig
 from harness.data import pixels
 from harness.data.files import Header, counted, read_header, some_names
 from harness.data.fingerprint import digest_files
@@ -32,7 +32,7 @@ _DIM = 0.5
 """Images of more than 8 bits whose largest value is below this share of white are darker than they need be."""
 
 
-def check_official(found: Found, protocol: ProtocolConfig | None) -> list[str]:
+def check_official(found: Found, preprocessing: PreprocessingConfig | None) -> list[str]:
     """Return notes on an official dataset, which is read as it is.
 
     Raises:
@@ -42,12 +42,16 @@ def check_official(found: Found, protocol: ProtocolConfig | None) -> list[str]:
     _check_sizes(found, lambda name: (header(name).width, header(name).height))
     notes = [*_clipped_notes(found, header), *_copies(found, within=False)[1]]
     with suppress(DataError):  # what cannot be read is told where it is read
-        masks = [sample.mask for sample in found.test if sample.mask is not None and protocol is not None]
-        notes += _lost_notes(in_threads(lambda name: _lost_by(pixels.read_mask(found.root, name), protocol), masks))
+        masks = [sample.mask for sample in found.test if sample.mask is not None and preprocessing is not None]
+        notes += _lost_notes(
+            in_threads(lambda name: _lost_by(pixels.read_mask(found.root, name), preprocessing), masks)
+        )
     return notes
 
 
-def check_own(found: Found, white_level: float | None, protocol: ProtocolConfig | None) -> tuple[Reading, list[str]]:
+def check_own(
+    found: Found, white_level: float | None, preprocessing: PreprocessingConfig | None
+) -> tuple[Reading, list[str]]:
     """Return how a folder of one's own is read, and notes on it.
 
     Raises:
@@ -65,7 +69,7 @@ def check_own(found: Found, white_level: float | None, protocol: ProtocolConfig 
     images = {sample.path: headers[sample.path] for sample in found.samples}
     notes = [*_turned_notes(headers, unusual), *_deep_notes(found.root, images, white_level, unusual), *copies]
     notes += _image_notes(images)
-    background, mask_notes = _check_masks(found, protocol, unusual)
+    background, mask_notes = _check_masks(found, preprocessing, unusual)
     return Reading(white_level, background, tuple(sorted(unusual))), [*notes, *mask_notes]
 
 
@@ -226,7 +230,7 @@ class _Mask:
     lost_by: str | None
 
 
-def _look_at(root: Path, name: str, background: float, protocol: ProtocolConfig | None) -> _Mask:
+def _look_at(root: Path, name: str, background: float, preprocessing: PreprocessingConfig | None) -> _Mask:
     values, source = pixels.mask_values(root, name)
     two = pixels.has_two_values(values)
     mask = pixels.defective(values, background)
@@ -237,24 +241,24 @@ def _look_at(root: Path, name: str, background: float, protocol: ProtocolConfig 
         is_mask=two or pixels.is_nearly_two(values),
         threshold=None if two else pixels.threshold(values, background),
         share=np.count_nonzero(mask) / mask.size,
-        lost_by=_lost_by(mask, protocol),
+        lost_by=_lost_by(mask, preprocessing),
     )
 
 
-def _lost_by(mask: np.ndarray, protocol: ProtocolConfig | None) -> str | None:
+def _lost_by(mask: np.ndarray, preprocessing: PreprocessingConfig | None) -> str | None:
     """Return what loses every defective pixel of a mask, (h, w) bool: `crop`, `resize`, or None for neither."""
-    if protocol is None or not mask.any() or pixels.shrink_mask(mask, protocol).any():
+    if preprocessing is None or not mask.any() or pixels.shrink_mask(mask, preprocessing).any():
         return None
-    return "crop" if pixels.shrink_mask(mask, protocol, crop=False).any() else "resize"
+    return "crop" if pixels.shrink_mask(mask, preprocessing, crop=False).any() else "resize"
 
 
 def _check_masks(
-    found: Found, protocol: ProtocolConfig | None, unusual: list[tuple[str, str]]
+    found: Found, preprocessing: PreprocessingConfig | None, unusual: list[tuple[str, str]]
 ) -> tuple[float, list[str]]:
     """Check the masks; return the value in them that means not defective, and notes."""
 
     def look(background: float) -> dict[str, _Mask]:
-        read = in_threads(lambda name: _look_at(found.root, name, background, protocol), names)
+        read = in_threads(lambda name: _look_at(found.root, name, background, preprocessing), names)
         return dict(zip(names, read, strict=True))
 
     names = [sample.mask for sample in found.test if sample.mask is not None]
@@ -315,8 +319,8 @@ def _check_good_masks(found: Found, background: float) -> None:
 
 def _lost_notes(lost_by: Sequence[str | None]) -> list[str]:
     ways = {
-        "crop": "by the crop (protocol.center_crop=null uses the whole image)",
-        "resize": "by the resize (a larger protocol.resize keeps more)",
+        "crop": "by the crop (preprocessing.center_crop=null uses the whole image)",
+        "resize": "by the resize (a larger preprocessing.resize keeps more)",
     }
     each = ", ".join(f"{n} {advice}" for way, advice in ways.items() if (n := lost_by.count(way)))
     lost = len(lost_by) - lost_by.count(None)

@@ -17,8 +17,9 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from torchvision.transforms.v2.functional import to_dtype
 from torchvision.tv_tensors import Image, Mask
 
-from harness.config import ProtocolConfig
+from harness.config import PreprocessingConfig
 from harness.data.files import decoding, read_header
+from harness.data.loader import lanczos
 from harness.data.pixels import read_mask, read_pixels
 from harness.data.split import Reading, Sample, Split
 
@@ -26,9 +27,10 @@ from harness.data.split import Reading, Sample, Split
 class SplitDataset(AnomalibDataset):
     """anomalib's dataset over samples that are paired already: only the table is ours, reading is anomalib's."""
 
-    def __init__(self, split: Split, samples: Sequence[Sample], part: str) -> None:
+    def __init__(self, split: Split, samples: Sequence[Sample], part: str, preprocessing: PreprocessingConfig) -> None:
         super().__init__()
         self._root, self._reading = split.root, split.reading
+        self._by_pillow = preprocessing.resize if preprocessing.interpolation == "lanczos" else None
         self.category = split.category
         table = DataFrame(
             {
@@ -46,20 +48,22 @@ class SplitDataset(AnomalibDataset):
         self.samples = table
 
     def __getitem__(self, index: int) -> DatasetItem:
-        """Return anomalib's item; a folder of one's own is read as our own engine reads it.
+        """Return anomalib's item; a folder of one's own is read as our own engine reads it, as is what Pillow resizes.
 
         Raises:
             DataError: the image or its mask cannot be decoded or is too large; names the image.
         """
         row = self.samples.iloc[index]
-        if self._reading is not None:
+        if self._reading is not None or self._by_pillow:
             return self._own_item(row, self._reading)
         read_header(self._root, row["name"])
         with decoding(f"{row['name']} or its mask" if row["mask_path"] else row["name"]):
             return super().__getitem__(index)
 
-    def _own_item(self, row: Series, reading: Reading) -> DatasetItem:
+    def _own_item(self, row: Series, reading: Reading | None) -> DatasetItem:
         pixels = read_pixels(self._root, row["name"], reading)
+        if self._by_pillow:
+            pixels = lanczos(pixels, self._by_pillow)
         image = torch.from_numpy(np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()).permute(2, 0, 1)
         mask = None
         if self.task == TaskType.SEGMENTATION:
@@ -88,32 +92,34 @@ class SplitDataModule(AnomalibDataModule):
     since anomalib fits its thresholds and its normalisation there.
     """
 
-    def __init__(self, split: Split, batch_size: int) -> None:
+    def __init__(self, split: Split, preprocessing: PreprocessingConfig) -> None:
         super().__init__(
-            train_batch_size=batch_size,
-            eval_batch_size=batch_size,
+            train_batch_size=preprocessing.batch_size,
+            eval_batch_size=preprocessing.batch_size,
             num_workers=0,
             val_split_mode=ValSplitMode.SAME_AS_TEST,
         )
-        self._split = split
+        self._split, self._preprocessing = split, preprocessing
         self.category = split.category
 
     def _setup(self, _stage: str | None = None) -> None:
-        self.train_data = SplitDataset(self._split, self._split.train, "train")
-        self.test_data = SplitDataset(self._split, self._split.test, "test")
+        self.train_data = SplitDataset(self._split, self._split.train, "train", self._preprocessing)
+        self.test_data = SplitDataset(self._split, self._split.test, "test", self._preprocessing)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the split has it: anomalib would add normal images from the training set."""
 
 
-def build_transform(protocol: ProtocolConfig) -> Compose:
+def build_transform(preprocessing: PreprocessingConfig) -> Compose:
     """Resize, centre crop and normalise float32 RGB in [0, 1]: what anomalib's PreProcessor is to be given.
 
     anomalib takes the resize out of it for its datasets, where a mask is resized by nearest neighbour. It runs the
     whole of it on the batch, where the resize then finds nothing left to do.
     """
+    # What Pillow resizes comes in its final size.
+    by_torch = preprocessing.interpolation if preprocessing.interpolation != "lanczos" else "bilinear"
     resize = Resize(
-        list(protocol.resize), interpolation=InterpolationMode(protocol.interpolation), antialias=protocol.antialias
+        list(preprocessing.resize), interpolation=InterpolationMode(by_torch), antialias=preprocessing.antialias
     )
-    crop = [CenterCrop(list(protocol.center_crop))] if protocol.center_crop else []
-    return Compose([resize, *crop, Normalize(mean=list(protocol.mean), std=list(protocol.std))])
+    crop = [CenterCrop(list(preprocessing.center_crop))] if preprocessing.center_crop else []
+    return Compose([resize, *crop, Normalize(mean=list(preprocessing.mean), std=list(preprocessing.std))])

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig, ProtocolConfig, preprocessing
+from harness.config import DatasetConfig, PreprocessingConfig, preprocessing_in_words
 from harness.data.catalog import CATALOG
 from harness.data.checks import check_official, check_own
 from harness.data.files import direct_images, list_files, one_of, some_names, subfolders
@@ -116,11 +116,11 @@ def validate_request(dataset: DatasetConfig, category: str) -> None:
         raise RequestError(f"dataset.root={dataset.root}: {error}") from error
 
 
-def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfig | None = None) -> Split:
+def resolve_split(dataset: DatasetConfig, category: str, preprocessing: PreprocessingConfig | None = None) -> Split:
     """Return the verified train and test samples of one category, with notes on whatever is doubtful.
 
     Args:
-        protocol: for notes on defects that resize and crop lose; None for none of these.
+        preprocessing: for notes on defects that resize and crop lose; None for none of these.
 
     Raises:
         RequestError: as `validate_request`.
@@ -140,7 +140,7 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
         found = _hold_out(found, dataset.normal_test_share)
     if not found.test:
         raise DataError(f"{category}: no test images in {dataset.root}")
-    notes = [preprocessing(protocol.resize, protocol.center_crop)] if own and protocol else []
+    notes = [preprocessing_in_words(preprocessing.resize, preprocessing.center_crop)] if own and preprocessing else []
     notes += [*found.notes, *_count_notes(dataset, category, found)]
     has_masks = _has_masks(found.test)
     if not has_masks:
@@ -150,9 +150,9 @@ def resolve_split(dataset: DatasetConfig, category: str, protocol: ProtocolConfi
         found, limited = _limit(found, dataset.limit)
         notes += limited
     if own:
-        reading, more = check_own(found, dataset.white_level, protocol)
+        reading, more = check_own(found, dataset.white_level, preprocessing)
     else:
-        reading, more = None, check_official(found, protocol)
+        reading, more = None, check_official(found, preprocessing)
     return Split(dataset.name, category, found.root, found.train, found.test, has_masks, (*notes, *more), reading)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
-from harness.config import ProtocolConfig
+from harness.config import PreprocessingConfig
 from harness.data.pixels import in_threads, read_mask, read_pixels, shrink_mask
 from harness.data.split import Sample, Split
 
@@ -30,11 +30,11 @@ _ROWS_AT_ONCE = 256
 
 
 class SplitSource:
-    """A split's images in batches of `protocol.batch_size`: where an engine gets its images from."""
+    """A split's images in batches of `preprocessing.batch_size`: where an engine gets its images from."""
 
-    def __init__(self, split: Split, protocol: ProtocolConfig) -> None:
+    def __init__(self, split: Split, preprocessing: PreprocessingConfig) -> None:
         self.split = split
-        self.protocol = protocol
+        self.preprocessing = preprocessing
         self.n_train = len(split.train)
         self.n_test = len(split.test)
 
@@ -43,11 +43,11 @@ class SplitSource:
         """The resize, centre crop and normalisation by torchvision, for anomalib's PreProcessor."""
         from harness.data.datamodule import build_transform
 
-        return build_transform(self.protocol)
+        return build_transform(self.preprocessing)
 
     def n_batches(self, part: Part) -> int:
         """Return how many batches that part has."""
-        return -(-len(self._samples(part)) // self.protocol.batch_size)
+        return -(-len(self._samples(part)) // self.preprocessing.batch_size)
 
     def load_batch(self, part: Part, number: int) -> torch.Tensor:
         """Read batch `number` of that part in the split's order: (B, 3, H, W) float32, normalised, on the CPU.
@@ -61,11 +61,11 @@ class SplitSource:
         """
         if not 0 <= number < self.n_batches(part):
             raise IndexError(f"{part} has {self.n_batches(part)} batches, so no batch {number}")
-        size = self.protocol.batch_size
+        size = self.preprocessing.batch_size
         samples = self._samples(part)[number * size : (number + 1) * size]
-        batch = torch.empty((len(samples), 3, *self.protocol.input_size))
+        batch = torch.empty((len(samples), 3, *self.preprocessing.input_size))
         for row, sample in zip(batch, samples, strict=True):
-            normalise(self._shrunk(sample), self.protocol, out=row)
+            normalise(self._shrunk(sample), self.preprocessing, out=row)
         return batch
 
     def pixels(self, samples: Sequence[Sample]) -> np.ndarray:
@@ -74,7 +74,7 @@ class SplitSource:
         Raises:
             DataError: as `load_batch`.
         """
-        images = np.zeros((len(samples), *self.protocol.input_size, 3), np.uint8)
+        images = np.zeros((len(samples), *self.preprocessing.input_size, 3), np.uint8)
         for image, sample in zip(images, samples, strict=True):
             # Bicubic overshoots [0, 1], and a cast would wrap around.
             values = self._shrunk(sample).permute(1, 2, 0).numpy().clip(0, 1)
@@ -85,17 +85,19 @@ class SplitSource:
         """Return the same split for anomalib's own Engine; see `harness.data.datamodule`."""
         from harness.data.datamodule import SplitDataModule
 
-        return SplitDataModule(self.split, self.protocol.batch_size)
+        return SplitDataModule(self.split, self.preprocessing)
 
     def _samples(self, part: Part) -> tuple[Sample, ...]:
         return self.split.train if part == "train" else self.split.test
 
     def _shrunk(self, sample: Sample) -> torch.Tensor:
         """Read an image, resized and cropped: (3, H, W) float32 in [0, 1]."""
-        return shrink(read_pixels(self.split.root, sample.path, self.split.reading), self.protocol).expand(3, -1, -1)
+        return shrink(read_pixels(self.split.root, sample.path, self.split.reading), self.preprocessing).expand(
+            3, -1, -1
+        )
 
 
-def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
+def load_masks(split: Split, preprocessing: PreprocessingConfig) -> np.ndarray:
     """Read the ground truth of every test image as the network sees it: resized by nearest neighbour, then cropped.
 
     Returns:
@@ -107,8 +109,8 @@ def load_masks(split: Split, protocol: ProtocolConfig) -> np.ndarray:
 
     def read(sample: Sample) -> np.ndarray:
         if sample.mask is None:
-            return np.zeros(protocol.input_size, np.uint8)
-        return shrink_mask(read_mask(split.root, sample.mask, split.reading), protocol).astype(np.uint8)
+            return np.zeros(preprocessing.input_size, np.uint8)
+        return shrink_mask(read_mask(split.root, sample.mask, split.reading), preprocessing).astype(np.uint8)
 
     return np.stack(in_threads(read, split.test))
 
@@ -118,30 +120,41 @@ def labels(split: Split) -> np.ndarray:
     return np.array([sample.label for sample in split.test], np.int64)
 
 
-def shrink(pixels: np.ndarray, protocol: ProtocolConfig) -> torch.Tensor:
+def shrink(pixels: np.ndarray, preprocessing: PreprocessingConfig) -> torch.Tensor:
     """Resize and crop one image.
 
     Args:
         pixels: (h, w, 3) uint8 RGB, or (h, w, 1) grey.
 
     Returns:
-        (3 or 1, H, W) float32, H and W being `protocol.input_size`; in [0, 1], but for bicubic's overshoot. A view of
+        (3 or 1, H, W) float32, H and W being `preprocessing.input_size`; in [0, 1], but for bicubic's overshoot. A view of
         the resized image. Without antialiasing always 3: torch's kernels for one channel differ from those for three
         in the last bit on some processors.
     """
-    if not protocol.antialias:
+    if preprocessing.interpolation == "lanczos":
+        return center_crop(_floats(lanczos(pixels, preprocessing.resize))[0], preprocessing.center_crop)
+    if not preprocessing.antialias:
         pixels = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).copy()
-    size = list(protocol.resize)
-    if protocol.antialias and pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
+    size = list(preprocessing.resize)
+    if preprocessing.antialias and pixels.shape[0] * pixels.shape[1] > LARGE_PIXELS:
         # First rows, some at a time, then columns, as torch itself does it: the same bits, in far less memory.
         rows = (pixels[top : top + _ROWS_AT_ONCE] for top in range(0, len(pixels), _ROWS_AT_ONCE))
-        bands = [_resized(_floats(some), [len(some), size[1]], protocol) for some in rows]
+        bands = [_resized(_floats(some), [len(some), size[1]], preprocessing) for some in rows]
         image = torch.cat(bands, dim=2).contiguous(memory_format=torch.channels_last)
     else:
         image = _floats(pixels)
     if list(image.shape[2:]) != size:
-        image = _resized(image, size, protocol)
-    return center_crop(image[0], protocol.center_crop)
+        image = _resized(image, size, preprocessing)
+    return center_crop(image[0], preprocessing.center_crop)
+
+
+def lanczos(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize an image, (h, w, 3 or 1) uint8, to (height, width) as Pillow does: on 8-bit values, with antialiasing."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
+    resized = np.asarray(image.resize(size[::-1], Image.Resampling.LANCZOS))
+    return resized.reshape(*size, pixels.shape[-1])
 
 
 def _floats(pixels: np.ndarray) -> torch.Tensor:
@@ -153,13 +166,17 @@ def _floats(pixels: np.ndarray) -> torch.Tensor:
     return image.as_strided(image.shape, (height * width * channels, 1, width * channels, channels))
 
 
-def _resized(image: torch.Tensor, size: list[int], protocol: ProtocolConfig) -> torch.Tensor:
-    return interpolate(image, size=size, mode=protocol.interpolation, align_corners=False, antialias=protocol.antialias)
+def _resized(image: torch.Tensor, size: list[int], preprocessing: PreprocessingConfig) -> torch.Tensor:
+    return interpolate(
+        image, size=size, mode=preprocessing.interpolation, align_corners=False, antialias=preprocessing.antialias
+    )
 
 
-def normalise(image: torch.Tensor, protocol: ProtocolConfig, out: torch.Tensor) -> None:
-    """Subtract the protocol's means from an image, (3 or 1, H, W) float32, and divide by its deviations, into `out`."""
-    mean, std = (torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (protocol.mean, protocol.std))
+def normalise(image: torch.Tensor, preprocessing: PreprocessingConfig, out: torch.Tensor) -> None:
+    """Subtract the means from an image, (3 or 1, H, W) float32, and divide by the deviations, into `out`."""
+    mean, std = (
+        torch.tensor(values, dtype=torch.float32).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
     torch.sub(image, mean, out=out)
     out.div_(std)
 

@@ -28,7 +28,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from harness.config import ProtocolConfig
+from harness.config import PreprocessingConfig
 from harness.data.files import FORMATS, Header, decoding, read_header
 from harness.data.split import Reading
 from harness.errors import DataError
@@ -243,7 +243,7 @@ def defective(values: np.ndarray, background: float) -> np.ndarray:
     return values > threshold(values, background)
 
 
-def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig, *, crop: bool = True) -> np.ndarray:
+def shrink_mask(mask: np.ndarray, preprocessing: PreprocessingConfig, *, crop: bool = True) -> np.ndarray:
     """Resize a mask by nearest neighbour, as torch has it, and crop it: as the network sees the image.
 
     Args:
@@ -254,14 +254,16 @@ def shrink_mask(mask: np.ndarray, protocol: ProtocolConfig, *, crop: bool = True
     """
     rows, columns = (
         np.minimum((np.arange(wanted, dtype=np.float32) * np.float32(there / wanted)).astype(np.int64), there - 1)
-        for wanted, there in zip(protocol.resize, mask.shape, strict=True)
+        for wanted, there in zip(preprocessing.resize, mask.shape, strict=True)
     )
     resized = mask[rows[:, None], columns]
-    if not crop or protocol.center_crop is None:
+    if not crop or preprocessing.center_crop is None:
         return resized
-    lacks = [max(wanted - there, 0) for wanted, there in zip(protocol.center_crop, protocol.resize, strict=True)]
+    lacks = [
+        max(wanted - there, 0) for wanted, there in zip(preprocessing.center_crop, preprocessing.resize, strict=True)
+    ]
     padded = np.pad(resized, [(lack // 2, (lack + 1) // 2) for lack in lacks])
-    height, width = protocol.center_crop
+    height, width = preprocessing.center_crop
     top, left = (round((there - wanted) / 2) for wanted, there in zip((height, width), padded.shape, strict=True))
     return padded[top : top + height, left : left + width]
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig, ProtocolConfig
+from harness.config import DatasetConfig, PreprocessingConfig
 from harness.data.files import list_files, read_header, some_names, subfolders
 from harness.data.layouts import resolve_split
 from harness.data.pixels import in_threads, read_pixels
@@ -42,14 +42,14 @@ def outside(folder: Path, categories: Sequence[Path]) -> list[str]:
     return [f"{len(paths)} files of no category are not read: {' and '.join(where)}"] if paths else []
 
 
-def preview(folder: Path, protocol: ProtocolConfig, white_level: float | None = None) -> Iterator[str]:
+def preview(folder: Path, preprocessing: PreprocessingConfig, white_level: float | None = None) -> Iterator[str]:
     """Yield a tree with counts, sizes, formats, every note, and the command that runs it; decode every image.
 
     Raises:
         UserError: what would stop the run, with its line.
     """
     dataset = DatasetConfig(name="folder", layout="folder", root=folder.parent, white_level=white_level)
-    split = resolve_split(dataset, folder.name, protocol)
+    split = resolve_split(dataset, folder.name, preprocessing)
     images = [sample.path for sample in (*split.train, *split.test)]
     in_threads(lambda name: read_pixels(split.root, name, split.reading).shape, images)
     yield str(folder)

@@ -10,8 +10,8 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.keys import PROJECT
 from harness.paper.model import PAPER_METRICS, Place, PublishedCell
+from harness.paths import PROJECT
 
 FOLDER = PROJECT / "results" / "paper"
 PARAMETERS = FOLDER / "parameters.csv"

@@ -10,9 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.keys import CONFIGS
 from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
+from harness.paths import CONFIGS
 from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:

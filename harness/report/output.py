@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store.files import write_atomically
 
 

@@ -13,7 +13,7 @@ from harness.config import DatasetConfig, Device
 from harness.data.catalog import CATALOG
 from harness.data.layouts import validate_request
 from harness.errors import RequestError
-from harness.padim.weights import resolve_weights
+from harness.models.weights import resolve_weights
 from harness.report.page_commands import EXPERIMENTS
 from harness.resolve import read_backbone
 from harness.store.overview import ExpectedRun, RunState, State, compare, expected_runs

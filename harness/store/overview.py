@@ -17,6 +17,7 @@ from harness import keys
 from harness.errors import RequestError
 from harness.experiment import IN_ONE_JOB, expand, load_experiment
 from harness.overrides import Override
+from harness.paths import CONFIGS
 from harness.store.fields import OK
 from harness.store.record import RunRecord
 from harness.store.settings import flat, settings_of, shown, varying
@@ -84,7 +85,7 @@ def survey(
     Raises:
         RequestError: there is no such experiment, or a file does not say what an experiment must.
     """
-    known = sorted(path.stem for path in (keys.CONFIGS / "experiment").glob("*.yaml"))
+    known = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
     for name in names:
         if name not in known:
             hint = keys.suggest(name, known)
@@ -139,7 +140,7 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
     name = choice.get("protocol") or keys.default_option("protocol")
-    protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
+    protocol = dict(_read(CONFIGS / "protocol" / f"{name}.yaml"))
     demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
     demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}
     demands |= {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")} | flat(protocol, "protocol.")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.device import kernel_bytes
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store.record import Environment, Git
 
 PACKAGES = (

@@ -18,7 +18,7 @@ from pydantic_core import from_json
 
 from harness.config import run_key
 from harness.errors import StoreError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store.fields import METRICS, OK, PIXEL_METRICS, REMEDY, SCHEMA_VERSION
 from harness.store.files import read_plain
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from harness.config import DatasetConfig, ProtocolConfig
+from harness.config import DatasetConfig, PreprocessingConfig
 
 if TYPE_CHECKING:
     import torch
@@ -59,8 +59,8 @@ def request(root: Path, layout: str = "mvtec", **changes: object) -> DatasetConf
     return DatasetConfig(**{"name": f"drawn_{layout}", "layout": layout, "root": root, **changes})
 
 
-def protocol(**changes: object) -> ProtocolConfig:
-    """A small protocol with everything in it: resize, crop, normalisation."""
+def preprocessing(**changes: object) -> PreprocessingConfig:
+    """A small preprocessing with everything in it: resize, crop, normalisation."""
     values = {
         "resize": (64, 64),
         "interpolation": "bilinear",
@@ -69,16 +69,13 @@ def protocol(**changes: object) -> ProtocolConfig:
         "mean": (0.485, 0.456, 0.406),
         "std": (0.229, 0.224, 0.225),
         "batch_size": 4,
-        "epsilon": 0.01,
-        "blur_sigma": 4,
-        "index_sampler": "anomalib_v1",
     }
-    return ProtocolConfig(**{**values, **changes})
+    return PreprocessingConfig(**{**values, **changes})
 
 
-def as_stored(height: int, width: int) -> ProtocolConfig:
-    """A protocol that changes nothing: batches are the file's pixels in [0, 1]."""
-    return protocol(resize=(height, width), center_crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+def as_stored(height: int, width: int) -> PreprocessingConfig:
+    """A preprocessing that changes nothing: batches are the file's pixels in [0, 1]."""
+    return preprocessing(resize=(height, width), center_crop=None, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
 def load_all(source: SplitSource, part: Part) -> list[torch.Tensor]:

@@ -13,7 +13,7 @@ from harness.data.datamodule import build_transform
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.errors import DataError
-from tests.data.small import load_all, protocol, request
+from tests.data.small import load_all, preprocessing, request
 from tests.drawing import draw_mvtec_category, draw_visa_category
 
 
@@ -50,7 +50,7 @@ def test_both_engines_read_a_folder_of_ones_own_alike(tmp_path):
         Image.open(path).save(path.with_suffix(".jpg"))
         path.unlink()
     split = resolve_split(request(tmp_path, "folder", name="folder", white_level=2300), "c")
-    source = SplitSource(split, protocol(batch_size=3))
+    source = SplitSource(split, preprocessing(batch_size=3))
     module, pre_processor = attached(source)
     check_test_batches(processed(module.test_dataloader(), pre_processor), source)
 
@@ -62,7 +62,7 @@ def test_the_engines_batches_are_the_sources_bit_for_bit(tmp_path, layout):
     else:
         draw_visa_category(tmp_path, "c")
     split = resolve_split(request(tmp_path, layout), "c")
-    source = SplitSource(split, protocol(batch_size=3))
+    source = SplitSource(split, preprocessing(batch_size=3))
     module, pre_processor = attached(source)
     for loader in (module.test_dataloader(), module.val_dataloader()):
         batches = processed(loader, pre_processor)
@@ -81,20 +81,20 @@ def check_test_batches(batches, source):
     assert torch.equal(torch.cat([b.image for b in batches]), torch.cat(load_all(source, "test")))
     masks = torch.cat([b.gt_mask for b in batches]).numpy()
     assert masks.any()
-    assert np.array_equal(masks.astype(np.uint8), load_masks(source.split, source.protocol))
+    assert np.array_equal(masks.astype(np.uint8), load_masks(source.split, source.preprocessing))
 
 
 def test_nothing_is_drawn_from_the_training_images_into_a_test_set_without_good_ones(tmp_path):
     draw_mvtec_category(tmp_path / "c")
     shutil.rmtree(tmp_path / "c/test/good")
-    module, _ = attached(SplitSource(resolve_split(request(tmp_path), "c"), protocol()))
+    module, _ = attached(SplitSource(resolve_split(request(tmp_path), "c"), preprocessing()))
     assert (len(module.train_data), len(module.val_data), len(module.test_data)) == (12, 6, 6)
 
 
 def test_a_split_without_masks_is_a_classification(tmp_path):
     draw_mvtec_category(tmp_path / "c")
     shutil.rmtree(tmp_path / "c/ground_truth")
-    module, pre_processor = attached(SplitSource(resolve_split(request(tmp_path), "c"), protocol()))
+    module, pre_processor = attached(SplitSource(resolve_split(request(tmp_path), "c"), preprocessing()))
     assert module.task == "classification"
     batches = processed(module.test_dataloader(), pre_processor)
     assert all(batch.gt_mask is None for batch in batches)
@@ -106,14 +106,14 @@ def test_a_bad_image_is_an_error_that_names_it(tmp_path):
     split = resolve_split(request(tmp_path), "c")
     path = tmp_path / "c/test/blot/002.png"
     path.write_bytes(path.read_bytes()[:500])
-    module, _ = attached(SplitSource(split, protocol()))
+    module, _ = attached(SplitSource(split, preprocessing()))
     with pytest.raises(DataError, match=r"^c/test/blot/002\.png or its mask: cannot be decoded \(.*truncated"):
         list(module.test_dataloader())
 
 
 def test_every_field_of_the_protocol_arrives():
     transform = build_transform(
-        protocol(resize=(60, 80), center_crop=(48, 64), interpolation="bicubic", antialias=False, mean=(1, 2, 3))
+        preprocessing(resize=(60, 80), center_crop=(48, 64), interpolation="bicubic", antialias=False, mean=(1, 2, 3))
     )
     resize, crop, normalize = transform.transforms
     assert isinstance(resize, Resize)
@@ -129,6 +129,6 @@ def test_it_is_the_transform_anomalibs_padim_has_by_default():
     from anomalib.models import Padim
 
     theirs = Padim.configure_pre_processor((256, 256)).transform
-    ours = build_transform(protocol(resize=(256, 256), center_crop=None))
+    ours = build_transform(preprocessing(resize=(256, 256), center_crop=None))
     image = torch.rand(2, 3, 90, 70)
     assert torch.equal(ours(image), theirs(image))

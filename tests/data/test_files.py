@@ -25,7 +25,7 @@ from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, load_masks
 from harness.errors import DataError
-from tests.data.small import load_all, protocol, request, save, save_header
+from tests.data.small import load_all, preprocessing, request, save, save_header
 from tests.drawing import draw_mvtec_category
 
 pytestmark = pytest.mark.timeout(60)
@@ -131,10 +131,10 @@ def read_all(root):
     """Everything that a run does with files: the split, its fingerprint, every image and mask."""
     split = resolve_split(request(root), "bottle")
     fingerprint(split)
-    source = SplitSource(split, protocol())
+    source = SplitSource(split, preprocessing())
     load_all(source, "train")
     load_all(source, "test")
-    load_masks(split, protocol())
+    load_masks(split, preprocessing())
     return split
 
 
@@ -244,7 +244,7 @@ def test_a_whole_image_that_is_small_on_the_disk_and_huge_in_memory_is_not_decod
     content = png(10_000, 10_000, chunk(b"IDAT", rows) + chunk(b"IEND", b""))
     assert len(content) < 3_000_000
     (root / "bottle/train/good/001.png").write_bytes(content)
-    source = SplitSource(resolve_split(request(root), "bottle"), protocol())
+    source = SplitSource(resolve_split(request(root), "bottle"), preprocessing())
     monkeypatch.setattr(Image.Image, "load", None)
     assert f"larger than {MAX_PIXELS / 1e6:.0f} megapixels" in refusal(load_all, source, "train")
 

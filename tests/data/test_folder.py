@@ -22,10 +22,10 @@ from harness.data.preview import categories_in, outside
 from harness.data.split import ANOMALOUS, NORMAL
 from harness.data.tree import find_own
 from harness.errors import DataError, RequestError
-from tests.data.small import HOSTILE_NAMES, change, protocol, request, save
+from tests.data.small import HOSTILE_NAMES, change, preprocessing, request, save
 from tests.drawing import draw_image, draw_mvtec_category
 
-WHOLE = protocol(resize=(48, 48), center_crop=None)
+WHOLE = preprocessing(resize=(48, 48), center_crop=None)
 
 
 def read(root, category="c", proto=WHOLE, **changes):
@@ -516,7 +516,7 @@ def test_every_kind_of_mask_means_the_same_pixels(base, kind):
 
 def test_soft_masks_are_cut_at_half_of_their_range(tmp_path):
     draw_mvtec_category(tmp_path / "c", n_train=3, n_good=1, n_bad=3, size=128)
-    proto = protocol(resize=(128, 128), center_crop=None)
+    proto = preprocessing(resize=(128, 128), center_crop=None)
     expected = load_masks(read(tmp_path), proto)
     again(tmp_path / "c/ground_truth/blot", lambda p, a: Image.fromarray(a).save(p.with_suffix(".jpg"), quality=75))
     split = read(tmp_path)
@@ -536,11 +536,13 @@ def test_black_inverted_and_lost_masks_are_counted(base):
     draw(0, slice(2), slice(2))
     draw(1, 1, 1)
     assert "lose all" not in notes(read(base.parent))
-    split = read(base.parent, proto=protocol(resize=(24, 24), center_crop=(16, 16)))
+    split = read(base.parent, proto=preprocessing(resize=(24, 24), center_crop=(16, 16)))
     assert split.notes[0] == "resized to 24x24, cropped to the middle 16x16"
-    lost = "2 of 4 defective images lose all of their defective pixels: 1 by the crop (protocol.center_crop=null uses"
+    lost = (
+        "2 of 4 defective images lose all of their defective pixels: 1 by the crop (preprocessing.center_crop=null uses"
+    )
     assert lost in notes(split)
-    assert "1 by the resize (a larger protocol.resize keeps more)" in notes(split)
+    assert "1 by the resize (a larger preprocessing.resize keeps more)" in notes(split)
     again(base / "ground_truth/blot", lambda p, a: Image.fromarray(255 - a).save(p))
     assert "they may be inverted" in notes(read(base.parent))
 

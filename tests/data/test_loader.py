@@ -19,16 +19,16 @@ from harness.data.pixels import shrink_mask
 from harness.data.split import ANOMALOUS, NORMAL, Sample, Split
 from harness.errors import DataError
 from harness.passes import image_bytes
-from tests.data.small import as_stored, load_all, protocol, request, save, save_header
+from tests.data.small import as_stored, load_all, preprocessing, request, save, save_header
 from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
 
 PROTOCOLS = {
-    "crop": protocol(),
-    "no crop, bicubic": protocol(center_crop=None, interpolation="bicubic"),
-    "no antialias": protocol(antialias=False, batch_size=3),
-    "neither square": protocol(resize=(48, 80), center_crop=(40, 56), batch_size=100),
-    "enlarged": protocol(resize=(120, 110), center_crop=(104, 104), batch_size=1),
-    "crop beyond the image": protocol(resize=(40, 40), center_crop=(56, 56)),
+    "crop": preprocessing(),
+    "no crop, bicubic": preprocessing(center_crop=None, interpolation="bicubic"),
+    "no antialias": preprocessing(antialias=False, batch_size=3),
+    "neither square": preprocessing(resize=(48, 80), center_crop=(40, 56), batch_size=100),
+    "enlarged": preprocessing(resize=(120, 110), center_crop=(104, 104), batch_size=1),
+    "crop beyond the image": preprocessing(resize=(40, 40), center_crop=(56, 56)),
 }
 
 
@@ -85,7 +85,7 @@ def test_images_and_masks_are_anomalibs_bit_for_bit(drawn, proto):
 
 @pytest.mark.real
 def test_the_real_bottle_is_anomalibs_bit_for_bit(real_mvtec):
-    proto = protocol(resize=(256, 256), center_crop=(224, 224), batch_size=6)
+    proto = preprocessing(resize=(256, 256), center_crop=(224, 224), batch_size=6)
     check_anomalibs(resolve_split(request(real_mvtec, name="mvtec", limit=6), "bottle"), proto)
 
 
@@ -93,7 +93,7 @@ def test_the_real_bottle_is_anomalibs_bit_for_bit(real_mvtec):
 def test_all_masks_of_the_real_bottle_are_anomalibs(real_mvtec):
     from anomalib.data.utils import read_mask
 
-    proto = protocol(resize=(256, 256), center_crop=(224, 224))
+    proto = preprocessing(resize=(256, 256), center_crop=(224, 224))
     split = resolve_split(request(real_mvtec, name="mvtec"), "bottle")
     for sample, mask in zip(split.test, load_masks(split, proto), strict=True):
         if sample.mask:
@@ -144,7 +144,7 @@ def test_pixels_are_the_batches_before_normalisation(drawn, proto):
 
 
 def test_batches_have_the_protocols_size_and_the_last_may_be_smaller(drawn):
-    source = SplitSource(resolve_split(request(drawn), "bottle"), protocol(batch_size=5))
+    source = SplitSource(resolve_split(request(drawn), "bottle"), preprocessing(batch_size=5))
     assert (source.n_train, source.n_test) == (12, 10)
     assert [len(batch) for batch in load_all(source, "train")] == [5, 5, 2]
     assert [len(batch) for batch in load_all(source, "test")] == [5, 5]
@@ -172,13 +172,13 @@ def test_a_bad_file_is_an_error_that_names_it_relative_to_the_root(drawn_mvtec, 
     path = drawn_mvtec / "bottle" / name
     split = resolve_split(request(drawn_mvtec), "bottle")
     path.write_bytes(damage(path.read_bytes())) if damage else path.unlink()
-    source = SplitSource(split, protocol(batch_size=2))
+    source = SplitSource(split, preprocessing(batch_size=2))
     part = name.split("/")[0]
     bad = {"train": 2, "test": 1}.get(part)
     for number in set(range(source.n_batches(part))) - {bad} if bad else ():
         assert len(source.load_batch(part, number)) == 2, "only its own batch has the error"
     with pytest.raises(DataError) as caught:
-        source.load_batch(part, bad) if bad else load_masks(split, protocol())
+        source.load_batch(part, bad) if bad else load_masks(split, preprocessing())
     assert str(caught.value).startswith(f"bottle/{name}: {reason}")
     assert str(drawn_mvtec) not in str(caught.value)
 
@@ -191,19 +191,19 @@ def test_an_absurdly_large_image_is_refused_before_it_is_decoded(drawn_mvtec, mo
     save_header(drawn_mvtec / "bottle/train/good/000.png", 12_000, 12_000)
     monkeypatch.setattr(pixels, "_decoded", lambda *_: pytest.fail("decoded"))
     with pytest.raises(DataError, match=r"^bottle/train/good/000\.png: larger than 89 megapixels"):
-        SplitSource(split, protocol()).load_batch("train", 0)
+        SplitSource(split, preprocessing()).load_batch("train", 0)
 
 
 def test_an_empty_mask_is_zeros_and_a_category_may_have_no_masks(drawn_mvtec):
     split = resolve_split(request(drawn_mvtec), "bottle")
     save(drawn_mvtec / split.test[0].mask, size=(96, 96), value=0, mode="L")
-    masks = load_masks(split, protocol())
+    masks = load_masks(split, preprocessing())
     assert not masks[0].any()
     assert masks[1].any()
     (drawn_mvtec / "bottle/ground_truth").rename(drawn_mvtec / "gone")
     split = resolve_split(request(drawn_mvtec), "bottle")
     assert not split.has_masks
-    assert len(ours(split, protocol())[1]) == 10
+    assert len(ours(split, preprocessing())[1]) == 10
 
 
 # Resize, crop and normalisation, step by step
@@ -228,7 +228,7 @@ def test_resize_and_crop_are_torchvisions_bit_for_bit(interpolation, antialias, 
     for case in range(15):
         resize = sizes(rng, 1, 150)
         crop = None if case % 3 == 0 else sizes(rng, 1, 170)
-        proto = protocol(resize=resize, center_crop=crop, interpolation=interpolation, antialias=antialias)
+        proto = preprocessing(resize=resize, center_crop=crop, interpolation=interpolation, antialias=antialias)
         height, width = resize if case % 10 == 9 else sizes(rng, 1, 300)
         pixels = rng.integers(0, 256, (height, width, channels), np.uint8)
         found = shrink(pixels, proto)
@@ -242,7 +242,7 @@ def test_resize_and_crop_are_torchvisions_bit_for_bit(interpolation, antialias, 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_a_large_image_is_resized_a_part_at_a_time_to_the_same_bits(monkeypatch, shape, interpolation):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    proto = protocol(interpolation=interpolation)
+    proto = preprocessing(interpolation=interpolation)
     expected = shrink(pixels, proto)
     monkeypatch.setattr(loader, "LARGE_PIXELS", 0)
     assert torch.equal(shrink(pixels, proto), expected)
@@ -259,7 +259,7 @@ def test_every_small_crop_is_torchvisions():
 def test_masks_are_torchvisions():
     rng = np.random.default_rng(2)
     for case in range(30):
-        proto = protocol(resize=sizes(rng, 1, 120), center_crop=None if case % 3 == 0 else sizes(rng, 1, 140))
+        proto = preprocessing(resize=sizes(rng, 1, 120), center_crop=None if case % 3 == 0 else sizes(rng, 1, 140))
         mask = rng.random(sizes(rng, 1, 300)) < 0.3
         found = shrink_mask(mask, proto)
         assert found.dtype == bool
@@ -268,7 +268,7 @@ def test_masks_are_torchvisions():
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_normalisation_is_torchvisions_bit_for_bit(channels):
-    proto = protocol(mean=(0.485, 0.1, 0.9), std=(0.229, 3, 0.01))
+    proto = preprocessing(mean=(0.485, 0.1, 0.9), std=(0.229, 3, 0.01))
     image = torch.rand(channels, 70, 90).permute(0, 2, 1)[:, 3:60, 5:50]
     out = torch.empty(2, 3, 57, 45)
     normalise(image, proto, out=out[1])

@@ -6,9 +6,8 @@ import shlex
 import pytest
 from PIL import Image
 
-from harness.config import preprocessing
 from harness.data.layouts import resolve_split
-from harness.resolve import read_protocol
+from harness.resolve import read_preprocessing
 from tests.data.small import request, save
 from tests.drawing import draw_mvtec_category
 
@@ -29,8 +28,8 @@ def test_it_counts_what_a_run_records(tmp_path, check):
     draw_mvtec_category(tmp_path / "my part", n_train=6, n_good=3, n_bad=4, size=48)
     (tmp_path / "my part/readme.txt").write_text("x")
     status, out, err = check(tmp_path / "my part")
-    protocol = read_protocol("paper", dataset="folder")
-    split = resolve_split(request(tmp_path, "folder", name="folder"), "my part", protocol)
+    preprocessing = read_preprocessing("paper", dataset="folder")
+    split = resolve_split(request(tmp_path, "folder", name="folder"), "my part", preprocessing)
     assert (status, err) == (0, [])
     assert out == [
         str(tmp_path / "my part"),
@@ -75,6 +74,6 @@ def test_a_white_level_is_taken_and_stands_in_the_command(tmp_path, check):
 
 def test_the_whole_image_is_used_with_every_protocol():
     for name in ("paper", "anomalib_v2"):
-        protocol = read_protocol(name, dataset="folder")
-        assert preprocessing(protocol.resize, protocol.center_crop) == "whole image, resized to 256x256"
-    assert read_protocol("paper", dataset="mvtec").center_crop == (224, 224)
+        preprocessing = read_preprocessing(name, dataset="folder")
+        assert preprocessing(preprocessing.resize, preprocessing.center_crop) == "whole image, resized to 256x256"
+    assert read_preprocessing("paper", dataset="mvtec").center_crop == (224, 224)

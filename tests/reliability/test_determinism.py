@@ -22,12 +22,12 @@ import pytest
 from harness.__main__ import main
 from harness.config import DatasetConfig
 from harness.data.layouts import resolve_split
-from harness.padim.plan import GIB, Task, plan_pass
-from harness.padim.weights import resolve_weights
+from harness.models.padim.plan import GIB, Task, plan_pass
+from harness.models.weights import resolve_weights
 from harness.passes import image_bytes
 from harness.store import Store
 from tests.drawing import draw_visa_category
-from tests.padim.sources import LITE0, PROTOCOL
+from tests.models.sources import LITE0, PREPROCESSING
 
 BATCH = 2
 N_FEATURES = 24
@@ -208,7 +208,7 @@ def test_the_least_memory_changes_only_the_rounding(here, plain, drawn):
 def least_memory(drawn: Path) -> float:
     """GiB below which `candle` is refused."""
     weights = resolve_weights(LITE0).path
-    protocol = replace(PROTOCOL, resize=(128, 128), center_crop=(112, 112), batch_size=BATCH)
+    protocol = replace(PREPROCESSING, resize=(128, 128), center_crop=(112, 112), batch_size=BATCH)
     split = resolve_split(DatasetConfig("visa", "visa", drawn / "visa", limit=70), "candle")
     task = Task(LITE0, protocol, 70, 13, weights.stat().st_size, "cpu", 2, 2, image_bytes(split))
     return plan_pass(task, [N_FEATURES], 0).host_bytes / GIB + 1e-6

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 
 from harness.__main__ import main
+from harness.models.padim.plan import GIB, Task, plan_pass
 from harness.monitor import Monitor
-from harness.padim.plan import GIB, Task, plan_pass
 from harness.run import plan_job, prepare, run_job
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
 from tests.drawing import draw_mvtec_category
-from tests.padim.sources import RESNET18
+from tests.models.sources import RESNET18
 from tests.test_config import job
 
 REQUEST = (
@@ -67,8 +67,8 @@ def weights_with(path, changes):
     """ResNet-18's random weights, some of them replaced."""
     from safetensors.torch import save_file
 
-    from harness.padim.backbone import load_timm
-    from harness.padim.weights import resolve_weights
+    from harness.models.backbone import load_timm
+    from harness.models.weights import resolve_weights
 
     random = replace(RESNET18, weights="random")
     tensors = {name: tensor.clone() for name, tensor in load_timm(random, resolve_weights(random)).state_dict().items()}
@@ -215,7 +215,7 @@ def test_a_defect_in_the_metrics_is_recorded_with_its_stage(root, tmp_path, monk
 
 def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pass(root, tmp_path, monkeypatch, capfd):
     """Without the collector of circles: gigabytes cannot wait for it."""
-    from harness.padim import streaming
+    from harness.models.padim import streaming
 
     class Large:
         pass
@@ -253,7 +253,7 @@ def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pas
     ],
 )
 def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monkeypatch, capfd, error, line):
-    from harness.padim import streaming
+    from harness.models.padim import streaming
 
     def engine(source, work, monitor):
         with monitor.stage("score"):

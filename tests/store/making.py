@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from harness.config import BackboneConfig, DatasetConfig, ProtocolConfig, RunConfig, run_spec
+from harness.config import BackboneConfig, DatasetConfig, PreprocessingConfig, RunConfig, run_spec
 from harness.resolve import read_protocol
 from harness.store import Failure, Interval, Metrics, RunRecord, ScoreTable
 from harness.store.fields import METRICS
@@ -44,7 +44,7 @@ def make_spec(
     fingerprint: str | None = FINGERPRINT,
     engine: str = "streaming",
     inexact: str | None = None,
-    protocol: ProtocolConfig = PROTOCOL,
+    protocol: PreprocessingConfig = PROTOCOL,
     **fields: Any,
 ) -> dict[str, Any]:
     """A spec from `run_spec` itself; further keywords change the protocol's fields.

@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import pytest
 
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store.provenance import cpu_model, environment, git_state, package_versions, peak_rss_bytes
 from harness.store.record import Git
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harness.config import ProtocolConfig, run_key
+from harness.config import PreprocessingConfig, run_key
 from harness.errors import StoreError
-from harness.keys import PROJECT
+from harness.paths import PROJECT
 from harness.store import Failure, Metrics, failure_of
 from harness.store.fields import METRICS, SCHEMA_VERSION, run_path
 from harness.store.record import (
@@ -62,7 +62,7 @@ def test_spec_is_kept_to_the_letter():
     assert repr(record.spec.model_dump()["protocol"]["epsilon"]) == "1"  # 1.0 would have another key
     assert record.key == run_key(spec) == run_key(record.spec.model_dump())
     assert set(Spec.model_fields) == set(spec)
-    assert set(ProtocolSpec.model_fields) == set(ProtocolConfig.__dataclass_fields__)
+    assert set(ProtocolSpec.model_fields) == set(PreprocessingConfig.__dataclass_fields__)
     assert tuple(Metrics.model_fields) == METRICS
 
 

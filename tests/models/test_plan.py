@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.padim.plan import GIB, Task, plan_pass, plan_passes, plan_reference
-from tests.padim.sources import LITE0, PROTOCOL, RESNET18, WIDE_RESNET50
+from harness.models.base import GIB, Task
+from harness.models.padim.plan import plan_pass, plan_passes, plan_reference
+from tests.models.sources import LITE0, PREPROCESSING, RESNET18, WIDE_RESNET50
 
-PAPER = replace(PROTOCOL, resize=(256, 256), center_crop=(224, 224), batch_size=16)
+PAPER = replace(PREPROCESSING, resize=(256, 256), center_crop=(224, 224), batch_size=16)
 WHOLE = replace(PAPER, resize=(512, 512), center_crop=None)
 BATCHES_OF_64 = replace(PAPER, batch_size=64)
 TASK = Task(RESNET18, PAPER, 209, 83, 11_000_000, "cpu", 2, 2, (8 * 900 * 900,) * 292)
@@ -54,8 +55,8 @@ def test_it_grows_with_what_it_depends_on_and_not_with_the_training_set():
         {"n_test": 500},
         {"threads": 8},
         {"weights_bytes": 10**9},
-        {"protocol": WHOLE},
-        {"protocol": BATCHES_OF_64},
+        {"preprocessing": WHOLE},
+        {"preprocessing": BATCHES_OF_64},
         {"image_bytes": (LARGE,)},
     ):
         assert plan_pass(replace(TASK, **changes), [100], 64 * GIB).host_bytes > plain
@@ -103,7 +104,7 @@ def test_a_small_gpu_gets_smaller_steps_and_fewer_runs_at_once():
         (WIDE, [256], 1.90e9),
         (WIDE, [550], 3.74e9),
         (WIDE, [256] * 3, 2.84e9),
-        (replace(TASK, protocol=WHOLE), [100], 2.24e9),
+        (replace(TASK, preprocessing=WHOLE), [100], 2.24e9),
     ],
 )
 def test_what_was_measured(task, n_features, peak):
@@ -122,12 +123,12 @@ def test_what_was_measured_on_a_gpu():
     measured = [
         (small, [100], 1892, 361),
         (small, [100] * 10, 2665, 689),
-        (replace(small, protocol=BATCHES_OF_64), [100], 1810, 541),
+        (replace(small, preprocessing=BATCHES_OF_64), [100], 1810, 541),
         (wide, [256], 1992, 835),
         (wide, [550], 2000, 2332),
-        (replace(whole, protocol=replace(PAPER, batch_size=1)), [100], None, 308),
+        (replace(whole, preprocessing=replace(PAPER, batch_size=1)), [100], None, 308),
         (whole, [100], None, 429),
-        (replace(whole, protocol=BATCHES_OF_64), [100], None, 672),
+        (replace(whole, preprocessing=BATCHES_OF_64), [100], None, 672),
     ]
     for task, n_features, host, device in measured:
         plan = plan_pass(task, n_features, 20 * GIB)
@@ -136,7 +137,7 @@ def test_what_was_measured_on_a_gpu():
         assert 0.75 < plan.device_bytes / 2**20 / device < 1.25
 
 
-FEW = {"n_train": 10, "n_test": 10, "protocol": replace(PAPER, batch_size=10)}
+FEW = {"n_train": 10, "n_test": 10, "preprocessing": replace(PAPER, batch_size=10)}
 FIFTY = replace(TASK, n_train=50)
 WIDE_FIFTY = replace(WIDE, n_train=50)
 
@@ -150,11 +151,11 @@ WIDE_FIFTY = replace(WIDE, n_train=50)
         (replace(TASK, n_train=1000), 100, 3919),
         (replace(FIFTY, n_test=1000), 100, 1816),
         (replace(FIFTY, n_test=2000), 20, 3085),
-        (replace(FIFTY, protocol=WHOLE, n_test=50), 50, 2520),
-        (replace(TASK, protocol=BATCHES_OF_64), 100, 2125),
+        (replace(FIFTY, preprocessing=WHOLE, n_test=50), 50, 2520),
+        (replace(TASK, preprocessing=BATCHES_OF_64), 100, 2125),
         (WIDE_FIFTY, 100, 2204),
         (WIDE_FIFTY, 256, 4728),
-        (replace(WIDE, protocol=BATCHES_OF_64, n_train=100), 20, 4452),
+        (replace(WIDE, preprocessing=BATCHES_OF_64, n_train=100), 20, 4452),
         (replace(FIFTY, backbone=LITE0, weights_bytes=18_600_000), 100, 1639),
     ],
 )

@@ -9,19 +9,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.config import DatasetConfig, ProtocolConfig
+from harness.config import DatasetConfig, PreprocessingConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
+from harness.models.padim.engine import Variant, Work
+from harness.models.base import Task
+from harness.models.padim.plan import plan_pass
+from harness.models.weights import resolve_weights
 from harness.monitor import Monitor
-from harness.padim.engine import Variant, Work
-from harness.padim.plan import Task, plan_pass
-from harness.padim.weights import resolve_weights
-from harness.resolve import read_backbone, read_protocol
+from harness.resolve import read_backbone, read_preprocessing
 
 RESNET18 = replace(read_backbone("resnet18"), weights="random")
 WIDE_RESNET50 = replace(read_backbone("wide_resnet50_2"), weights="random")
 LITE0 = replace(read_backbone("efficientnet_lite0"), weights="package")
-PROTOCOL = replace(read_protocol("anomalib_v2", dataset="mvtec"), resize=(72, 72), center_crop=(64, 64), batch_size=5)
+PREPROCESSING = replace(read_preprocessing("anomalib_v2", dataset="mvtec"), resize=(72, 72), center_crop=(64, 64), batch_size=5)
 
 
 class TensorSource:
@@ -52,12 +53,24 @@ def random_source(n_train: int = 23, n_test: int = 7, size: tuple[int, int] = (6
     return TensorSource(draw(n_train), draw(n_test))
 
 
-def run(engine, source, draws, *, backbone=RESNET18, protocol=PROTOCOL, device="cpu", monitor=None, **changes):
-    """All scores of an engine's run, with the protocol's epsilon and blur; `changes` are of its plan."""
-    task = Task(backbone, protocol, source.n_train, source.n_test, None, device, 2, 2)
+def run(
+    engine,
+    source,
+    draws,
+    *,
+    backbone=RESNET18,
+    preprocessing=PREPROCESSING,
+    epsilon=0.01001,
+    blur_sigma=4,
+    device="cpu",
+    monitor=None,
+    **changes,
+):
+    """All scores of an engine's run, as anomalib 2.x has epsilon and blur; `changes` are of its plan."""
+    task = Task(backbone, preprocessing, source.n_train, source.n_test, None, device, 2, 2)
     plan = plan_pass(task, [draw.n_features for draw in draws], 2**40)
-    variants = tuple(Variant(draw, protocol.epsilon, protocol.blur_sigma) for draw in draws)
-    work = Work(backbone, resolve_weights(backbone), protocol, variants, device, replace(plan, **changes))
+    variants = tuple(Variant(draw, epsilon, blur_sigma) for draw in draws)
+    work = Work(backbone, resolve_weights(backbone), preprocessing, variants, device, replace(plan, **changes))
     return tuple(engine(source, work, monitor or Monitor()))
 
 
@@ -66,6 +79,6 @@ def spread(ours, theirs) -> float:
     return float(np.abs(ours / theirs - 1).max())
 
 
-def folder_source(root: Path, protocol: ProtocolConfig = PROTOCOL) -> SplitSource:
+def folder_source(root: Path, preprocessing: PreprocessingConfig = PREPROCESSING) -> SplitSource:
     """The category `bottle` below `root`, in MVTec AD's layout."""
-    return SplitSource(resolve_split(DatasetConfig("mvtec", "mvtec", root), "bottle"), protocol)
+    return SplitSource(resolve_split(DatasetConfig("mvtec", "mvtec", root), "bottle"), preprocessing)

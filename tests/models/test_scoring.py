@@ -8,10 +8,10 @@ import torch
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from harness.errors import RequestError
-from harness.padim.compute import Workers
-from harness.padim.embedding import Grid
-from harness.padim.gaussian import Fitted
-from harness.padim.scoring import mahalanobis, map_maker
+from harness.models.compute import Workers
+from harness.models.padim.embedding import Grid
+from harness.models.padim.gaussian import Fitted
+from harness.models.padim.scoring import mahalanobis, map_maker
 
 
 def random_fit(grid: tuple[int, int], n_features: int) -> Fitted:

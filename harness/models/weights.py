@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from harness.config import WEIGHT_WORDS
 from harness.errors import RequestError
-from harness.padim.compute import silence
+from harness.models.compute import silence
 
 if TYPE_CHECKING:
     from harness.config import BackboneConfig

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import DataError
-from harness.padim.compute import Workers
-from harness.padim.embedding import Grid, channels_by_layer
-from harness.padim.gaussian import Moments, check_trust
-from harness.padim.scoring import mahalanobis
-from tests.padim.test_gaussian import EPSILON, FIRST_BATCH, ROUNDING, Oracle
+from harness.models.compute import Workers
+from harness.models.padim.embedding import Grid, channels_by_layer
+from harness.models.padim.gaussian import Moments, check_trust
+from harness.models.padim.scoring import mahalanobis
+from tests.models.test_gaussian import EPSILON, FIRST_BATCH, ROUNDING, Oracle
 
 GRIDS = ([(4, 4), (2, 2), (1, 1)], [(3, 5), (2, 3)], [(4, 3), (4, 3)], [(2, 2)])
 SIZES = (4, 6, 9)
@@ -80,7 +80,7 @@ def measure(case: Case, chunk_bytes: int = 8 << 20) -> tuple[np.ndarray, np.ndar
     everything = channels_by_layer(np.arange(sum(case.channels)), case.channels)
     grid, n_images = Grid.of(case.grids), case.train[0].shape[2]
     with pytest.MonkeyPatch.context() as patch, Workers("cpu", 2) as workers:
-        patch.setattr("harness.padim.compute.CHUNK_BYTES", chunk_bytes)
+        patch.setattr("harness.models.compute.CHUNK_BYTES", chunk_bytes)
         moments = Moments(grid, everything)
         for start, end in pairwise([*range(0, n_images, FIRST_BATCH), n_images]):
             moments.update([torch.from_numpy(layer[..., start:end].copy()) for layer in case.train], workers)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from harness.padim.embedding import Channels, places_among
-from harness.padim.engine import blur_reach, check_blur
+from harness.models.padim.embedding import Channels, places_among
+from harness.models.padim.engine import blur_reach, check_blur
 
 if TYPE_CHECKING:
-    from harness.padim.compute import Workers
-    from harness.padim.gaussian import Fitted
+    from harness.models.compute import Workers
+    from harness.models.padim.gaussian import Fitted
 
 _FLOAT_BYTES = 4
 _CHUNK_COPIES = 3

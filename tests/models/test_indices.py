@@ -14,8 +14,8 @@ from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from harness.errors import RequestError
-from harness.padim.engine import Draw, _anomalib_v2_order, draw_indices, index_versions, indices_sha256
-from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
+from harness.models.padim.engine import Draw, _anomalib_v2_order, draw_indices, index_versions, indices_sha256
+from tests.models.sources import LITE0, RESNET18, WIDE_RESNET50
 
 
 @pytest.fixture(autouse=True)

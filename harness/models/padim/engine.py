@@ -10,7 +10,7 @@ import hashlib
 import importlib.metadata
 import random
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,12 @@ import numpy as np
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    from harness.config import BackboneConfig, ProtocolConfig
+    from harness.config import BackboneConfig, PreprocessingConfig
     from harness.data.loader import SplitSource
+    from harness.models.base import Scores
+    from harness.models.padim.plan import PadimPlan
+    from harness.models.weights import Weights
     from harness.monitor import Monitor
-    from harness.padim.plan import Plan
-    from harness.padim.weights import Weights
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""
@@ -53,31 +54,14 @@ class Work:
 
     backbone: BackboneConfig
     weights: Weights
-    protocol: ProtocolConfig
-    """Its epsilon, blur and index sampler do not count: each variant has its own."""
+    preprocessing: PreprocessingConfig
     variants: tuple[Variant, ...]
     device: str
     """cpu or cuda."""
-    plan: Plan
+    plan: PadimPlan
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What an engine gives for one variant: raw, never normalised or clamped."""
-
-    image_scores: np.ndarray
-    """(n_test,) float32: the maximum of each anomaly map; at least 0, no upper bound."""
-    anomaly_maps: np.ndarray
-    """(n_test, H, W) float32: Mahalanobis distance, upsampled to the network's input size and blurred."""
-    indices_sha256: str
-    """sha256 of the kept channels' indices, as little-endian int64 in the order drawn."""
-    own_metrics: Mapping[str, float] = field(default_factory=dict)
-    """`reference` only: what anomalib's own evaluator printed, by anomalib's names."""
-    notes: tuple[str, ...] = ()
-    """What a reader of the record should know, for example an epsilon that the engine cannot take."""
-
-
-Engine = Callable[["SplitSource", Work, "Monitor"], Generator[Scores]]
+Engine = Callable[["SplitSource", Work, "Monitor"], Generator["Scores"]]
 """Yields the scores of each variant, in their order; what is not asked for may not be computed."""
 
 
@@ -93,7 +77,9 @@ def draw_indices(draw: Draw, backbone: BackboneConfig) -> np.ndarray:
     """
     n_features, n_channels = draw.n_features, backbone.n_channels
     if not 0 < n_features <= n_channels:
-        raise RequestError(f"n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}")
+        raise RequestError(
+            f"model.n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}"
+        )
     if draw.index_sampler == "anomalib_v1":
         # Not for secrets: the draw is to be repeated.
         return np.array(random.Random(draw.seed).sample(range(n_channels), n_features), dtype=np.int64)
@@ -117,7 +103,7 @@ def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) ->
     """Return all channels in the order of which `Padim` keeps the first n_features."""
     import torch
 
-    from harness.padim.compute import silence
+    from harness.models.compute import silence
 
     with torch.random.fork_rng(devices=[]), silence():
         import timm
@@ -151,8 +137,8 @@ def check_blur(sigma: float, size: tuple[int, int]) -> None:
     reach = blur_reach(sigma)
     if min(size) <= reach:
         raise RequestError(
-            f"protocol.blur_sigma={sigma} reaches {reach} pixels and needs an input larger than that on each "
-            f"side, here it is {size[0]}x{size[1]}: lower protocol.blur_sigma or enlarge protocol.center_crop"
+            f"model.blur_sigma={sigma} reaches {reach} pixels and needs an input larger than that on each "
+            f"side, here it is {size[0]}x{size[1]}: lower model.blur_sigma or enlarge preprocessing.center_crop"
         )
 
 
@@ -164,6 +150,6 @@ def check_reference(blur_sigma: int) -> None:
     """
     if blur_sigma != _ANOMALIB_BLUR_SIGMA:
         raise RequestError(
-            f"protocol.blur_sigma={blur_sigma}: engine=reference always blurs with {_ANOMALIB_BLUR_SIGMA}; "
+            f"model.blur_sigma={blur_sigma}: engine=reference always blurs with {_ANOMALIB_BLUR_SIGMA}; "
             "take engine=streaming"
         )

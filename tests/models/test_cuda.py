@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from harness.device import free_device_memory
-from harness.padim.engine import Draw
-from harness.padim.reference import run_reference
-from harness.padim.streaming import run_streaming
+from harness.models.padim.engine import Draw
+from harness.models.padim.reference import run_reference
+from harness.models.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
-from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50, folder_source, random_source, spread
-from tests.padim.sources import run as run_engine
+from tests.models.sources import LITE0, RESNET18, WIDE_RESNET50, folder_source, random_source, spread
+from tests.models.sources import run as run_engine
 
 pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),

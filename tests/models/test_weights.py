@@ -17,10 +17,10 @@ import timm
 import torch
 
 from harness.errors import RequestError
-from harness.padim import weights as weights_module
-from harness.padim.backbone import read_tensors
-from harness.padim.weights import PACKAGES, hub_repository, package_file, resolve_weights
-from tests.padim.sources import LITE0, RESNET18, WIDE_RESNET50
+from harness.models.backbone import read_tensors
+from harness.models import weights as weights_module
+from harness.models.weights import PACKAGES, hub_repository, package_file, resolve_weights
+from tests.models.sources import LITE0, RESNET18, WIDE_RESNET50
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ADDRESS = "/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
@@ -29,7 +29,7 @@ SCRIPT = """
 import sys
 from harness.config import BackboneConfig
 from harness.errors import RequestError
-from harness.padim.weights import resolve_weights
+from harness.models.weights import resolve_weights
 try:
     weights = resolve_weights(BackboneConfig("resnet18", "resnet18", "tv_in1k", (), (), ()))
     print(weights.source, weights.label, weights.digest)

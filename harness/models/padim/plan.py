@@ -10,12 +10,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from harness.config import BackboneConfig, ProtocolConfig
-from harness.padim.compute import CHUNK_BYTES, GPU_CHUNK_BYTES
+from harness.models.base import FLOAT, Plan, Task
+from harness.models.compute import CHUNK_BYTES, GPU_CHUNK_BYTES
 
-GIB = 2**30
 _MIB = 2**20
-_FLOAT = 4
 _LIBRARIES, _ANOMALIB, _CUDA = 870 * _MIB, 960 * _MIB, 1360 * _MIB
 """A process with torch and timm in it; with anomalib and Lightning, too; and with CUDA's own libraries."""
 _DECODED_BYTES = 160 * _MIB
@@ -24,78 +22,27 @@ _THREAD_BYTES = 28 * _MIB
 """By thread that decodes for a GPU, besides images."""
 _IMAGES_AT_ONCE = 64
 """Images whose products are summed together, or whose maps are made together."""
-_STEM_CHANNELS = 96
-"""Of the widest layer at half the input's resolution, before the first that is read: 64 in ResNets, 96 in Lites."""
-_METRIC_BYTES = 11
-"""By pixel of all anomaly maps, while their metrics are computed."""
+
+
+def _kept(task: Task, n_features: Sequence[int]) -> list[float]:
+    """Return how many channels of each layer some variant keeps, on average: the draws do not look at layers."""
+    missed = prod(1 - one / task.backbone.n_channels for one in n_features)
+    return [count * (1 - missed) for count in task.backbone.channels]
+
+
+def feature_bytes(task: Task, n_features: Sequence[int]) -> float:
+    """Return the bytes of one image's features, for all these variants together."""
+    return FLOAT * sum(n * cells for n, cells in zip(_kept(task, n_features), task.cells, strict=True))
+
+
+def moment_bytes(task: Task, n_features: Sequence[int]) -> float:
+    """Return the bytes of the sums of products of their channels: each pair of layers on the finer one's grid."""
+    kept = _kept(task, n_features)
+    return FLOAT * sum(cells * kept[first] * sum(kept[first:]) for first, cells in enumerate(task.cells))
 
 
 @dataclass(frozen=True)
-class Task:
-    """What a pass over a category's images has to do, as far as its memory depends on it."""
-
-    backbone: BackboneConfig
-    protocol: ProtocolConfig
-    n_train: int
-    n_test: int
-    weights_bytes: int | None
-    """Of the weights' file; None where there is none."""
-    device: str
-    threads: int
-    decoders: int
-    """Threads that decode for a GPU."""
-    image_bytes: tuple[int, ...] = ()
-    """Of each image while it is read and resized, the largest first; empty where that is not known."""
-
-    @property
-    def cells(self) -> list[int]:
-        """Cells of each layer's grid, the finest first."""
-        height, width = self.protocol.input_size
-        return [-(-height // stride) * -(-width // stride) for stride in self.backbone.reductions]
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of one image, as the network sees it."""
-        return prod(self.protocol.input_size)
-
-    @property
-    def maps_bytes(self) -> int:
-        """Bytes of one run's anomaly maps."""
-        return self.n_test * self.pixels * _FLOAT
-
-    @property
-    def network_bytes(self) -> int:
-        """Bytes of the network's weights."""
-        return 100 * _MIB if self.weights_bytes is None else self.weights_bytes
-
-    @property
-    def layer_bytes(self) -> int:
-        """Bytes of one image in the network's largest layer."""
-        height, width = self.protocol.input_size
-        stem = _STEM_CHANNELS * -(-height // 2) * -(-width // 2)
-        return _FLOAT * max(stem, *(n * cells for n, cells in zip(self.backbone.channels, self.cells, strict=True)))
-
-    def judging_bytes(self, judges: int) -> int:
-        """Return bytes of so many runs' maps while their metrics are computed beside one another, and of the masks."""
-        return self.n_test * self.pixels * (judges * (_FLOAT + _METRIC_BYTES) + 1)
-
-    def kept(self, n_features: Sequence[int]) -> list[float]:
-        """Return how many channels of each layer some variant keeps, on average: the draws do not look at layers."""
-        missed = prod(1 - one / self.backbone.n_channels for one in n_features)
-        return [count * (1 - missed) for count in self.backbone.channels]
-
-    def feature_bytes(self, n_features: Sequence[int]) -> float:
-        """Return the bytes of one image's features, for all these variants together."""
-        return _FLOAT * sum(n * cells for n, cells in zip(self.kept(n_features), self.cells, strict=True))
-
-    def moment_bytes(self, n_features: Sequence[int]) -> float:
-        """Return the bytes of the sums of products of their channels: each pair of layers on the finer one's grid."""
-        kept = self.kept(n_features)
-        return _FLOAT * sum(cells * kept[first] * sum(kept[first:]) for first, cells in enumerate(self.cells))
-
-
-@dataclass(frozen=True)
-class Plan:
+class PadimPlan(Plan):
     """One pass over the images, for some variants."""
 
     groups: tuple[tuple[int, ...], ...] = ((0,),)
@@ -106,17 +53,19 @@ class Plan:
     """Further batches that may be decoded and wait for the network."""
     test_batches_at_once: int = 1
     """Test batches whose features are held together; each variant is factored once for every so many."""
-    judges: int = 1
-    """Runs whose metrics are computed beside one another."""
-    host_bytes: int = 0
-    """Predicted peak of resident memory."""
-    device_bytes: int | None = None
-    """Predicted peak of a GPU's memory; None on the CPU."""
+
+    def details(self) -> dict[str, int]:
+        """Return the numbers of sets of moments, of workers, and of test batches held together."""
+        return {
+            "moments": len(self.groups),
+            "workers": self.workers,
+            "test_batches_at_once": self.test_batches_at_once,
+        }
 
     def fits(self, budget: float, device_memory: float | None) -> bool:
         """Tell whether it fits into the host's memory and the GPU's, of which torch's blocks leave a part unused."""
         on_device = device_memory is None or self.device_bytes is None or self.device_bytes <= 0.9 * device_memory
-        return self.host_bytes <= budget and on_device
+        return (self.host_bytes or 0) <= budget and on_device
 
 
 def plan_passes(
@@ -126,11 +75,11 @@ def plan_passes(
     device_memory: int | None = None,
     *,
     draws: Sequence[Hashable] | None = None,
-) -> list[tuple[slice, Plan]]:
+) -> list[tuple[slice, PadimPlan]]:
     """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
-    A variant that does not fit by itself gets the smallest plan there is: compare `Plan.host_bytes` with the budget,
-    and `Plan.device_bytes` with the GPU's memory.
+    A variant that does not fit by itself gets the smallest plan there is: compare `PadimPlan.host_bytes` with the budget,
+    and `PadimPlan.device_bytes` with the GPU's memory.
 
     Args:
         n_features: of each variant.
@@ -140,11 +89,11 @@ def plan_passes(
     """
     draws = draws or range(len(n_features))
 
-    def planned(place: slice) -> Plan:
+    def planned(place: slice) -> PadimPlan:
         distinct = dict(zip(draws[place], n_features[place], strict=True))
         return plan_pass(task, list(distinct.values()), budget, device_memory, n_runs=len(draws[place]))
 
-    passes: list[tuple[slice, Plan]] = []
+    passes: list[tuple[slice, PadimPlan]] = []
     for number in range(len(n_features)):
         if passes:
             place, plan = passes[-1]
@@ -158,19 +107,19 @@ def plan_passes(
 
 def plan_pass(
     task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None, *, n_runs: int | None = None
-) -> Plan:
+) -> PadimPlan:
     """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest.
 
     Args:
         n_runs: that share it; None: as many as draws.
     """
     everyone = tuple(range(len(n_features)))
-    together = task.moment_bytes(n_features) < sum(task.moment_bytes([one]) for one in n_features)
-    plan = Plan(
+    together = moment_bytes(task, n_features) < sum(moment_bytes(task, [one]) for one in n_features)
+    plan = PadimPlan(
         groups=(everyone,) if together else tuple((number,) for number in everyone),
         workers=task.threads if task.device == "cpu" else task.decoders,
-        decoded_ahead=max(2, _DECODED_BYTES // (task.protocol.batch_size * 3 * task.pixels * _FLOAT)),
-        test_batches_at_once=max(1, -(-task.n_test // task.protocol.batch_size)),
+        decoded_ahead=max(2, _DECODED_BYTES // (task.preprocessing.batch_size * 3 * task.pixels * FLOAT)),
+        test_batches_at_once=max(1, -(-task.n_test // task.preprocessing.batch_size)),
         judges=min(task.threads, n_runs or len(n_features)),
     )
     while not (plan := _predicted(task, n_features, plan)).fits(budget, device_memory):
@@ -180,7 +129,7 @@ def plan_pass(
     return plan
 
 
-def _smaller(plan: Plan) -> Plan:
+def _smaller(plan: PadimPlan) -> PadimPlan:
     """Save memory where it costs the least time, one step; the same plan where nothing is left to save."""
     if plan.judges > 1:
         return replace(plan, judges=plan.judges - 1)
@@ -193,12 +142,12 @@ def _smaller(plan: Plan) -> Plan:
     return replace(plan, workers=1)
 
 
-def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
+def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimPlan:
     """Return the same plan with the peaks that it is expected to have."""
-    size, widest = task.protocol.batch_size, [max(n_features)]
-    batch = size * 3 * task.pixels * _FLOAT
-    feature, covariances = task.feature_bytes(n_features), task.moment_bytes(widest)
-    moments = sum(task.moment_bytes([n_features[number] for number in group]) for group in plan.groups)
+    size, widest = task.preprocessing.batch_size, [max(n_features)]
+    batch = size * 3 * task.pixels * FLOAT
+    feature, covariances = feature_bytes(task, n_features), moment_bytes(task, widest)
+    moments = sum(moment_bytes(task, [n_features[number] for number in group]) for group in plan.groups)
     n_batches = -(-task.n_train // size) + -(-task.n_test // size)
     n_held = min(task.n_test, plan.test_batches_at_once * size)
     waiting = min(n_batches, plan.decoded_ahead + plan.workers) * batch
@@ -216,23 +165,23 @@ def _predicted(task: Task, n_features: Sequence[int], plan: Plan) -> Plan:
     uploaded = min(n_batches, plan.workers)
     host = _CUDA + 3 * task.network_bytes + task.maps_bytes + judging + waiting + uploaded * (batch + _THREAD_BYTES)
     running = uploaded * batch + passing + 64 * _MIB + summing
-    scoring = n_held * (feature + task.feature_bytes(widest)) + covariances + 0.65 * GPU_CHUNK_BYTES
-    scoring += 2 * min(task.n_test, _IMAGES_AT_ONCE) * task.pixels * _FLOAT
+    scoring = n_held * (feature + feature_bytes(task, widest)) + covariances + 0.65 * GPU_CHUNK_BYTES
+    scoring += 2 * min(task.n_test, _IMAGES_AT_ONCE) * task.pixels * FLOAT
     device = task.network_bytes + moments + max(running, scoring)
     return replace(plan, host_bytes=int(host), device_bytes=int(device))
 
 
-def plan_reference(task: Task, n_features: int) -> Plan:
+def plan_reference(task: Task, n_features: int) -> PadimPlan:
     """Plan one run through anomalib's own Engine: nothing to choose, and unlike ours it grows with the training images.
 
     The constants are of peaks measured on the CPU; a GPU's follow from the same sizes.
     """
     cells = max(task.cells)
     # Layers are enlarged to the finest grid and joined one after another: two copies of all channels.
-    by_image = 2 * task.backbone.n_channels * cells * _FLOAT + 1.75 * task.layer_bytes
-    passing = task.protocol.batch_size * by_image
-    bank = task.n_train * n_features * cells * _FLOAT
-    covariances = n_features**2 * cells * _FLOAT
+    by_image = 2 * task.backbone.n_channels * cells * FLOAT + 1.75 * task.layer_bytes
+    passing = task.preprocessing.batch_size * by_image
+    bank = task.n_train * n_features * cells * FLOAT
+    covariances = n_features**2 * cells * FLOAT
     # The bank's batches become one tensor; then covariances, with the diagonal added, their factors, the inverses.
     fitting = 0.35 * passing + max(2.35 * bank, 1.3 * bank + 4 * covariances)
     testing = passing + covariances
@@ -240,6 +189,6 @@ def plan_reference(task: Task, n_features: int) -> Plan:
     reading = sum(task.image_bytes[:1])
     if task.device == "cpu":
         peak = max(fitting, testing + 2 * task.maps_bytes, judging) + reading
-        return Plan(host_bytes=int(_ANOMALIB + 2.5 * task.network_bytes + peak))
+        return PadimPlan(host_bytes=int(_ANOMALIB + 2.5 * task.network_bytes + peak))
     host = _CUDA + 2.5 * task.network_bytes + judging + reading
-    return Plan(host_bytes=int(host), device_bytes=int(task.network_bytes + max(fitting, testing)))
+    return PadimPlan(host_bytes=int(host), device_bytes=int(task.network_bytes + max(fitting, testing)))

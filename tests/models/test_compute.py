@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from harness.padim import compute
-from harness.padim.compute import Workers, exact_arithmetic, one_thread
+from harness.models.compute import Workers, exact_arithmetic, one_thread
+from harness.models import compute
 
 SWITCHES = (
     (torch.utils.deterministic, "fill_uninitialized_memory"),

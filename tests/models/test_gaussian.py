@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from harness.errors import DataError
-from harness.padim.compute import Workers
-from harness.padim.embedding import Grid
-from harness.padim.gaussian import Fitted, Moments, check_trust
-from harness.padim.scoring import mahalanobis
+from harness.models.compute import Workers
+from harness.models.padim.embedding import Grid
+from harness.models.padim.gaussian import Fitted, Moments, check_trust
+from harness.models.padim.scoring import mahalanobis
 
 EPSILON = 0.01001
 ROUNDING = float(np.finfo(np.float32).eps)

@@ -7,7 +7,7 @@ import functools
 import pytest
 import torch
 
-from harness.padim.backbone import load_network, load_timm
+from harness.models.backbone import load_network, load_timm
 
 load_once, timm_once = functools.cache(load_network), functools.cache(load_timm)
 
@@ -24,5 +24,5 @@ def single_thread():
 @pytest.fixture
 def networks_once(monkeypatch):
     """The engines load each network once for all tests; it keeps nothing of the images that it sees."""
-    monkeypatch.setattr("harness.padim.streaming.load_timm", timm_once)
-    monkeypatch.setattr("harness.padim.reference.load_network", load_once)
+    monkeypatch.setattr("harness.models.padim.streaming.load_timm", timm_once)
+    monkeypatch.setattr("harness.models.padim.reference.load_network", load_once)

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from harness.errors import DataError
+from harness.models.padim import streaming
+from harness.models.padim.engine import Draw, Variant, Work, draw_indices, indices_sha256
+from harness.models.padim.gaussian import Moments
+from harness.models.padim.plan import Task, plan_pass
+from harness.models.padim.scoring import mahalanobis
+from harness.models.padim.streaming import FeatureStream, run_streaming
+from harness.models.weights import resolve_weights
 from harness.monitor import Monitor
-from harness.padim import streaming
-from harness.padim.engine import Draw, Variant, Work, draw_indices, indices_sha256
-from harness.padim.gaussian import Moments
-from harness.padim.plan import Task, plan_pass
-from harness.padim.scoring import mahalanobis
-from harness.padim.streaming import FeatureStream, run_streaming
-from harness.padim.weights import resolve_weights
-from tests.padim.conftest import load_once
-from tests.padim.sources import PROTOCOL, RESNET18, random_source, spread
-from tests.padim.sources import run as run_engine
+from tests.models.conftest import load_once
+from tests.models.sources import PREPROCESSING, RESNET18, random_source, spread
+from tests.models.sources import run as run_engine
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 
@@ -37,7 +37,7 @@ def source():
     return random_source()
 
 
-def plain_padim(source, variant, epsilon=PROTOCOL.epsilon) -> np.ndarray:
+def plain_padim(source, variant, epsilon=0.01001) -> np.ndarray:
     """Return the maps (n_test, H, W) by the definition: all embeddings at once, in float64, with anomalib's blur."""
     from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
     from anomalib.models.image.padim.torch_model import PadimModel
@@ -59,7 +59,7 @@ def plain_padim(source, variant, epsilon=PROTOCOL.epsilon) -> np.ndarray:
     squares = (delta * torch.linalg.solve(covariance, delta.mT).mT).sum(dim=2)
     generator = AnomalyMapGenerator()
     maps = squares.sqrt().T.reshape(-1, 1, *grid).float()
-    return generator.smooth_anomaly_map(generator.up_sample(maps, PROTOCOL.input_size))[:, 0].numpy()
+    return generator.smooth_anomaly_map(generator.up_sample(maps, PREPROCESSING.input_size))[:, 0].numpy()
 
 
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: f"{variant.index_sampler}-{variant.n_features}")
@@ -115,8 +115,8 @@ def test_threads_change_no_bit(source):
 
 def test_epsilon_and_blur_are_the_protocols(source):
     (expected,) = run(source, VARIANTS[:1])
-    (regular,) = run(source, VARIANTS[:1], protocol=replace(PROTOCOL, epsilon=1.0))
-    (sharp,) = run(source, VARIANTS[:1], protocol=replace(PROTOCOL, blur_sigma=0))
+    (regular,) = run(source, VARIANTS[:1], epsilon=1.0)
+    (sharp,) = run(source, VARIANTS[:1], blur_sigma=0)
     assert (regular.anomaly_maps < expected.anomaly_maps).all()
     assert (sharp.image_scores > expected.image_scores).all()
     assert np.allclose(regular.anomaly_maps, plain_padim(source, VARIANTS[0], epsilon=1.0), rtol=1e-5)
@@ -126,16 +126,16 @@ def test_epsilon_and_blur_are_the_protocols(source):
 def test_epsilons_and_blurs_share_a_draws_moments_and_change_no_bit(source, monkeypatch, at_once):
     draws = (Draw(1, 20, "anomalib_v1"), Draw(2, 20, "anomalib_v1"))
     grid = [Variant(draw, epsilon, sigma) for draw in draws for epsilon in (0.01, 0.1) for sigma in (0, 4)]
-    task = Task(RESNET18, PROTOCOL, source.n_train, source.n_test, None, "cpu", 2, 2)
+    task = Task(RESNET18, PREPROCESSING, source.n_train, source.n_test, None, "cpu", 2, 2)
     plan = replace(plan_pass(task, [20, 20], 2**40, n_runs=8), groups=((0,), (1,)), test_batches_at_once=at_once)
     factored = []
     monkeypatch.setattr(streaming, "mahalanobis", lambda *given: factored.append(1) or mahalanobis(*given))
-    work = Work(RESNET18, resolve_weights(RESNET18), PROTOCOL, tuple(grid), "cpu", plan)
+    work = Work(RESNET18, resolve_weights(RESNET18), PREPROCESSING, tuple(grid), "cpu", plan)
     together = tuple(run_streaming(source, work, Monitor()))
     assert len(factored) == len(grid) // 2 * (2 if at_once == 1 else 1), "one factor for each draw and epsilon"
     for variant, scores in zip(grid, together, strict=True):
-        protocol = replace(PROTOCOL, epsilon=variant.epsilon, blur_sigma=variant.blur_sigma)
-        (alone,) = run(source, (variant.draw,), protocol=protocol, test_batches_at_once=at_once)
+        preprocessing = replace(PREPROCESSING, epsilon=variant.epsilon, blur_sigma=variant.blur_sigma)
+        (alone,) = run(source, (variant.draw,), preprocessing=preprocessing, test_batches_at_once=at_once)
         assert np.array_equal(scores.anomaly_maps, alone.anomaly_maps)
         assert scores.indices_sha256 == alone.indices_sha256
 

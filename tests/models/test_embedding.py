@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from harness.errors import DataError
-from harness.padim.embedding import FeatureReader, Grid, channels_by_layer
-from harness.padim.weights import resolve_weights
-from tests.padim.conftest import load_once
-from tests.padim.sources import RESNET18
+from harness.models.padim.embedding import FeatureReader, Grid, channels_by_layer
+from harness.models.weights import resolve_weights
+from tests.models.conftest import load_once
+from tests.models.sources import RESNET18
 
 
 @pytest.fixture(scope="module")

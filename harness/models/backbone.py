@@ -14,8 +14,8 @@ import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harness.errors import RequestError
-from harness.padim.compute import silence
-from harness.padim.weights import RANDOM_SEED
+from harness.models.compute import silence
+from harness.models.weights import RANDOM_SEED
 
 if TYPE_CHECKING:
     from anomalib.models.components import TimmFeatureExtractor
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.config import BackboneConfig
-    from harness.padim.weights import Weights
+    from harness.models.weights import Weights
 
 _PROBE_SIDE = 64
 _TOLERANCE = 1e-4

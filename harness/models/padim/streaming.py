@@ -16,15 +16,16 @@ import numpy as np
 import torch
 
 from harness.errors import DataError
-from harness.padim.backbone import load_timm, quickened
-from harness.padim.compute import Workers, exact_arithmetic, one_thread
-from harness.padim.embedding import Channels, FeatureReader, Grid, channels_by_layer, places_among
-from harness.padim.engine import Draw, Scores, Variant, Work, draw_indices, indices_sha256
-from harness.padim.gaussian import Fitted, Moments, check_trust
-from harness.padim.scoring import mahalanobis, map_maker
+from harness.models.backbone import load_timm, quickened
+from harness.models.base import Scores
+from harness.models.compute import Workers, exact_arithmetic, one_thread
+from harness.models.padim.embedding import Channels, FeatureReader, Grid, channels_by_layer, places_among
+from harness.models.padim.engine import Draw, Variant, Work, draw_indices, indices_sha256
+from harness.models.padim.gaussian import Fitted, Moments, check_trust
+from harness.models.padim.scoring import mahalanobis, map_maker
 
 if TYPE_CHECKING:
-    from harness.config import ProtocolConfig
+    from harness.config import PreprocessingConfig
     from harness.data.loader import Part, SplitSource
     from harness.monitor import Monitor
 
@@ -53,7 +54,7 @@ def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generato
     with (
         one_thread() as threads,
         Workers(work.device, threads) as workers,
-        FeatureStream(source, work.protocol.batch_size, work.device, plan.workers, plan.decoded_ahead) as stream,
+        FeatureStream(source, work.preprocessing.batch_size, work.device, plan.workers, plan.decoded_ahead) as stream,
     ):
         with monitor.stage("load"):
             draws = list(dict.fromkeys(variant.draw for variant in work.variants))
@@ -74,13 +75,13 @@ def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generato
             kept,
             work.variants,
             plan.test_batches_at_once,
-            protocol=work.protocol,
+            preprocessing=work.preprocessing,
             workers=workers,
             monitor=monitor,
         )
         digests = dict(zip(draws, map(indices_sha256, indices), strict=True))
         for variant, maps in zip(work.variants, made, strict=True):
-            yield Scores(maps.max(axis=(1, 2)), maps, digests[variant.draw])
+            yield Scores(maps.max(axis=(1, 2)).astype(np.float64), maps, digests[variant.draw])
 
 
 class FeatureStream:
@@ -213,7 +214,7 @@ def score(
     variants: Sequence[Variant],
     at_once: int,
     *,
-    protocol: ProtocolConfig,
+    preprocessing: PreprocessingConfig,
     workers: Workers,
     monitor: Monitor,
 ) -> Iterator[np.ndarray]:
@@ -235,7 +236,9 @@ def score(
     for first in range(0, n_batches, at_once):
         n = min(at_once, n_batches - first)
         last = first + n == n_batches
-        with monitor.stage("test", min(n_test - first * protocol.batch_size, n * protocol.batch_size)) as advance:
+        with monitor.stage(
+            "test", min(n_test - first * preprocessing.batch_size, n * preprocessing.batch_size)
+        ) as advance:
             layers = _joined(list(stream.features(n, advance)))
         fitted: Fitted | None = None
         for n, variant in enumerate(variants):
@@ -253,7 +256,11 @@ def score(
                 if n + 1 == len(variants) or variants[n + 1].draw != variant.draw:
                     fitted = None  # else the next draw's covariances are made beside it
                 measured[n].append(distances)
-                maps = _maps(torch.cat(measured[n]), moments.grid.shape, protocol, variant.blur_sigma) if last else None
+                maps = (
+                    _maps(torch.cat(measured[n]), moments.grid.shape, preprocessing, variant.blur_sigma)
+                    if last
+                    else None
+                )
             if maps is not None:
                 measured[n].clear()
                 yield maps
@@ -263,10 +270,12 @@ def _joined(batches: Sequence[Sequence[torch.Tensor]]) -> list[torch.Tensor]:
     return [torch.cat(of_layer, dim=2) for of_layer in zip(*batches, strict=True)]
 
 
-def _maps(distances: torch.Tensor, grid: tuple[int, int], protocol: ProtocolConfig, blur_sigma: int) -> np.ndarray:
+def _maps(
+    distances: torch.Tensor, grid: tuple[int, int], preprocessing: PreprocessingConfig, blur_sigma: int
+) -> np.ndarray:
     """Make the anomaly maps, (n_test, H, W) float32, from distances, (n_test, L)."""
-    make = map_maker(grid, protocol.input_size, blur_sigma, distances.device)
-    maps = np.empty((len(distances), *protocol.input_size), np.float32)
+    make = map_maker(grid, preprocessing.input_size, blur_sigma, distances.device)
+    maps = np.empty((len(distances), *preprocessing.input_size), np.float32)
     for start in range(0, len(distances), IMAGES_AT_ONCE):
         some = distances[start : start + IMAGES_AT_ONCE].reshape(-1, *grid)
         maps[start : start + IMAGES_AT_ONCE] = make(some).cpu().numpy()

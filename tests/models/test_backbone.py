@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from harness.errors import RequestError
-from harness.padim.backbone import load_network, load_timm, quickened
-from harness.padim.weights import Weights, resolve_weights
-from tests.padim.sources import LITE0, RESNET18
+from harness.models.backbone import load_network, load_timm, quickened
+from harness.models.weights import Weights, resolve_weights
+from tests.models.sources import LITE0, RESNET18
 
 
 @pytest.fixture(scope="module")

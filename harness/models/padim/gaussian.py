@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from harness.errors import DataError
-from harness.padim.embedding import Channels, Grid, Pair, places_among
+from harness.models.padim.embedding import Channels, Grid, Pair, places_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from harness.padim.compute import Workers
+    from harness.models.compute import Workers
 
 _FLOAT_BYTES = 4
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
@@ -209,6 +209,6 @@ def check_trust(trust: np.ndarray, epsilon: float, grid: tuple[int, int]) -> Non
         row, column = divmod(int(bad[0]), grid[1])
         raise DataError(
             f"the covariance of the features at row {row}, column {column} of the {grid[0]}x{grid[1]} grid, and at "
-            f"{bad.size - 1} more places, is singular to float32 with protocol.epsilon={epsilon}: "
-            "raise protocol.epsilon, add training images, or check the weights and the normalisation"
+            f"{bad.size - 1} more places, is singular to float32 with model.epsilon={epsilon}: "
+            "raise model.epsilon, add training images, or check the weights and the normalisation"
         )

@@ -15,12 +15,12 @@ from sklearn.metrics import roc_auc_score
 
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.errors import RequestError
+from harness.models.padim.engine import Draw
+from harness.models.padim.reference import run_reference
+from harness.models.padim.streaming import run_streaming
 from harness.monitor import Monitor
-from harness.padim.engine import Draw
-from harness.padim.reference import run_reference
-from harness.padim.streaming import run_streaming
 from tests.drawing import draw_mvtec_category
-from tests.padim.sources import LITE0, PROTOCOL, folder_source, run, spread
+from tests.models.sources import LITE0, PREPROCESSING, folder_source, run, spread
 
 pytestmark = pytest.mark.usefixtures("networks_once")
 
@@ -57,7 +57,7 @@ def test_the_engines_agree(source, both):
         assert np.allclose(reference.image_scores, streaming.image_scores, rtol=1e-4)
         for truth, values in (
             (labels(source.split), "image_scores"),
-            (load_masks(source.split, PROTOCOL), "anomaly_maps"),
+            (load_masks(source.split, PREPROCESSING), "anomaly_maps"),
         ):
             areas = [roc_auc_score(truth.ravel(), getattr(one, values).ravel()) for one in (reference, streaming)]
             assert abs(areas[0] - areas[1]) < 1e-6
@@ -93,7 +93,7 @@ def test_anomalibs_own_metrics_are_there(source, both):
             roc_auc_score(labels(source.split), scores.image_scores), abs=0.02
         )
         assert scores.own_metrics["pixel_AUROC"] == pytest.approx(
-            roc_auc_score(load_masks(source.split, PROTOCOL).ravel(), scores.anomaly_maps.ravel()), abs=0.02
+            roc_auc_score(load_masks(source.split, PREPROCESSING).ravel(), scores.anomaly_maps.ravel()), abs=0.02
         )
         assert scores.notes == ()
 
@@ -120,15 +120,12 @@ def test_it_leaves_nothing_behind(few, tmp_path, monkeypatch, capfd, recwarn):
 
 def test_without_masks_pixels_have_no_metrics_and_another_epsilon_is_noted(few):
     test = tuple(replace(sample, mask=None) for sample in few.split.test)
-    protocol = replace(PROTOCOL, epsilon=0.01)
-    source = SplitSource(replace(few.split, test=test, has_masks=False), protocol)
-    (reference,), (streaming,) = (
-        run(engine, source, SMALL, protocol=protocol) for engine in (run_reference, run_streaming)
-    )
+    source = SplitSource(replace(few.split, test=test, has_masks=False), PREPROCESSING)
+    (reference,), (streaming,) = (run(engine, source, SMALL, epsilon=0.01) for engine in (run_reference, run_streaming))
     assert set(reference.own_metrics) == {name for name in OWN_METRICS if name.startswith("image")}
     (note,) = reference.notes
     assert "0.01001" in note
-    assert "protocol.epsilon=0.01:" in note
+    assert "model.epsilon=0.01:" in note
     # sqrt(0.01001 / 0.01) - 1 is 5e-4; the rest is anomalib's rounding.
     assert 1e-6 < spread(reference.anomaly_maps, streaming.anomaly_maps) < 6e-4
 
@@ -144,10 +141,10 @@ def test_interrupting_it_is_a_keyboard_interrupt(few):
             return module
 
     with pytest.raises(KeyboardInterrupt):
-        run(run_reference, Interrupted(few.split, PROTOCOL), SMALL)
+        run(run_reference, Interrupted(few.split, PREPROCESSING), SMALL)
     assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_another_blur_is_refused(few):
     with pytest.raises(RequestError, match="blur_sigma=2: engine=reference always blurs with 4"):
-        run(run_reference, few, SMALL, protocol=replace(PROTOCOL, blur_sigma=2))
+        run(run_reference, few, SMALL, blur_sigma=2)

@@ -1,0 +1,92 @@
+"""A model of anomalib fitted and tested by anomalib's own Engine, on our split, with its raw scores recorded."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.models.compute import silence
+
+with silence():
+    from anomalib.engine import Engine
+    from lightning.pytorch import Callback
+
+if TYPE_CHECKING:
+    from anomalib.models import AnomalibModule
+
+    from harness.data.loader import SplitSource
+    from harness.monitor import Monitor
+
+
+def fit_and_test(
+    model: AnomalibModule, source: SplitSource, device: str, monitor: Monitor, **trainer: Any
+) -> tuple[Recorder, dict[str, float]]:
+    """Return what the test gave, raw, and anomalib's own metrics, by anomalib's names.
+
+    Stages: `fit` (anomalib's validation pass over the test images included), `score`. Nothing is left in any folder.
+
+    Args:
+        trainer: further arguments of Lightning's Trainer.
+    """
+    recorder, datamodule = Recorder(), source.datamodule()
+    with TemporaryDirectory() as folder:
+        # Barebones is the only way to have no checkpoint: enable_checkpointing=False is refused by anomalib's own.
+        engine = Engine(
+            callbacks=[recorder],
+            default_root_dir=Path(folder),
+            barebones=True,
+            accelerator="gpu" if device == "cuda" else "cpu",
+            **trainer,
+        )
+        with monitor.stage("fit", source.n_train) as recorder.advance:
+            engine.fit(model=model, datamodule=datamodule)
+        with monitor.stage("score", source.n_test) as recorder.advance:
+            printed = engine.test(model=model, datamodule=datamodule, verbose=False)
+    if recorder.paths != list(datamodule.test_data.samples["image_path"]):
+        raise RuntimeError("anomalib's Engine did not test the images in the order of its dataset")
+    return recorder, {name: float(value) for name, value in printed[0].items() if value is not None}
+
+
+class Recorder(Callback):
+    """Raw test outputs in the order of the test loader.
+
+    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
+    batch before it is normalised.
+    """
+
+    def __init__(self) -> None:
+        self.paths: list[str] = []
+        self.scores: list[np.ndarray] = []
+        self.maps: list[np.ndarray | None] = []
+        self.advance: Callable[[int], None] = lambda _: None
+
+    def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
+        self.advance(len(batch.image))
+
+    def on_test_batch_end(
+        self, _trainer: Any, _module: Any, outputs: Any, _batch: Any, _index: int, _loader: int = 0
+    ) -> None:
+        self.paths += outputs.image_path
+        self.scores.append(outputs.pred_score.flatten().cpu().numpy().astype(np.float64))
+        maps = outputs.anomaly_map
+        self.maps.append(None if maps is None else maps.squeeze(1).cpu().numpy().astype(np.float32))
+        self.advance(len(outputs.image_path))
+
+
+@contextmanager
+def own_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt at Ctrl-C again: Lightning makes SystemExit(1) of it and ignores every further one."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from stop
