@@ -59,8 +59,8 @@ def _prepare_sweep(own: list[Override]) -> list[Override]:
     Raises:
         RequestError: the sweep means nothing, or its launcher is not installed.
     """
+    from harness.execution.hardware import divide, require, take_gpu, this_machine
     from harness.experiment import expand
-    from harness.launch.hardware import divide, require, take_gpu, this_machine
 
     cluster = bool(os.environ.get("RAY_ADDRESS"))
     request = divide(own, n_jobs=len(expand(own)), machine=this_machine(), cluster=cluster)
@@ -77,10 +77,10 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from harness.execution.outcome import exit_status
+    from harness.execution.sweep import finished
     from harness.keys import register
-    from harness.outcome import exit_status
     from harness.paths import CONFIGS
-    from harness.sweep import finished
 
     register()
     OmegaConf.register_new_resolver("harness_help", help_text, replace=True)

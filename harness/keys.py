@@ -159,7 +159,7 @@ def check_value(key: str, value: Any) -> Any:
 
 
 def renamed(key: str) -> str | None:
-    """Return the name that a setting of earlier versions has now: before, `model` and `preprocessing` were one group."""
+    """Return the new name of a setting that had another one before there were `preprocessing` and `model`."""
     last = key.removeprefix("protocol.")
     return next((new for new in (f"preprocessing.{last}", f"model.{last}") if new in KEYS), None)
 

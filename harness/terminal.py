@@ -26,8 +26,8 @@ from rich.text import Text
 
 from harness.config import preprocessing_in_words
 from harness.errors import printable
-from harness.monitor import Display
-from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import Display
+from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.settings import shown, varying
 
 COLUMNS = {

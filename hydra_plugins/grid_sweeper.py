@@ -1,4 +1,4 @@
-"""Hydra's door to the harness's sweep: composes jobs; all that decides anything is in `harness.sweep`.
+"""Hydra's door to the harness's sweep: composes jobs; all that decides anything is in `harness.execution.sweep`.
 
 Hydra takes sweepers only from a package named `hydra_plugins`.
 """
@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from harness.outcome import Outcome
+from harness.execution.outcome import Outcome
 
 
 class GridSweeper(BasicSweeper):
@@ -19,7 +19,7 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> tuple[Outcome, ...]:
         """Carry out what the arguments ask for, and return how each run ended."""
-        from harness.sweep import carry_out  # Hydra scans this module for every command, help included
+        from harness.execution.sweep import carry_out  # Hydra scans this module for every command, help included
 
         return carry_out(arguments, compose=self._compose)
 

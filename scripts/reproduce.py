@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = vars(parser.parse_args(argv))
     if arguments["data_root"] is None:
         raise RequestError("no DATA_ROOT: give --data-root PATH, or set the environment variable DATA_ROOT")
-    from harness.launch.hardware import require
+    from harness.execution.hardware import require
     from harness.reproduce.plan import Request
     from harness.reproduce.steps import reproduce
     from harness.store.overview_text import write

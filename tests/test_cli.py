@@ -16,7 +16,12 @@ from harness.__main__ import main
 from harness.store import load_frame
 from tests.drawing import draw_mvtec_category
 
-QUICK = ("protocol.resize=64", "protocol.center_crop=null", "n_features=20", "metrics.bootstrap_samples=20")
+QUICK = (
+    "preprocessing.resize=64",
+    "preprocessing.center_crop=null",
+    "model.n_features=20",
+    "metrics.bootstrap_samples=20",
+)
 """Small maps: what is tested here is the way, not the numbers."""
 
 
@@ -169,7 +174,7 @@ def test_help_version_and_configuration_are_printed(run):
     assert "backbone.weights" in out
     assert "Exit status" in out
     assert run("--version")[0] == 0
-    status, out, _ = run("--cfg", "job", "category=01", "protocol.resize=128")
+    status, out, _ = run("--cfg", "job", "category=01", "preprocessing.resize=128")
     assert status == 0
     assert "category: '01'" in out
 

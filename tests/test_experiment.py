@@ -54,16 +54,20 @@ def test_without_an_experiment_it_is_the_product():
 
 
 def test_seeds_n_features_and_samplers_fold_into_one_job():
-    assert jobs("category=a", "seed=0,1,0", "n_features=50,100", "protocol.index_sampler=anomalib_v1,anomalib_v2") == [
+    assert jobs(
+        "category=a", "seed=0,1,0", "model.n_features=50,100", "model.index_sampler=anomalib_v1,anomalib_v2"
+    ) == [
         {
             "category": "a",
             "seeds": [0, 1],
-            "n_features": [50, 100],
-            "protocol.index_sampler": ["anomalib_v1", "anomalib_v2"],
+            "model.n_features": [50, 100],
+            "model.index_sampler": ["anomalib_v1", "anomalib_v2"],
         }
     ]
     assert jobs("category=a", "seed=7") == [{"category": "a", "seeds": [7]}]
-    assert jobs("category=a", "seeds=[1,2]", "n_features=50") == [{"category": "a", "seeds": [1, 2], "n_features": 50}]
+    assert jobs("category=a", "seeds=[1,2]", "model.n_features=50") == [
+        {"category": "a", "seeds": [1, 2], "model.n_features": 50}
+    ]
 
 
 def test_all_categories_are_the_datasets_the_folders_or_the_experiments(tmp_path):

@@ -59,7 +59,7 @@ def test_a_fresh_run_has_the_golden_numbers(records, golden):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["protocol.epsilon=0.02", "protocol.index_sampler=anomalib_v2"])
+@pytest.mark.parametrize("change", ["model.epsilon=0.02", "model.index_sampler=anomalib_v2"])
 def test_a_changed_protocol_moves_them(run, golden, change):
     assert deviations(run(change), golden)
 

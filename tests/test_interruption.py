@@ -58,8 +58,8 @@ def command(tmp_path):
     [
         # as OmegaConf ends an interruption that comes while it builds a list
         ("hydra._internal.config_loader_impl.ConfigLoaderImpl._load_configuration_impl", ConfigCompositionException),
-        ("harness.run.prepare", ValueError),
-        ("harness.run.carry_out", ValueError),
+        ("harness.execution.job.prepare", ValueError),
+        ("harness.execution.job.carry_out", ValueError),
     ],
 )
 def test_it_stands_before_the_error_that_it_becomes(kind, where, error, command, monkeypatch, capfd, tmp_path):
@@ -72,7 +72,7 @@ def test_without_an_interruption_an_error_stays_what_it_is(command, monkeypatch,
     def fail(*_args, **_kwargs):
         raise ValueError("broken")
 
-    monkeypatch.setattr("harness.run.carry_out", fail)
+    monkeypatch.setattr("harness.execution.job.carry_out", fail)
     assert main(command) == 1
     assert "ValueError: broken" in capfd.readouterr().err
     assert [record.status for record in Store(tmp_path / "store").records().records] == ["failed", "failed"]

@@ -81,12 +81,11 @@ def test_a_category_is_what_was_typed(typed, meant):
         ("seed=0,1,2", (0, 1, 2)),
         ("seed=range(0,3)", (0, 1, 2)),
         ("seeds=[3,4]", ([3, 4],)),
-        ("n_features=null", (None,)),
-        ("n_features=50,100", (50, 100)),
-        ("protocol.center_crop=200", ([200, 200],)),
-        ("protocol.center_crop=null", (None,)),
-        ("protocol.epsilon=1e-2", (0.01,)),
-        ("protocol.index_sampler=anomalib_v1,anomalib_v2", ("anomalib_v1", "anomalib_v2")),
+        ("model.n_features=50,100", (50, 100)),
+        ("preprocessing.center_crop=200", ([200, 200],)),
+        ("preprocessing.center_crop=null", (None,)),
+        ("model.epsilon=1e-2", (0.01,)),
+        ("model.index_sampler=anomalib_v1,anomalib_v2", ("anomalib_v1", "anomalib_v2")),
         ("backbone=resnet18,wide_resnet50_2", ("resnet18", "wide_resnet50_2")),
     ],
 )
@@ -95,7 +94,13 @@ def test_values(argument, values):
 
 
 def test_what_hydra_is_told_reads_back_the_same():
-    given_ = ["store=/a, b/'c'", "category=01,x y", "seeds=[1,2]", "protocol.center_crop=224", "n_features=null"]
+    given_ = [
+        "store=/a, b/'c'",
+        "category=01,x y",
+        "seeds=[1,2]",
+        "preprocessing.center_crop=224",
+        "model.n_features=50",
+    ]
     own = parse([quote(argument) for argument in given_])[0]
     assert parse([override.hydra() for override in own])[0] == own
 

@@ -15,7 +15,7 @@ from harness.store.scores import read_examples, read_scores
 ANOMALIB = {"image_auroc": 0.996032, "image_f1_max": 0.992126, "pixel_auroc": 0.977705, "pixel_f1_max": 0.721999}
 """What anomalib 2.7.0's own Engine gave at seed 42, 256 -> 224, 100 features, batch 16, on a CPU."""
 
-AS_ANOMALIB = ("protocol.index_sampler=anomalib_v2", "protocol.epsilon=0.01001", "metrics.bootstrap_samples=0")
+AS_ANOMALIB = ("model.index_sampler=anomalib_v2", "model.epsilon=0.01001", "metrics.bootstrap_samples=0")
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import io
 import pytest
 from rich.console import Console
 
-from harness.outcome import CLAIMED, DONE, FAILED, OK, Outcome
+from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, Outcome
 from harness.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
 
 SETTINGS = {
-    "protocol": "paper", "protocol.resize": (256, 256), "protocol.center_crop": (224, 224),
-    "protocol.index_sampler": "anomalib_v1", "protocol.epsilon": 0.01, "dataset.limit": None,
+    "protocol": "paper", "preprocessing.resize": (256, 256), "preprocessing.center_crop": (224, 224),
+    "model.n_features": 100, "model.index_sampler": "anomalib_v1", "model.epsilon": 0.01, "dataset.limit": None,
 }  # fmt: skip
 
 
@@ -22,7 +22,7 @@ def set_to(**changes) -> dict:
 
 def outcome(seed=42, value=0.9, **changes) -> Outcome:
     fields = {
-        "dataset": "mvtec", "category": "bottle", "backbone": "resnet18", "seed": seed, "n_features": 100,
+        "dataset": "mvtec", "category": "bottle", "model": "padim", "backbone": "resnet18", "seed": seed,
         "settings": SETTINGS,
         "key": "0" * 12, "status": OK, "metrics": dict.fromkeys(COLUMNS, value),
     }  # fmt: skip
@@ -36,10 +36,10 @@ def text_of(table) -> str:
 
 
 def starts(table, n: int) -> list[list[str]]:
-    """The first cells of the header and of each row of means, after dataset, category and backbone."""
+    """The first cells of the header and of each row of means, after dataset, category, model and backbone."""
     lines = text_of(table).splitlines()
     heads = [line for line in lines if line.startswith("dataset")]
-    return [line.split()[3 : 3 + n] for line in [*heads, *(line for line in lines if " mean " in line)]]
+    return [line.split()[4 : 4 + n] for line in [*heads, *(line for line in lines if " mean " in line)]]
 
 
 def test_a_table_has_a_row_for_each_run_and_a_dash_for_what_is_not_there():
@@ -61,7 +61,7 @@ def test_means_and_ranges_are_over_the_seeds_of_one_category():
     table = seed_table(runs)
     assert table.row_count == 3
     lines = [line.split() for line in text_of(table).splitlines()[-3:]]
-    assert lines[0][:5] == ["mvtec", "bottle", "resnet18", "2", "mean"]
+    assert lines[0][:5] == ["mvtec", "bottle", "padim", "resnet18", "2"]
     assert [line[-1] for line in lines] == ["0.9000", "0.8000", "1.0000"]
     assert seed_table([outcome(), outcome(category="cable")]).row_count == 0
 
@@ -82,37 +82,34 @@ def test_control_characters_and_markup_in_names_are_shown_as_they_are():
 
 
 def test_a_runs_own_line_says_what_tells_it_from_the_sweeps_others(capsys):
-    run = outcome(0, n_features=50, settings=set_to(protocol__epsilon=1.0))
+    run = outcome(0, settings=set_to(model__n_features=50, model__epsilon=1.0))
     print_outcome(run)
-    print_outcome(run, ["n_features", "protocol.epsilon", "dataset.limit"])
+    print_outcome(run, ["model.n_features", "model.epsilon", "dataset.limit"])
     print_outcome(outcome(1, status=CLAIMED, holder="host, process 1"))
     alone, among_others, claimed = capsys.readouterr().out.splitlines()
     assert "seed 0  image AUROC" in alone
-    assert "seed 0  features 50  epsilon 1.0  limit null  image AUROC" in among_others
-    assert claimed.startswith("claimed mvtec/bottle resnet18 seed 1  another sweep runs it (host, process 1)")
+    assert "seed 0  n_features 50  epsilon 1.0  limit null  image AUROC" in among_others
+    assert claimed.startswith("claimed mvtec/bottle padim-resnet18 seed 1  another sweep runs it (host, process 1)")
 
 
 def test_a_failure_says_which_of_several_runs_it_is(capsys):
-    print_summary([outcome(), outcome(n_features=50, status=FAILED, metrics={}, error="no")])
-    assert capsys.readouterr().err == "  mvtec/bottle resnet18 seed 42 n_features=50: no\n"
+    print_summary([outcome(), outcome(settings=set_to(model__n_features=50), status=FAILED, metrics={}, error="no")])
+    assert capsys.readouterr().err == "  mvtec/bottle padim-resnet18 seed 42 model.n_features=50: no\n"
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ([{"protocol__index_sampler": name} for name in ("v1", "v2")], [["index_sampler"], ["v1"], ["v2"]]),
+        ([{"model__index_sampler": name} for name in ("v1", "v2")], [["index_sampler"], ["v1"], ["v2"]]),
         # nearly the same is not the same
-        ([{"protocol__epsilon": epsilon} for epsilon in (0.01, 0.010000001)], [["epsilon"], ["0.01"], ["0.010000001"]]),
+        ([{"model__epsilon": epsilon} for epsilon in (0.01, 0.010000001)], [["epsilon"], ["0.01"], ["0.010000001"]]),
         (
-            [
-                {"protocol__epsilon": epsilon, "dataset__limit": limit}
-                for epsilon, limit in ((1, None), (2, None), (2, 8))
-            ],
+            [{"model__epsilon": epsilon, "dataset__limit": limit} for epsilon, limit in ((1, None), (2, None), (2, 8))],
             [["epsilon", "limit"], ["1", "null"], ["2", "null"], ["2", "8"]],
         ),
         # a protocol stands for its fields, and hides nothing else
         (
-            [{}, {"protocol": "v2", "protocol__epsilon": 0.02}, {"protocol": "v2", "protocol__epsilon": 1.0}],
+            [{}, {"protocol": "v2", "model__epsilon": 0.02}, {"protocol": "v2", "model__epsilon": 1.0}],
             [["protocol", "epsilon"], ["paper", "0.01"], ["v2", "0.02"], ["v2", "1.0"]],
         ),
     ],
@@ -125,8 +122,8 @@ def test_only_runs_that_differ_in_nothing_but_the_seed_are_averaged(settings, ex
 
 
 def test_what_varies_has_a_column_and_nothing_else_has():
-    runs = [outcome(), outcome(n_features=50)]
-    assert starts(summary_table(runs), 2) == [["features", "seed"]]
+    runs = [outcome(), outcome(settings=set_to(model__n_features=50))]
+    assert starts(summary_table(runs), 2) == [["n_features", "seed"]]
     assert starts(summary_table(runs[:1]), 1) == [["seed"]]
-    other = outcome(category="cable", settings=set_to(protocol__epsilon=1.0))
+    other = outcome(category="cable", settings=set_to(model__epsilon=1.0))
     assert starts(summary_table([outcome(), other]), 1) == [["seed"]]

@@ -127,7 +127,7 @@ def shrink(pixels: np.ndarray, preprocessing: PreprocessingConfig) -> torch.Tens
         pixels: (h, w, 3) uint8 RGB, or (h, w, 1) grey.
 
     Returns:
-        (3 or 1, H, W) float32, H and W being `preprocessing.input_size`; in [0, 1], but for bicubic's overshoot. A view of
+        (3 or 1, H, W) float32, H and W being the input size; in [0, 1], but for bicubic's overshoot. A view of
         the resized image. Without antialiasing always 3: torch's kernels for one channel differ from those for three
         in the last bit on some processors.
     """

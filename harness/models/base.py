@@ -6,6 +6,7 @@ Nothing here imports torch, so that a wrong request is refused at once.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from harness.data.loader import SplitSource
+    from harness.execution.monitor import Monitor
     from harness.models.weights import Weights
-    from harness.monitor import Monitor
 
 GIB = 2**30
 FLOAT = 4
@@ -132,10 +133,11 @@ class Detector(ABC):
         """Return raw anomaly maps, (B, H, W) float32 or None, and image scores, (B,) float64, of one batch."""
 
     def release(self) -> None:
-        """Give memory back that would outlive the object: circles of references, a GPU's cache."""
+        """Give memory back before the next run begins; called once, at the end."""
+        gc.collect()  # networks often refer to themselves in circles
 
 
-class Model(ABC):
+class Model:
     """A kind of model: its settings, what runs can share, and how runs are scored.
 
     A simple one has `settings` and `detector`. PaDiM overrides `plan` and `scores`, to do many runs in one pass.
@@ -165,6 +167,7 @@ class Model(ABC):
         Raises:
             RequestError: one line.
         """
+        return
 
     def versions(self, run: RunConfig) -> Mapping[str, str] | None:
         """Return the versions of libraries that enter the key, by distribution; None where no number depends on one."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
 
     from harness.data.loader import SplitSource
-    from harness.monitor import Monitor
+    from harness.execution.monitor import Monitor
 
 
 def fit_and_test(
@@ -67,11 +67,13 @@ class Recorder(Callback):
         self.advance: Callable[[int], None] = lambda _: None
 
     def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
+        """Count the images."""
         self.advance(len(batch.image))
 
     def on_test_batch_end(
         self, _trainer: Any, _module: Any, outputs: Any, _batch: Any, _index: int, _loader: int = 0
     ) -> None:
+        """Keep scores and maps as they are."""
         self.paths += outputs.image_path
         self.scores.append(outputs.pred_score.flatten().cpu().numpy().astype(np.float64))
         maps = outputs.anomaly_map

@@ -8,11 +8,13 @@ from fractions import Fraction
 from importlib.metadata import distribution, version
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from harness.data.catalog import CATALOG
+from harness.keys import protocol_settings
 from harness.paper.arithmetic import prints_as, rounded
 from harness.paper.audit_numbers import audit_consistency, image_rows
-from harness.paper.model import ClaimVerdict, Outcome
+from harness.paper.model import MODEL, ClaimVerdict, Outcome
 from harness.paper.published import PARAMS, Context
 from harness.paper.selection import read_config
 
@@ -212,7 +214,7 @@ def grid(context: Context, *, backbone: str, side: int) -> Outcome:
 
 def original_resolution(context: Context) -> Outcome:
     """Check that maps have the original images' resolution and extent; anomalib gives them the network input's."""
-    resized, cropped = (read_config("protocol/paper")[field][0] for field in ("resize", "center_crop"))
+    resized, cropped = (_stated(f"preprocessing.{field}")[0] for field in ("resize", "center_crop"))
     lost = 100 * (1 - Fraction(cropped, resized) ** 2)
     return source(
         context,
@@ -254,13 +256,18 @@ def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
     return kept < total, f"{total}² to {kept}² entries a location: {factor} times fewer"
 
 
+def _stated(key: str, backbone: str = "") -> Any:
+    """Return a setting of the paper's protocol."""
+    return protocol_settings("paper", model=MODEL, backbone=backbone)[key]
+
+
 def _finest(backbone: str) -> tuple[int, int]:
     """Return pixels along a side of the network's input, and along a side of one cell of the finest layer's grid."""
-    return read_config("protocol/paper")["center_crop"][0], read_config(f"backbone/{backbone}")["reductions"][0]
+    return _stated("preprocessing.center_crop")[0], read_config(f"backbone/{backbone}")["reductions"][0]
 
 
 def _gaussian_numbers(backbone: str) -> int:
     """Count the numbers of all means and covariances at the kept features of the paper's protocol."""
     size, reduction = _finest(backbone)
-    side, kept = size // reduction, read_config("protocol/paper")["n_features"][backbone]
+    side, kept = size // reduction, _stated("model.n_features", backbone)
     return int(side**2 * (kept**2 + kept))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+MODEL = "padim"
+"""The paper's, by its file of configs/model."""
 DECLARED_SEED = 42
 """The seed whose run a published digit is compared with: anomalib's README benchmark has it, the paper states none."""
 

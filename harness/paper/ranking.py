@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.paper.arithmetic import prints_as
 from harness.paper.model import PAPER_METRICS, Place
 from harness.paper.published import Published
-from harness.paper.selection import read_config, required_settings
+from harness.paper.selection import required_settings
 from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def setting_of(record: RunRecord, usual: str | None = None) -> str:
         usual: the digest of the weights that need no mention; None where no weights are mentioned.
     """
     usually = {"engine": "streaming", "device": "cpu"}
-    paper, own = required_settings(read_config("protocol/paper"), PLACE.backbone) | usually, settings_of(record)
-    unlike = [name.removeprefix("protocol.") for name in varying([paper, {name: own[name] for name in paper}])]
+    paper, own = required_settings("paper", PLACE.backbone) | usually, settings_of(record)
+    unlike = varying([paper, {name: own[name] for name in paper}])
     parts = [
-        f"{name}={_plain(own.get(f'protocol.{name}', own.get(name)))}"
+        f"{name.rpartition('.')[2]}={_plain(own[name])}"
         for name in sorted(unlike, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     ]
     digest = record.spec.backbone.weights_digest

@@ -10,7 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
+from harness.keys import protocol_settings
+from harness.paper.model import DECLARED_SEED, MODEL, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
 from harness.paths import CONFIGS
 from harness.store.settings import settings_of, varying
@@ -31,7 +32,7 @@ def measure(
     """Find what the store has for each published number.
 
     A run counts where it is ok, whole (no limit, the official counts), of the streaming engine with exact arithmetic,
-    on trained weights, and of the edition's protocol in every field and in n_features. Runs that count and contradict
+    on trained weights, and of the edition's protocol in every setting. Runs that count and contradict
     one another (two keys for one seed; several fingerprints, weights or versions of the metrics) are refused together:
     no value is picked or averaged.
 
@@ -41,10 +42,9 @@ def measure(
     Returns:
         A `Measured` for every cell of `published`; one without values for what no run gives.
     """
-    protocol = read_config(f"protocol/{edition.protocol}")
     by_place = _sort_by_place(records, edition)
     places = sorted({place for cell in published.cells for place in cell.places}, key=_name)
-    chosen = {place: _choose(place, by_place.get(place, ()), edition, protocol) for place in places}
+    chosen = {place: _choose(place, by_place.get(place, ()), edition) for place in places}
     return {cell: _measured(cell, chosen) for cell in published.cells}
 
 
@@ -82,17 +82,16 @@ def read_config(name: str) -> Mapping[str, Any]:
     return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:
+def required_settings(protocol: str, backbone: str) -> dict[str, Any]:
     """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
-    fields = {f"protocol.{name}": value for name, value in protocol.items() if name != "n_features"}
-    return fields | {"n_features": protocol["n_features"].get(backbone)}
+    return {"model.name": MODEL, **protocol_settings(protocol, model=MODEL, backbone=backbone)}
 
 
-def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, protocol: Mapping[str, Any]) -> _Chosen:
+def _choose(place: Place, records: Sequence[RunRecord], edition: Edition) -> _Chosen:
     fit: dict[int, list[RunRecord]] = defaultdict(list)
     left_out: list[tuple[int, str]] = []
     for record in sorted(records, key=lambda record: (record.spec.seed, record.key)):
-        reason = next(_reasons(record, edition, protocol), None)
+        reason = next(_reasons(record, edition), None)
         if reason is not None:
             left_out.append((record.spec.seed, f"does not count ({reason})"))
         elif record.error is not None:
@@ -126,10 +125,10 @@ def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
     return "; ".join(f"seed {numbers} {reason}" for numbers, reason in listed) or "not run"
 
 
-def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -> Iterator[str]:
+def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
     """Yield why a run does not fill its place; nothing where it does, if it went well."""
     spec, info, own = record.spec, record.dataset, settings_of(record)
-    required = required_settings(protocol, spec.backbone.name)
+    required = required_settings(edition.protocol, spec.backbone.name)
     if record.synthetic != edition.synthetic:
         yield f"{'drawn' if record.synthetic else 'real'} images"
     if info.limit is not None:
@@ -138,8 +137,6 @@ def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -
         yield f"{name}={own[name]}, the protocol says {required[name]}"
     if spec.engine != "streaming":
         yield f"engine={spec.engine}"
-    if spec.inexact:
-        yield f"inexact: {', '.join(spec.inexact)}"
     if record.weights.partition(":")[0] == "random":
         yield "random weights"
     found = (info.n_train, info.n_test_normal, info.n_test_anomalous)

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data.catalog import CATALOG
 from harness.errors import StoreError
-from harness.examples import PER_LABEL
+from harness.execution.examples import PER_LABEL
 from harness.paper.model import DECLARED_SEED
 from harness.report.style import EMPTY, MUTED, WIDTH, Sheet, new_sheet, write_notes
 from harness.report.words import Judged, absence
@@ -67,7 +67,7 @@ class Exhibit:
     """What there is for Figure 4."""
 
     arrays: Mapping[str, np.ndarray] | None
-    """Of the run's examples.npz, as `harness.examples` makes them."""
+    """Of the run's examples.npz, as `harness.execution.examples` makes them."""
     absent: str
     """Why there are none, in a few words; empty where there are."""
     key: str

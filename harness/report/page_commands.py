@@ -7,10 +7,9 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from harness.keys import DEFAULTS, group_options
+from harness.keys import DEFAULTS, group_options, protocol_settings
 from harness.paper.model import Edition
-from harness.paper.selection import read_config
-from harness.store.settings import shown
+from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -81,8 +80,13 @@ def run_command(record: RunRecord) -> str:
     arguments += [f"dataset.white_level={white}" for note in record.dataset.notes for white in _WHITE.findall(note)]
     if record.dataset.limit is not None:
         arguments.append(f"dataset.limit={record.dataset.limit}")
-    arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]
-    arguments += [f"seed={spec.seed}", f"n_features={spec.n_features}", *_protocol(record)]
+    arguments += [
+        f"category={_name(spec.category)}",
+        f"model={spec.model['name']}",
+        f"backbone={spec.backbone.name}",
+        *_weights(record.weights),
+    ]
+    arguments += [f"seed={spec.seed}", *_protocol(record)]
     arguments += [f"engine={spec.engine}"] if spec.engine != "streaming" else []
     arguments += [f"device={spec.device}", *_metrics(record), "store=out"]
     return f"{PYTHON} -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
@@ -106,13 +110,14 @@ def _weights(label: str) -> list[str]:
 
 def _protocol(record: RunRecord) -> list[str]:
     """Return the protocol by its name, and the fields in which the run differs from it."""
-    fields = record.spec.protocol.model_dump()
-    is_ours = record.protocol_name in group_options("protocol")
-    base = dict(read_config(f"protocol/{record.protocol_name}")) if is_ours else {}
-    if base and record.spec.dataset == "folder":
-        base |= read_config("dataset/folder")["protocol"]
-    named = [f"protocol={record.protocol_name}"] if base else []
-    return named + [f"protocol.{name}={shown(value)}" for name, value in fields.items() if base.get(name) != value]
+    spec, name = record.spec, record.protocol_name
+    model = str(spec.model["name"])
+    fields = flat({"preprocessing": spec.preprocessing.model_dump(), "model": spec.model})
+    is_ours = name in group_options("protocol")
+    base = protocol_settings(name, model=model, backbone=spec.backbone.name, dataset=spec.dataset) if is_ours else {}
+    named = [f"protocol={name}"] if is_ours else []
+    del fields["model.name"]
+    return named + [f"{key}={shown(value)}" for key, value in fields.items() if base.get(key) != value]
 
 
 def _metrics(record: RunRecord) -> list[str]:

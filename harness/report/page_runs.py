@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from harness.config import preprocessing
+from harness.config import preprocessing_in_words
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
 from harness.store.fields import METRICS
@@ -234,7 +234,7 @@ def run_settings(record: RunRecord) -> Fields:
         ("Protocol", record.protocol_name),
         ("Resize", f"{_size(protocol.resize)}, {protocol.interpolation}{', antialias' if protocol.antialias else ''}"),
         ("Centre crop", _size(protocol.center_crop)),
-        ("In words", preprocessing(protocol.resize, protocol.center_crop)),
+        ("In words", preprocessing_in_words(protocol.resize, protocol.center_crop)),
         ("Normalisation", f"mean {_list(protocol.mean)}, std {_list(protocol.std)}"),
         ("Layers", ", ".join(spec.backbone.layers)),
         ("Weights", record.weights),

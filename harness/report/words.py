@@ -10,7 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
-from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Edition, Judgement
+from harness.keys import protocol_settings
+from harness.paper.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Judgement
 from harness.paper.published import Published, load_parameters
 from harness.paper.selection import read_config
 
@@ -70,7 +71,7 @@ class Judged:
         layout = self.published.table(2)
         backbone = self.edition.backbones[layout.places[row][0].backbone]
         millions, name = f"{load_parameters()[backbone] / 1e6:.1f} M", BACKBONE_NAMES[backbone]
-        kept = read_config(f"protocol/{self.edition.protocol}")["n_features"][backbone]
+        kept = _kept(self.edition.protocol, backbone)
         return f"{name} ({millions} params)" if row == layout.rows[0] else f"{name}, n = {kept} ({millions})"
 
 
@@ -100,7 +101,7 @@ class BackboneFacts:
 
     name: str
     n_channels: int
-    n_features: int
+    n_kept: int
     grids: tuple[int, ...]
 
 
@@ -110,7 +111,7 @@ class ProtocolFacts:
 
     name: str
     settings: Mapping[str, Any]
-    """The file of configs/protocol."""
+    """By a request's keys."""
     resize: str
     input_size: str
     """Height × width in pixels, after the crop."""
@@ -122,25 +123,29 @@ class ProtocolFacts:
     @property
     def sentence(self) -> str:
         """The whole protocol on one line."""
-        kept = ", ".join(f"{one.n_features} of {one.n_channels} channels ({one.name})" for one in self.backbones)
+        kept = ", ".join(f"{one.n_kept} of {one.n_channels} channels ({one.name})" for one in self.backbones)
         return (
             f"Protocol {self.name}: resize {self.resize}, centre crop {self.input_size}, "
-            f"{self.grid}×{self.grid} grid, {kept}, epsilon {self.settings['epsilon']:g}, "
-            f"batch {self.settings['batch_size']}, Gaussian sigma {self.settings['blur_sigma']}, "
-            f"index sampler {self.settings['index_sampler']}."
+            f"{self.grid}×{self.grid} grid, {kept}, epsilon {self.settings['model.epsilon']:g}, "
+            f"batch {self.settings['preprocessing.batch_size']}, Gaussian sigma {self.settings['model.blur_sigma']}, "
+            f"index sampler {self.settings['model.index_sampler']}."
         )
+
+
+def _kept(protocol: str, backbone: str) -> int:
+    return int(protocol_settings(protocol, model=MODEL, backbone=backbone)["model.n_features"])
 
 
 def protocol_facts(edition: Edition) -> ProtocolFacts:
     """Read configs/protocol and configs/backbone for an edition."""
-    protocol = read_config(f"protocol/{edition.protocol}")
-    side = protocol["center_crop"] or protocol["resize"]
+    protocol = protocol_settings(edition.protocol, model=MODEL, backbone="")
+    side = protocol["preprocessing.center_crop"] or protocol["preprocessing.resize"]
     backbones = []
     for name in edition.backbones.values():
-        backbone, kept = read_config(f"backbone/{name}"), protocol["n_features"][name]
+        backbone, kept = read_config(f"backbone/{name}"), _kept(edition.protocol, name)
         grids = tuple(side[0] // reduction for reduction in backbone["reductions"])
         backbones.append(BackboneFacts(BACKBONE_NAMES[name], sum(backbone["channels"]), kept, grids))
-    resize, input_size = (f"{height}×{width}" for height, width in (protocol["resize"], side))
+    resize, input_size = (f"{height}×{width}" for height, width in (protocol["preprocessing.resize"], side))
     return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones), backbones[0].grids[0])
 
 

@@ -15,8 +15,8 @@ from harness.data.download import Request as DownloadRequest
 from harness.data.download import download
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
+from harness.execution.hardware import take_gpu
 from harness.interruption import INTERRUPTED, TERMINATED
-from harness.launch.hardware import take_gpu
 from harness.paper.model import PAPER
 from harness.report.output import outputs_of
 from harness.report.render import Rendered, render

@@ -6,21 +6,18 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
 from itertools import product
-from pathlib import Path
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from harness import keys
 from harness.errors import RequestError
 from harness.experiment import IN_ONE_JOB, expand, load_experiment
+from harness.models import base as models
 from harness.overrides import Override
 from harness.paths import CONFIGS
 from harness.store.fields import OK
 from harness.store.record import RunRecord
-from harness.store.settings import flat, settings_of, shown, varying
+from harness.store.settings import settings_of, shown, varying
 
 Identity = tuple[Any, ...]
 """Dataset, category, backbone, seed: what a person calls a run."""
@@ -49,7 +46,7 @@ class ExpectedRun:
     backbone: str
     seed: int
     demands: Mapping[str, Any]
-    """Key of a request -> value that a record must have to count: protocol, its fields, n_features, engine ..."""
+    """Key of a request -> value that a record must have to count: protocol, its settings, engine ..."""
 
     @property
     def identity(self) -> Identity:
@@ -140,17 +137,10 @@ def expected_runs(experiment: str, seeds: Sequence[int] = ()) -> tuple[ExpectedR
 def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
     name = choice.get("protocol") or keys.default_option("protocol")
-    protocol = dict(_read(CONFIGS / "protocol" / f"{name}.yaml"))
-    demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
-    demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}
-    demands |= {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")} | flat(protocol, "protocol.")
-    return demands | {key: value for key, value in choice.items() if value is not None or key != "n_features"}
-
-
-@cache
-def _read(path: Path) -> dict[str, Any]:
-    content: Any = OmegaConf.to_container(OmegaConf.load(path))
-    return dict(content)
+    model = choice.pop("model", None) or keys.default_option("model")
+    demands = {"protocol": name, "model.name": model, "engine": models.find(model).engines[0], "dataset.limit": None}
+    demands |= {f"model.{key}": value for key, value in models.find(model).arguments.items()}
+    return demands | dict(keys.protocol_settings(name, model=model, backbone=backbone)) | choice
 
 
 def identity_of(record: RunRecord) -> Identity:
@@ -171,7 +161,7 @@ def compare(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[
         names = ["protocol"]  # its fields need not be named as well
     states = []
     for run in runs:
-        variant = " ".join(f"{key.removeprefix('protocol.')}={shown(run.demands.get(key))}" for key in names)
+        variant = " ".join(f"{key.rpartition('.')[2]}={shown(run.demands.get(key))}" for key in names)
         states.append(RunState(run, variant, *_state(run, by_identity[run.identity])))
     return tuple(states)
 

@@ -18,7 +18,7 @@ from harness.data.loader import SplitSource, center_crop, labels, load_masks, no
 from harness.data.pixels import shrink_mask
 from harness.data.split import ANOMALOUS, NORMAL, Sample, Split
 from harness.errors import DataError
-from harness.passes import image_bytes
+from harness.execution.passes import image_bytes
 from tests.data.small import as_stored, load_all, preprocessing, request, save, save_header
 from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
 

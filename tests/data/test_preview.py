@@ -6,6 +6,7 @@ import shlex
 import pytest
 from PIL import Image
 
+from harness.config import preprocessing_in_words
 from harness.data.layouts import resolve_split
 from harness.resolve import read_preprocessing
 from tests.data.small import request, save
@@ -75,5 +76,7 @@ def test_a_white_level_is_taken_and_stands_in_the_command(tmp_path, check):
 def test_the_whole_image_is_used_with_every_protocol():
     for name in ("paper", "anomalib_v2"):
         preprocessing = read_preprocessing(name, dataset="folder")
-        assert preprocessing(preprocessing.resize, preprocessing.center_crop) == "whole image, resized to 256x256"
+        assert (
+            preprocessing_in_words(preprocessing.resize, preprocessing.center_crop) == "whole image, resized to 256x256"
+        )
     assert read_preprocessing("paper", dataset="mvtec").center_crop == (224, 224)

@@ -28,8 +28,9 @@ keys = st.sampled_from(
     [*KEYS, "hydra.x", "hydra/launcher", "+seed", "~seed", "++x", "category@x", "Seed", "", "dataset.x"]
 )
 USUAL = (
-    "category=a,b", "category=01", "seed=1,2", "seeds=[0,1]", "dataset=mvtec", "protocol.epsilon=0.1", "store=x y",
-    "protocol.resize=[8,9]", "n_features=[1,2]", "dataset.limit=null", "threads=2", "device=cpu", "backbone=resnet18",
+    "category=a,b", "category=01", "seed=1,2", "seeds=[0,1]", "dataset=mvtec", "model.epsilon=0.1", "store=x y",
+    "preprocessing.resize=[8,9]", "model.n_features=[1,2]", "dataset.limit=null",
+    "threads=2", "device=cpu", "backbone=resnet18",
 )  # fmt: skip
 words = st.one_of(
     st.sampled_from(USUAL),
@@ -51,16 +52,16 @@ def request(words: list[str]) -> list[dict[str, Any]]:
 @example(["category=x", "seed=range(0,4294967295)"])
 @example(["category=x", "seed=range(0,1e18,0.1)"])
 @example(["category=x", "seeds=" + "[" * 3000])
-@example(["category=x", "n_features=" + "[" * 300 + "]" * 300])
+@example(["category=x", "model.n_features=" + "[" * 300 + "]" * 300])
 @example(["category=x", "seed=" + "9" * 5000])
-@example(["category=x", "protocol.epsilon=" + "9" * 5000])
+@example(["category=x", "model.epsilon=" + "9" * 5000])
 @example(["category=x", "seed=range(0,3,0)"])
 @example(["category=x", "seed=1e400"])
 @example(["category=x", "dataset=${oc.env:HOME}"])
 @example(["category=" + "x" * 100_000])
 @example(["seed=\ud800", "category=\ud800"])
 @example(["category=a\x1b[2Jb\n"])
-@example(["category=x", *(f"{key}=0,1,2,3,4,5,6,7,8,9" for key in ("protocol.blur_sigma", "metrics.bootstrap_seed"))])
+@example(["category=x", *(f"{key}=0,1,2,3,4,5,6,7,8,9" for key in ("model.blur_sigma", "metrics.bootstrap_seed"))])
 def test_any_words_are_a_request_or_one_line(words):
     jobs = answer(request, words, refusals=(RequestError,))
     for job in jobs or ():
@@ -71,7 +72,7 @@ def test_any_words_are_a_request_or_one_line(words):
 
 
 @fuzz(150, key=st.sampled_from([*KEYS]), value=json_values)
-@example("protocol.epsilon", 10**400)
+@example("model.epsilon", 10**400)
 @example("threads", 2**63)
 def test_any_value_fits_its_key_or_does_not(key, value):
     """What a configuration file may hold, since a key's rule is also asked about those."""

@@ -12,17 +12,19 @@ import torch
 from harness.config import DatasetConfig, PreprocessingConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
-from harness.models.padim.engine import Variant, Work
+from harness.execution.monitor import Monitor
 from harness.models.base import Task
+from harness.models.padim.engine import Variant, Work
 from harness.models.padim.plan import plan_pass
 from harness.models.weights import resolve_weights
-from harness.monitor import Monitor
 from harness.resolve import read_backbone, read_preprocessing
 
 RESNET18 = replace(read_backbone("resnet18"), weights="random")
 WIDE_RESNET50 = replace(read_backbone("wide_resnet50_2"), weights="random")
 LITE0 = replace(read_backbone("efficientnet_lite0"), weights="package")
-PREPROCESSING = replace(read_preprocessing("anomalib_v2", dataset="mvtec"), resize=(72, 72), center_crop=(64, 64), batch_size=5)
+PREPROCESSING = replace(
+    read_preprocessing("anomalib_v2", dataset="mvtec"), resize=(72, 72), center_crop=(64, 64), batch_size=5
+)
 
 
 class TensorSource:

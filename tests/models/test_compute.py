@@ -7,8 +7,8 @@ import os
 import pytest
 import torch
 
-from harness.models.compute import Workers, exact_arithmetic, one_thread
 from harness.models import compute
+from harness.models.compute import Workers, exact_arithmetic, one_thread
 
 SWITCHES = (
     (torch.utils.deterministic, "fill_uninitialized_memory"),

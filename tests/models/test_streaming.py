@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from harness.errors import DataError
+from harness.execution.monitor import Monitor
 from harness.models.padim import streaming
 from harness.models.padim.engine import Draw, Variant, Work, draw_indices, indices_sha256
 from harness.models.padim.gaussian import Moments
@@ -21,7 +22,6 @@ from harness.models.padim.plan import Task, plan_pass
 from harness.models.padim.scoring import mahalanobis
 from harness.models.padim.streaming import FeatureStream, run_streaming
 from harness.models.weights import resolve_weights
-from harness.monitor import Monitor
 from tests.models.conftest import load_once
 from tests.models.sources import PREPROCESSING, RESNET18, random_source, spread
 from tests.models.sources import run as run_engine
@@ -67,7 +67,7 @@ def test_maps_are_padims(source, variant):
     (scores,) = run(source, (variant,))
     expected = plain_padim(source, variant)
     assert scores.anomaly_maps.shape == (7, 64, 64)
-    assert scores.anomaly_maps.dtype == scores.image_scores.dtype == np.float32
+    assert (scores.anomaly_maps.dtype, scores.image_scores.dtype) == (np.float32, np.float64)
     assert spread(scores.anomaly_maps, expected) < 1e-5
     assert np.array_equal(scores.image_scores, scores.anomaly_maps.max(axis=(1, 2)))
     assert scores.indices_sha256 == indices_sha256(draw_indices(variant, RESNET18))
@@ -134,8 +134,8 @@ def test_epsilons_and_blurs_share_a_draws_moments_and_change_no_bit(source, monk
     together = tuple(run_streaming(source, work, Monitor()))
     assert len(factored) == len(grid) // 2 * (2 if at_once == 1 else 1), "one factor for each draw and epsilon"
     for variant, scores in zip(grid, together, strict=True):
-        preprocessing = replace(PREPROCESSING, epsilon=variant.epsilon, blur_sigma=variant.blur_sigma)
-        (alone,) = run(source, (variant.draw,), preprocessing=preprocessing, test_batches_at_once=at_once)
+        own = {"epsilon": variant.epsilon, "blur_sigma": variant.blur_sigma}
+        (alone,) = run(source, (variant.draw,), **own, test_batches_at_once=at_once)
         assert np.array_equal(scores.anomaly_maps, alone.anomaly_maps)
         assert scores.indices_sha256 == alone.indices_sha256
 

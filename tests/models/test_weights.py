@@ -17,8 +17,8 @@ import timm
 import torch
 
 from harness.errors import RequestError
-from harness.models.backbone import read_tensors
 from harness.models import weights as weights_module
+from harness.models.backbone import read_tensors
 from harness.models.weights import PACKAGES, hub_repository, package_file, resolve_weights
 from tests.models.sources import LITE0, RESNET18, WIDE_RESNET50
 

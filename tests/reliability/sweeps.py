@@ -15,8 +15,8 @@ from harness.__main__ import main
 from harness.store import Store
 from tests.drawing import draw_mvtec_category
 
-QUICK = ("dataset=mvtec", "backbone=resnet18", "backbone.weights=random", "n_features=10", "protocol.resize=64",
-         "protocol.center_crop=null", "metrics.bootstrap_samples=20", "threads=1")  # fmt: skip
+QUICK = ("dataset=mvtec", "backbone=resnet18", "backbone.weights=random", "model.n_features=10",
+         "preprocessing.resize=64", "preprocessing.center_crop=null", "metrics.bootstrap_samples=20", "threads=1")  # fmt: skip
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(

@@ -22,9 +22,9 @@ import pytest
 from harness.__main__ import main
 from harness.config import DatasetConfig
 from harness.data.layouts import resolve_split
+from harness.execution.passes import image_bytes
 from harness.models.padim.plan import GIB, Task, plan_pass
 from harness.models.weights import resolve_weights
-from harness.passes import image_bytes
 from harness.store import Store
 from tests.drawing import draw_visa_category
 from tests.models.sources import LITE0, PREPROCESSING
@@ -33,8 +33,8 @@ BATCH = 2
 N_FEATURES = 24
 REQUEST = (
     "dataset=visa", "dataset.limit=70", "backbone=efficientnet_lite0", "backbone.weights=package",
-    f"n_features={N_FEATURES}",
-    "device=cpu", "protocol.resize=128", "protocol.center_crop=112", "metrics.bootstrap_samples=20",
+    f"model.n_features={N_FEATURES}",
+    "device=cpu", "preprocessing.resize=128", "preprocessing.center_crop=112", "metrics.bootstrap_samples=20",
 )  # fmt: skip
 NOT_OF_THE_NUMBERS = {"timing", "memory", "plan", "environment", "started", "finished"}
 
@@ -125,7 +125,7 @@ def plain(drawn, tmp_path_factory) -> Results:
         tmp_path_factory.mktemp("determinism"),
         "plain",
         drawn,
-        ["category=candle,cashew", "seeds=[0,1]", f"protocol.batch_size={BATCH}", "threads=1"],
+        ["category=candle,cashew", "seeds=[0,1]", f"preprocessing.batch_size={BATCH}", "threads=1"],
         PYTHONHASHSEED="0",
         LC_ALL="C",
         TZ="UTC0",
@@ -148,7 +148,7 @@ def test_what_surrounds_a_run_changes_no_bit(drawn, plain, tmp_path):
         tmp_path,
         "störe & 'co', {1} =#",
         copy_shuffled(drawn, tmp_path / "dätä, [#1] = {ü}"),
-        ["category=candle,cashew", "seeds=[0,1]", f"protocol.batch_size={BATCH}", "launcher=joblib", "jobs=2"],
+        ["category=candle,cashew", "seeds=[0,1]", f"preprocessing.batch_size={BATCH}", "launcher=joblib", "jobs=2"],
         PYTHONHASHSEED="4294967295",
         LC_ALL="C.UTF-8",
         LANG="tr_TR.UTF-8",
@@ -186,17 +186,19 @@ def spread(found: Results, expected: Results) -> float:
 
 
 def test_two_threads_and_another_order_of_runs_change_no_bit(here, plain):
-    assert_same_bits(here("seeds=[1,0]", f"protocol.batch_size={BATCH}"), {place: plain[place] for place in CANDLE})
+    assert_same_bits(
+        here("seeds=[1,0]", f"preprocessing.batch_size={BATCH}"), {place: plain[place] for place in CANDLE}
+    )
 
 
 @pytest.mark.parametrize(("seeds", "batch_size"), [("[0,1]", 1), ("[0,1]", 70), ("[1]", BATCH)])
 def test_batches_and_a_seed_alone_change_only_the_rounding(here, plain, seeds, batch_size):
-    assert spread(here(f"seeds={seeds}", f"protocol.batch_size={batch_size}"), plain) < ROUNDING
+    assert spread(here(f"seeds={seeds}", f"preprocessing.batch_size={batch_size}"), plain) < ROUNDING
 
 
 def test_the_least_memory_changes_only_the_rounding(here, plain, drawn):
     """No seeds share a pass then, and the test images' features are not all held together."""
-    found = here("seeds=[0,1]", f"protocol.batch_size={BATCH}", f"memory_budget={least_memory(drawn):.6f}")
+    found = here("seeds=[0,1]", f"preprocessing.batch_size={BATCH}", f"memory_budget={least_memory(drawn):.6f}")
     for place, result in found.items():
         assert plain[place].plan["runs_together"] == 2
         assert plain[place].plan["test_batches_at_once"] == 7

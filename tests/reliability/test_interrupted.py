@@ -76,7 +76,7 @@ def test_an_interrupted_sweep_ends_in_one_line_at_any_moment(tmp_path):
 @pytest.mark.slow
 def test_joblibs_processes_say_nothing_while_they_start(tmp_path):
     """Ctrl-C comes to them too, and Python's answer would be a traceback of each."""
-    words = [*draw(tmp_path / "mvtec", "bottle"), "protocol.batch_size=2,3", "launcher=joblib", "jobs=2"]
+    words = [*draw(tmp_path / "mvtec", "bottle"), "preprocessing.batch_size=2,3", "launcher=joblib", "jobs=2"]
     command = [sys.executable, "-m", "harness", *words, f"store={tmp_path / 'store'}"]
     with (tmp_path / "log").open("wb") as log:
         sweep = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

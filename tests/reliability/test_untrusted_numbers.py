@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from harness.__main__ import main
+from harness.execution.job import plan_job, prepare, run_job
+from harness.execution.monitor import Monitor
 from harness.models.padim.plan import GIB, Task, plan_pass
-from harness.monitor import Monitor
-from harness.run import plan_job, prepare, run_job
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
 from tests.drawing import draw_mvtec_category
@@ -23,8 +23,8 @@ from tests.models.sources import RESNET18
 from tests.test_config import job
 
 REQUEST = (
-    "dataset=mvtec", "n_features=3", "device=cpu", "threads=1", "protocol.resize=64", "protocol.center_crop=null",
-    "metrics.bootstrap_samples=20",
+    "dataset=mvtec", "model.n_features=3", "device=cpu", "threads=1", "preprocessing.resize=64",
+    "preprocessing.center_crop=null", "metrics.bootstrap_samples=20",
 )  # fmt: skip
 LITE0 = ("backbone=efficientnet_lite0", "backbone.weights=package")  # no feature of it is dead, as random ones are
 RANDOM = ("backbone=resnet18", "backbone.weights=random")
@@ -79,7 +79,7 @@ def weights_with(path, changes):
 
 
 def test_images_too_alike_are_refused_by_category_and_place_and_the_sweep_goes_on(sweep, tmp_path):
-    status, records, said = sweep("-m", "category=bottle,cable", *LITE0, "protocol.epsilon=1e-9")
+    status, records, said = sweep("-m", "category=bottle,cable", *LITE0, "model.epsilon=1e-9")
     assert status == 1
     failed = records["cable"]
     assert failed.status == "failed"
@@ -126,8 +126,8 @@ def test_weights_that_are_no_numbers_are_a_wrong_request(sweep, tmp_path, name):
 def few_and_many(root, tmp_path):
     """Two runs of one job: 3 features of 20 images are trusted without an epsilon, and 60 are not."""
     store = tmp_path / "store"
-    alone = job_of(root, store, "n_features=3", "protocol.epsilon=1e-12")
-    many = job_of(root, store, "n_features=60", "protocol.epsilon=1e-12")
+    alone = job_of(root, store, "model.n_features=3", "model.epsilon=1e-12")
+    many = job_of(root, store, "model.n_features=60", "model.epsilon=1e-12")
     return store, replace(alone, runs=(*alone.runs, *many.runs))
 
 
@@ -166,14 +166,14 @@ def test_where_test_images_come_in_parts_the_guilty_run_is_found_all_the_same(fe
 
 def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path, monkeypatch):
     """The second run has a pass of its own, and another process is at it."""
-    from harness import run as run_module
+    from harness.execution import job as run_module
 
     store, plan = tmp_path / "store", run_module.plan_runs
     apart = lambda runs, *rest: [single for run in runs for single in plan([run], *rest)]  # noqa: E731
     monkeypatch.setattr(run_module, "plan_runs", apart)
     for path in sorted((root / "bottle/train/good").iterdir())[1:]:
         path.unlink()
-    both = job_of(root, store, "n_features=3", "seeds=[0,1]")
+    both = job_of(root, store, "model.n_features=3", "seeds=[0,1]")
     second = plan_job(both)[1]
     with Claims(store) as others:
         others.take(second.key)
@@ -184,7 +184,7 @@ def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path,
 
 
 def test_images_that_change_while_they_are_read_are_in_no_record(root, tmp_path, monkeypatch):
-    from harness import run as run_module
+    from harness.execution import job as run_module
 
     plan = run_module.plan_runs
 
@@ -195,7 +195,7 @@ def test_images_that_change_while_they_are_read_are_in_no_record(root, tmp_path,
         return plan(*given)
 
     monkeypatch.setattr(run_module, "plan_runs", change)
-    (ended,) = run_job(job_of(root, tmp_path / "store", "n_features=3"))
+    (ended,) = run_job(job_of(root, tmp_path / "store", "model.n_features=3"))
     assert ended.status == "failed"
     assert ended.error.startswith("data: the images or masks changed while they were read: run again")
     (record,) = Store(tmp_path / "store").records().records
@@ -207,7 +207,7 @@ def test_a_defect_in_the_metrics_is_recorded_with_its_stage(root, tmp_path, monk
         raise ValueError("boom")
 
     monkeypatch.setattr("harness.metrics.evaluate", fail)
-    ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
+    ended = list(run_job(job_of(root, tmp_path / "store", "model.n_features=3", "seeds=[0,1]")))
     assert [(one.status, one.error) for one in ended] == [("failed", "metrics: ValueError: boom")] * 2
     assert {record.error.stage for record in Store(tmp_path / "store").records().records} == {"metrics"}
     assert "boom" in capfd.readouterr().err
@@ -234,7 +234,7 @@ def test_what_an_engine_had_in_memory_when_it_failed_is_gone_before_the_next_pas
     gc.collect()
     gc.disable()
     try:
-        ended = list(run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0,1]")))
+        ended = list(run_job(job_of(root, tmp_path / "store", "model.n_features=3", "seeds=[0,1]")))
     finally:
         gc.enable()
     assert len(kept) == 3  # both together, then each alone
@@ -261,7 +261,7 @@ def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monke
         yield
 
     monkeypatch.setattr(streaming, "run_streaming", engine)
-    (ended,) = run_job(job_of(root, tmp_path / "store", "n_features=3", "seeds=[0]"))
+    (ended,) = run_job(job_of(root, tmp_path / "store", "model.n_features=3", "seeds=[0]"))
     assert ended.status == "failed"
     assert ended.error.startswith(line)
     assert "Traceback" not in capfd.readouterr().err
@@ -270,7 +270,7 @@ def test_memory_that_runs_out_is_one_line_and_no_traceback(root, tmp_path, monke
 
 
 def test_a_run_that_takes_too_much_memory_refuses_no_other_of_its_job(root, tmp_path):
-    one = job_of(root, tmp_path / "store", "n_features=[3,170]", "seeds=[0,1]")
+    one = job_of(root, tmp_path / "store", "model.n_features=[3,170]", "seeds=[0,1]")
     few, many = (_least_memory(replace(one, runs=(run,))) for run in one.runs[:2])
     one = replace(one, execution=replace(one.execution, memory_budget=(few + many) / 2))
     ended = {(run.n_features, run.seed): (run.status, run.error) for run in run_job(one)}

@@ -52,7 +52,7 @@ def judge_store(records: Iterable[RunRecord], edition: Edition) -> Judged:
 
 
 def make_examples(seed: int = 0, labels: tuple[int, ...] = (0, 0, 1, 1), side: int = 32) -> dict[str, np.ndarray]:
-    """Arrays as `harness.examples` leaves them; the defective images have a bright corner."""
+    """Arrays as `harness.execution.examples` leaves them; the defective images have a bright corner."""
     rng = np.random.default_rng(seed)
     n = len(labels)
     maps = rng.uniform(1, 5, (n, side, side)).astype(np.float32)

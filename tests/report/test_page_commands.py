@@ -11,13 +11,13 @@ import pytest
 from harness.__main__ import main
 from harness.config import BackboneConfig, DatasetConfig, Execution, Job, MetricsConfig, RunConfig
 from harness.data.layouts import resolve_split
+from harness.execution.job import prepare
+from harness.execution.monitor import Monitor
 from harness.experiment import expand
 from harness.keys import group_options
-from harness.monitor import Monitor
 from harness.overrides import parse, quote
 from harness.paper.model import PAPER, SMOKE
 from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
-from harness.run import prepare
 from tests.drawing import draw_mvtec_category
 from tests.store.making import PROTOCOL, make_dataset, make_ok, make_spec
 

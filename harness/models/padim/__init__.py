@@ -14,9 +14,9 @@ from harness.models.base import Model, Plan, Scores, Task
 
 if TYPE_CHECKING:
     from harness.data.loader import SplitSource
+    from harness.execution.monitor import Monitor
     from harness.models.padim.plan import PadimPlan
     from harness.models.weights import Weights
-    from harness.monitor import Monitor
 
 
 @dataclass(frozen=True, config=STRICT)

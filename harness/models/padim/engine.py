@@ -20,10 +20,10 @@ from harness.errors import RequestError
 if TYPE_CHECKING:
     from harness.config import BackboneConfig, PreprocessingConfig
     from harness.data.loader import SplitSource
+    from harness.execution.monitor import Monitor
     from harness.models.base import Scores
     from harness.models.padim.plan import PadimPlan
     from harness.models.weights import Weights
-    from harness.monitor import Monitor
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""

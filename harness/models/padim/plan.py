@@ -78,8 +78,8 @@ def plan_passes(
 ) -> list[tuple[slice, PadimPlan]]:
     """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
-    A variant that does not fit by itself gets the smallest plan there is: compare `PadimPlan.host_bytes` with the budget,
-    and `PadimPlan.device_bytes` with the GPU's memory.
+    A variant that does not fit by itself gets the smallest plan there is: compare `host_bytes` with the budget, and
+    `device_bytes` with the GPU's memory.
 
     Args:
         n_features: of each variant.

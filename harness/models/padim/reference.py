@@ -22,8 +22,8 @@ with silence():
 
 if TYPE_CHECKING:
     from harness.data.loader import SplitSource
+    from harness.execution.monitor import Monitor
     from harness.models.padim.engine import Draw, Work
-    from harness.monitor import Monitor
 
 
 def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:

@@ -27,7 +27,7 @@ from harness.models.padim.scoring import mahalanobis, map_maker
 if TYPE_CHECKING:
     from harness.config import PreprocessingConfig
     from harness.data.loader import Part, SplitSource
-    from harness.monitor import Monitor
+    from harness.execution.monitor import Monitor
 
 IMAGES_AT_ONCE = 64
 """Training images whose products are summed together (the more, the fewer passes over the sums), and test images whose

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from harness.launch import launchers
 
 from harness.__main__ import main
-from harness.launch import launchers
-from harness.launch.launchers import LostJobError, Spread, launch
+from harness.execution.launchers import LostJobError, Spread, launch
 from harness.leftovers import is_alive
 from harness.store.claims import Claims
 
@@ -24,7 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 SWEEP = (
     "experiment=smoke", "dataset=mini_mvtec", "category=bottle", "backbone.weights=random", "dataset.limit=4",
-    "protocol.resize=64", "protocol.center_crop=null", "n_features=20", "metrics.bootstrap_samples=20",
+    "preprocessing.resize=64", "preprocessing.center_crop=null", "model.n_features=20", "metrics.bootstrap_samples=20",
 )  # fmt: skip
 """Two jobs with small maps: what is tested here is the way, not the numbers."""
 

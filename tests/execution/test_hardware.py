@@ -9,10 +9,10 @@ import sys
 from collections import Counter
 
 import pytest
+from harness.launch import hardware as module
 
 from harness.errors import RequestError
-from harness.launch import hardware as module
-from harness.launch.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
+from harness.execution.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
 from harness.overrides import parse
 
 EIGHT = Machine(cores=8, gpus=0, memory_bytes=64 << 30)

@@ -31,12 +31,12 @@ from harness.store.record import (
 if TYPE_CHECKING:
     from harness.config import RunConfig
     from harness.data.split import Split
+    from harness.execution.monitor import Monitor
+    from harness.execution.passes import Prepared
     from harness.metrics import MetricReport
     from harness.models.padim.engine import Scores
     from harness.models.padim.plan import Plan
     from harness.models.weights import Weights
-    from harness.monitor import Monitor
-    from harness.passes import Prepared
 
 
 def ok_record(

@@ -22,10 +22,10 @@ from harness.command import unbreakable_output
 from harness.config import Device, Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
+from harness.execution.hardware import VISIBLE, take_gpu, visible_gpus
+from harness.execution.outcome import Outcome
 from harness.interruption import listen, undisturbed
-from harness.launch.hardware import VISIBLE, take_gpu, visible_gpus
 from harness.leftovers import is_alive
-from harness.outcome import Outcome
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0
 """How often processes and clusters are asked whether a job has ended."""
@@ -50,7 +50,7 @@ Ended = tuple[Outcome, ...] | Exception
 
 @dataclass(frozen=True)
 class Spread:
-    """How a sweep's jobs are spread, as the request and `harness.launch.hardware.divide` say."""
+    """How a sweep's jobs are spread, as the request and `harness.execution.hardware.divide` say."""
 
     launcher: str
     device: Device | None = None
@@ -101,7 +101,7 @@ def run_there(
         flag: a file: the job ends when it is gone.
         visible: the sweep's own GPUs; submitit would show none to its local processes.
     """
-    from harness.run import run_job
+    from harness.execution.job import run_job
 
     if sweep is not None:
         _end_with(sweep, flag)

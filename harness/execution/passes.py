@@ -20,10 +20,10 @@ from harness.data.files import read_header
 from harness.data.fingerprint import fingerprint
 from harness.device import available_memory, cores, free_device_memory, free_disk, own_memory
 from harness.errors import DataError, RequestError, StoreError
-from harness.examples import Examples, gather_examples
+from harness.execution.examples import Examples, gather_examples
+from harness.execution.monitor import Monitor
+from harness.execution.recording import ok_record
 from harness.models.base import GIB, Plan, Task, find
-from harness.monitor import Monitor
-from harness.recording import ok_record
 from harness.store import ScoreTable, Store
 from harness.store.record import Timing
 
@@ -170,7 +170,9 @@ def carry_out(
                 scores_sha256=table.sha256,
                 threads=threads,
             )
-            return run, store.write(record, table, examples.arrays(scored.anomaly_maps))
+            return run, store.write(
+                record, table, examples.arrays(scored.anomaly_maps) if scored.anomaly_maps is not None else None
+            )
 
     scores = find(first.model.name).scores(source, planned.runs, prepared.weights, planned.plan, monitor)
     with ThreadPoolExecutor(planned.plan.judges, "metrics") as pool, closing(scores):

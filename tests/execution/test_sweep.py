@@ -12,9 +12,9 @@ from harness import sweep
 from harness.__main__ import main
 from harness.config import Execution, Job
 from harness.errors import RequestError
-from harness.launch.launchers import LostJobError, Spread
-from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
-from harness.run import outcome_of
+from harness.execution.job import outcome_of
+from harness.execution.launchers import LostJobError, Spread
+from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from scripts import status
 from tests.test_config import job

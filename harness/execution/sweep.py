@@ -1,7 +1,8 @@
 """A sweep: every job checked before the first one runs, then launched, then summed up.
 
 A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. The runs of a job
-differ in seeds and folded settings alone. `harness.run` does a job, in passes that `harness.passes` plans.
+differ in seeds and folded settings alone. `harness.execution.job` does a job, in the passes that
+`harness.execution.passes` plans.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from omegaconf import DictConfig
 from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
+from harness.execution.launchers import Ended, Spread, in_one_line, launch
+from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.experiment import expand, to_hydra
 from harness.interruption import raise_if_interrupted, undisturbed
-from harness.launch.launchers import Ended, Spread, in_one_line, launch
-from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.overrides import parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
@@ -84,7 +85,7 @@ def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch)
 
     Runs that are ok or done stay as they are; a job's failed runs are tried again with it.
     """
-    from harness.run import outcome_of
+    from harness.execution.job import outcome_of
 
     keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
     ended = _launch(jobs, spread, launch, keys)
@@ -150,7 +151,7 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
 
 
 def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
-    from harness.run import run_job
+    from harness.execution.job import run_job
 
     first = job.runs[0]
     display = make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")
@@ -159,7 +160,7 @@ def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
     """Return how the runs stand whose job did not come back."""
-    from harness.run import outcome_of
+    from harness.execution.job import outcome_of
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here
         return tuple(outcome_of(run, status=REFUSED, error=str(error)) for run in job.runs)
@@ -196,7 +197,7 @@ def draw_where_missing(dataset: DatasetConfig) -> None:
 
 
 def _plan(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
-    from harness.run import outcome_of, plan_job
+    from harness.execution.job import outcome_of, plan_job
 
     try:
         return plan_job(job, foresee=foresee)

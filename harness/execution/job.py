@@ -15,13 +15,13 @@ from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
+from harness.execution.monitor import Display, Monitor
+from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
+from harness.execution.recording import failed_record
 from harness.interruption import raise_if_interrupted
 from harness.models.base import find
 from harness.models.weights import Weights, resolve_weights
-from harness.monitor import Display, Monitor
-from harness.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
-from harness.passes import Pass, Prepared, carry_out, plan_runs
-from harness.recording import failed_record
 from harness.store import Store
 from harness.store.claims import Claims
 

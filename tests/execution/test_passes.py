@@ -10,9 +10,9 @@ import pytest
 from harness import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
+from harness.execution.passes import plan_runs
 from harness.models.padim.plan import GIB
 from harness.models.weights import Weights
-from harness.passes import plan_runs
 from tests.test_config import job
 
 WEIGHTS = Weights("random", "0" * 64, None, "random")
@@ -69,7 +69,7 @@ def test_a_full_disk_is_known_before(monkeypatch):
 def test_anomalibs_own_engine_shares_nothing_and_is_refused_where_it_takes_too_much():
     planned = plan("seeds=[0,1,2]", "engine=reference")
     assert [[run.seed for run in one.runs] for one in planned] == [[0], [1], [2]]
-    wide = ("seed=0", "engine=reference", "backbone=wide_resnet50_2", "n_features=550")
+    wide = ("seed=0", "engine=reference", "backbone=wide_resnet50_2", "model.n_features=550")
     with pytest.raises(RequestError, match=r"^memory_budget=4: this run needs about 1\d\.\d GiB; .* engine=streaming"):
         plan(*wide)
     assert len(plan(*wide, memory_budget=20)) == 1
@@ -88,7 +88,7 @@ def on_gpu(monkeypatch):
 
 
 def test_runs_that_a_gpu_has_no_room_for_together_do_not_share_a_pass(on_gpu):
-    wide = ("backbone=wide_resnet50_2", "n_features=550", "seeds=[0,1,2,3]")
+    wide = ("backbone=wide_resnet50_2", "model.n_features=550", "seeds=[0,1,2,3]")
     (together,) = on_gpu(40, *wide)
     apart = on_gpu(4, *wide)
     assert together.plan.device_bytes > 4 * GIB

@@ -1,0 +1,1 @@
+"""Jobs and sweeps: what runs, where, in which passes, and how it ended."""
