@@ -1,3 +1,6 @@
-"""A reproducible benchmark harness for visual anomaly detection with anomalib's PaDiM."""
+"""A reproducible benchmark harness for visual anomaly detection on anomalib."""
+
+from harness.api import run, sweep
 
 __version__ = "0.1.0"
+__all__ = ["run", "sweep"]

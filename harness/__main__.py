@@ -48,27 +48,11 @@ def _run(argv: Sequence[str]) -> int:
         return 0
     own, hydra = parse([quote(override) for override in overrides])
     if not flags or flags == ["--multirun"]:
-        own = _prepare_sweep(own)
+        from harness.execution.sweep import prepare
+
+        own = prepare(own)
         flags = ["--multirun"]  # one way through the code: a single run is a sweep of one job
     return _call_hydra(flags, own, hydra)
-
-
-def _prepare_sweep(own: list[Override]) -> list[Override]:
-    """Expand the sweep once before Hydra starts, so that what it cannot mean is said at once; then divide the machine.
-
-    Raises:
-        RequestError: the sweep means nothing, or its launcher is not installed.
-    """
-    from harness.execution.hardware import divide, require, take_gpu, this_machine
-    from harness.experiment import expand
-
-    cluster = bool(os.environ.get("RAY_ADDRESS"))
-    request = divide(own, n_jobs=len(expand(own)), machine=this_machine(), cluster=cluster)
-    values = {override.key: override.values for override in request}
-    require(values["launcher"][0])
-    if values["launcher"] == ("basic",) and "cpu" not in values.get("device", ()):
-        take_gpu()
-    return request
 
 
 def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: Sequence[str]) -> int:

@@ -19,9 +19,12 @@ class GridSweeper(BasicSweeper):
 
     def sweep(self, arguments: list[str]) -> tuple[Outcome, ...]:
         """Carry out what the arguments ask for, and return how each run ended."""
-        from harness.execution.sweep import carry_out  # Hydra scans this module for every command, help included
+        from harness.execution.sweep import (  # Hydra scans this module for every command, help included
+            carry_out,
+            requested,
+        )
 
-        return carry_out(arguments, compose=self._compose)
+        return carry_out(requested(arguments, compose=self._compose))
 
     def _compose(self, overrides: Sequence[str]) -> tuple[DictConfig, str]:
         """Compose a job's configuration; return it, and which protocol file it began with."""

@@ -123,8 +123,10 @@ def test_what_moves_a_number_is_in_the_key():
             run_key(spec(job(override).runs[0]))
             for override in (
                 "category=cable", "seed=43", "model.n_features=99", "engine=reference", "model.epsilon=0.02",
-                "preprocessing.resize=240", "preprocessing.center_crop=null", "preprocessing.batch_size=8", "model.blur_sigma=3",
-                "model.index_sampler=anomalib_v2", "preprocessing.interpolation=bicubic", "preprocessing.antialias=false",
+                "preprocessing.resize=240", "preprocessing.center_crop=null", "preprocessing.batch_size=8",
+                "model.blur_sigma=3",
+                "model.index_sampler=anomalib_v2", "preprocessing.interpolation=bicubic",
+                "preprocessing.antialias=false",
                 "preprocessing.mean=[0,0,0]", "preprocessing.std=[1,1,1]", "dataset=btad",
             )
         ),

@@ -1,4 +1,4 @@
-"""What is left of the machine, and of a GPU with stand-ins for its driver; tests/models/test_cuda.py asks a real one."""
+"""What is left of the machine, and of a GPU with stand-ins for its driver; tests/models/test_cuda.py has a real one."""
 
 from __future__ import annotations
 

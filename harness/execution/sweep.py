@@ -7,21 +7,23 @@ differ in seeds and folded settings alone. `harness.execution.job` does a job, i
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig
 
 from harness.config import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
+from harness.execution.hardware import divide, require, take_gpu, this_machine
 from harness.execution.launchers import Ended, Spread, in_one_line, launch
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.experiment import expand, to_hydra
 from harness.interruption import raise_if_interrupted, undisturbed
-from harness.overrides import parse
+from harness.overrides import Override, parse
 from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
@@ -41,35 +43,68 @@ def finished() -> tuple[Outcome, ...]:
     return tuple(_finished)
 
 
-def carry_out(arguments: Sequence[str], *, compose: Compose) -> tuple[Outcome, ...]:
-    """Check all jobs that the arguments mean, then launch them; with `dry_run` list their runs instead.
+@dataclass(frozen=True)
+class Request:
+    """All that one command asks for."""
+
+    jobs: tuple[Job, ...]
+    spread: Spread
+    dry_run: bool
+
+
+def prepare(own: list[Override]) -> list[Override]:
+    """Expand a request's overrides once, so that what they cannot mean is said at once; then divide the machine.
+
+    Raises:
+        RequestError: the request means nothing, or its launcher is not installed.
+    """
+    cluster = bool(os.environ.get("RAY_ADDRESS"))
+    request = divide(own, n_jobs=len(expand(own)), machine=this_machine(), cluster=cluster)
+    values = {override.key: override.values for override in request}
+    require(values["launcher"][0])
+    if values["launcher"] == ("basic",) and "cpu" not in values.get("device", ()):
+        take_gpu()
+    return request
+
+
+def requested(arguments: Sequence[str], *, compose: Compose) -> Request:
+    """Return the jobs that the arguments mean.
 
     Args:
         arguments: quoted overrides, as `harness.overrides.quote` makes them.
         compose: gives a job's configuration and the name of its protocol file.
 
     Raises:
+        RequestError: any job is wrong.
+    """
+    composed = [compose(to_hydra(overrides)) for overrides in expand(parse(arguments)[0])]
+    jobs = tuple(resolve(config, protocol_name=protocol_name) for config, protocol_name in composed)
+    configs = [config for config, _ in composed]
+    devices = {config.device for config in configs}
+    last = configs[-1]  # what is not the machine's alone is the same in all
+    device = devices.pop() if len(devices) == 1 else None
+    spread = Spread(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
+    return Request(jobs, spread, any(config.dry_run for config in configs))
+
+
+def carry_out(request: Request) -> tuple[Outcome, ...]:
+    """Check all jobs, then launch them; with `dry_run` list their runs instead.
+
+    Raises:
         RequestError: any job is wrong, and nothing has run.
         StoreError: all has run that could, and runs.csv cannot be written.
     """
     _finished.clear()
-    jobs, devices, dry_run = [], set(), False
-    for overrides in expand(parse(arguments)[0]):
-        config, protocol_name = compose(to_hydra(overrides))
-        jobs.append(resolve(config, protocol_name=protocol_name))
-        devices.add(config.device)
-        dry_run = dry_run or bool(config.dry_run)
+    jobs = request.jobs
     _check(jobs)
-    if dry_run:
+    if request.dry_run:
         planned = [outcome for job in jobs for outcome in _plan(job, foresee=True)]
         print_plan(planned)
         _finished.extend(outcome for outcome in planned if outcome.status == FAILED)
         return finished()
     stores = dict.fromkeys(job.execution.store for job in jobs)
-    device = devices.pop() if len(devices) == 1 else None
-    spread = Spread(config.launcher, device, config.jobs, config.threads, dict(config.slurm))
     try:
-        _finished.extend(_carry_out_all(jobs, spread))
+        _finished.extend(_carry_out_all(jobs, request.spread))
     finally:
         with undisturbed():
             for path in stores:

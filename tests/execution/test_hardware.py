@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 
 import pytest
-from harness.launch import hardware as module
+from harness.execution import hardware as module
 
 from harness.errors import RequestError
 from harness.execution.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
@@ -95,7 +95,7 @@ def test_a_launcher_that_cannot_be_used_is_refused_with_its_remedy(monkeypatch):
 
 TAKE = """
 import os, sys
-from harness.launch import hardware
+from harness.execution import hardware
 hardware.count_gpus = lambda: 4
 first = hardware.take_gpu()
 assert first == hardware.take_gpu()  # a process keeps its choice

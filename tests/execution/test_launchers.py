@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness.launch import launchers
+from harness.execution import launchers
 
 from harness.__main__ import main
 from harness.execution.launchers import LostJobError, Spread, launch

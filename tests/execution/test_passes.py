@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import passes
+from harness.execution import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
 from harness.execution.passes import plan_runs

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import sweep
+from harness.execution import sweep
 from harness.__main__ import main
 from harness.config import Execution, Job
 from harness.errors import RequestError

@@ -16,7 +16,8 @@ from harness.store import Store
 from tests.drawing import draw_mvtec_category
 
 QUICK = ("dataset=mvtec", "backbone=resnet18", "backbone.weights=random", "model.n_features=10",
-         "preprocessing.resize=64", "preprocessing.center_crop=null", "metrics.bootstrap_samples=20", "threads=1")  # fmt: skip
+         "preprocessing.resize=64", "preprocessing.center_crop=null",
+         "metrics.bootstrap_samples=20", "threads=1")  # fmt: skip
 
 forks = multiprocessing.get_context("forkserver")
 forks.set_forkserver_preload(

@@ -151,7 +151,7 @@ def test_a_run_that_cannot_be_trusted_takes_no_other_of_its_pass_with_it(few_and
 
 def test_where_test_images_come_in_parts_the_guilty_run_is_found_all_the_same(few_and_many, monkeypatch):
     """The first part stops at the second run, before any map of the first is there."""
-    from harness import passes
+    from harness.execution import passes
 
     _, both = few_and_many
     plan = passes.plan_passes

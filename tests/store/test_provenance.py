@@ -45,9 +45,7 @@ def test_the_environment_of_this_machine():
     assert environment(threads=None, device="Some GPU").device == "Some GPU"
 
 
-@pytest.mark.parametrize(
-    "name", ["harness/execution/job.py", "harness/new.py", "configs/protocol/x.yaml", "requirements.lock"]
-)
+@pytest.mark.parametrize("name", ["harness/run.py", "harness/new.py", "configs/protocol/x.yaml", "requirements.lock"])
 def test_changed_or_new_code_is_dirty(checkout, name):
     (checkout / name).parent.mkdir(parents=True, exist_ok=True)
     (checkout / name).write_text("2\n")
