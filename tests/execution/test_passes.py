@@ -11,7 +11,7 @@ from harness.execution import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
 from harness.execution.passes import plan_runs
-from harness.models.padim.plan import GIB
+from harness.models.base import GIB
 from harness.models.weights import Weights
 from tests.test_config import job
 
