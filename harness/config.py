@@ -229,6 +229,8 @@ class Execution:
     """Threads that decode images for a GPU; null: one per core. On the CPU the threads that compute decode, too."""
     memory_budget: Annotated[float, Field(gt=0, le=1e6), Option("a number of GiB above 0")] = 4.0
     """What a process may take, by its own prediction: it decides what runs share a pass; what needs more is refused."""
+    refresh: Annotated[bool, Option()] = False
+    """Make runs again that the store has; record and scores are replaced together."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -22,7 +22,7 @@ about:
   licence: CC0
   licence_url: https://example.org/licence
   citation: nobody
-  categories: {m4: [6, 4, 5]}
+  categories: {m4: [6, 4, 6]}
 """,
     "configs/backbone/resnet10.yaml": """
 name: resnet10

@@ -67,7 +67,7 @@ def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
     to_do = []
     for run, spec in prepared.specs.items():
         try:
-            record = store.done(spec)
+            record = None if job.execution.refresh else store.done(spec)
         except StoreError as error:
             outcomes.append(outcome_of(run, spec=spec, status=FAILED, error=str(error)))
             continue
@@ -137,7 +137,7 @@ class _JobUnderWay:
         return outcome
 
     def _done_before(self) -> Iterator[Outcome]:
-        for run in self._job.runs:
+        for run in self._job.runs if not self._job.execution.refresh else ():
             try:
                 record = self._store.done(self._specs[run])
             except StoreError as error:  # one record that cannot be trusted stops one run
@@ -162,7 +162,7 @@ class _JobUnderWay:
         label = outcome_of(run, status=CLAIMED).label
         if holder := self._claims.take(run_key(self._specs[run]), label):
             return self._ended(run, CLAIMED, holder=str(holder))
-        if record := self._store.done(self._specs[run]):
+        if not self._job.execution.refresh and (record := self._store.done(self._specs[run])):
             return self._ended(run, DONE, record=record)
         return None
 
