@@ -20,7 +20,8 @@ from harness.store.record import (
     Environment,
     Interval,
     Memory,
-    Metrics,
+    MetricsSettings,
+    MetricValue,
     PassPlan,
     RunRecord,
     Timing,
@@ -58,7 +59,7 @@ def ok_record(
         started=prepared.started,
         timing=timing,
         environment=_environment(run, threads=threads),
-        metrics=Metrics(**report.metrics),
+        metrics=_measured(report),
         metrics_absent=report.absent,
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
         thresholds=report.thresholds,
@@ -100,9 +101,17 @@ def _common(
         "protocol_name": run.protocol_name,
         "synthetic": run.dataset.synthetic,
         "dataset": _dataset(run, spec["fingerprint"], split, notes),
+        "metrics_settings": MetricsSettings(**asdict(run.metrics)),
         "finished": datetime.now(UTC),
         "hide": _hidden(run),
     }
+
+
+def _measured(report: MetricReport) -> dict[str, MetricValue]:
+    from harness.metrics import VERSION
+
+    found = report.metrics.items()
+    return {name: MetricValue(value=value, version=VERSION) for name, value in found if value is not None}
 
 
 def _environment(run: RunConfig, *, threads: int | None) -> Environment:

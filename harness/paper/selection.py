@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
 from harness.keys import CONFIGS
-from harness.paper.model import DECLARED_SEED, Edition, Measured, Place, PublishedCell
+from harness.paper.model import DECLARED_SEED, PAPER_METRICS, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
-from harness.store.settings import settings_of, varying
+from harness.store.older import setting_name
+from harness.store.settings import not_measured, settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import Failure, RunRecord
@@ -31,7 +32,7 @@ def measure(
     """Find what the store has for each published number.
 
     A run counts where it is ok, whole (no limit, the official counts), of the streaming engine with exact arithmetic,
-    on trained weights, and of the edition's protocol in every field and in n_features. Runs that count and contradict
+    on trained weights, and of the edition's protocol in every field. Runs that count and contradict
     one another (two keys for one seed; several fingerprints, weights or versions of the metrics) are refused together:
     no value is picked or averaged.
 
@@ -84,8 +85,8 @@ def read_config(name: str) -> Mapping[str, Any]:
 
 def required_settings(protocol: Mapping[str, Any], backbone: str) -> dict[str, Any]:
     """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
-    fields = {f"protocol.{name}": value for name, value in protocol.items() if name != "n_features"}
-    return fields | {"n_features": protocol["n_features"].get(backbone)}
+    fields = {**protocol, "n_features": protocol["n_features"].get(backbone)}
+    return {setting_name(f"protocol.{name}"): value for name, value in fields.items()}
 
 
 def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, protocol: Mapping[str, Any]) -> _Chosen:
@@ -134,12 +135,10 @@ def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -
         yield f"{'drawn' if record.synthetic else 'real'} images"
     if info.limit is not None:
         yield f"dataset.limit={info.limit}"
-    for name in varying([required, {name: own[name] for name in required}]):
-        yield f"{name}={own[name]}, the protocol says {required[name]}"
+    for name in varying([required, {name: own.get(name) for name in required}]):
+        yield f"{name}={own.get(name)}, the protocol says {required[name]}"
     if spec.engine != "streaming":
         yield f"engine={spec.engine}"
-    if spec.inexact:
-        yield f"inexact: {', '.join(spec.inexact)}"
     if record.weights.partition(":")[0] == "random":
         yield "random weights"
     found = (info.n_train, info.n_test_normal, info.n_test_anomalous)
@@ -154,7 +153,9 @@ def _reasons(record: RunRecord, edition: Edition, protocol: Mapping[str, Any]) -
 
 _UNIFORM: dict[str, Callable[[RunRecord], str]] = {
     "weights": lambda record: record.spec.backbone.weights_digest[:12],
-    "versions of the metrics": lambda record: str(record.spec.metrics.version),
+    "versions of the metrics": lambda record: ", ".join(
+        sorted({str(record.metrics[name].version) for name in PAPER_METRICS.values() if name in record.metrics})
+    ),
 }
 """What runs of one place, and of the places of a mean, must share over all seeds."""
 _UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12]} | _UNIFORM
@@ -199,12 +200,12 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         return Measured({}, None, (), missing=(f"{name}: {chosen.missing}",))
     values: dict[int, float] = {}
     for seed, record in chosen.runs.items():
-        value = record.values[metric]
-        if value is None:
-            return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({record.metrics_absent[metric]})",))
-        values[seed] = value
+        reason = not_measured(record, metric)
+        if reason is not None:
+            return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({reason})",))
+        values[seed] = record.metrics[metric].value
     declared = chosen.runs.get(DECLARED_SEED)
-    usable = declared is not None and declared.spec.metrics.confidence == CONFIDENCE
+    usable = declared is not None and declared.metrics_settings.confidence == CONFIDENCE
     interval = declared.intervals.get(metric) if declared is not None and usable else None
     return Measured(
         by_seed=values,

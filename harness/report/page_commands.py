@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from harness.keys import DEFAULTS, group_options
 from harness.paper.model import Edition
 from harness.paper.selection import read_config
-from harness.store.settings import shown
+from harness.store.older import setting_name
+from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -82,7 +83,7 @@ def run_command(record: RunRecord) -> str:
     if record.dataset.limit is not None:
         arguments.append(f"dataset.limit={record.dataset.limit}")
     arguments += [f"category={_name(spec.category)}", f"backbone={spec.backbone.name}", *_weights(record.weights)]
-    arguments += [f"seed={spec.seed}", f"n_features={spec.n_features}", *_protocol(record)]
+    arguments += [f"seed={spec.seed}", *_protocol(record)]
     arguments += [f"engine={spec.engine}"] if spec.engine != "streaming" else []
     arguments += [f"device={spec.device}", *_metrics(record), "store=out"]
     return f"{PYTHON} -m harness {' '.join(shlex.quote(argument) for argument in arguments)}"
@@ -106,15 +107,17 @@ def _weights(label: str) -> list[str]:
 
 def _protocol(record: RunRecord) -> list[str]:
     """Return the protocol by its name, and the fields in which the run differs from it."""
-    fields = record.spec.protocol.model_dump()
     is_ours = record.protocol_name in group_options("protocol")
     base = dict(read_config(f"protocol/{record.protocol_name}")) if is_ours else {}
     if base and record.spec.dataset == "folder":
         base |= read_config("dataset/folder")["protocol"]
     named = [f"protocol={record.protocol_name}"] if base else []
-    return named + [f"protocol.{name}={shown(value)}" for name, value in fields.items() if base.get(name) != value]
+    usual = {setting_name(f"protocol.{name}"): value for name, value in base.items()}
+    fields = flat(record.spec.model_dump(include={"preprocessing", "model"}))
+    named.append(f"model={fields.pop('model.name')}")
+    return named + [f"{name}={shown(value)}" for name, value in fields.items() if usual.get(name) != value]
 
 
 def _metrics(record: RunRecord) -> list[str]:
-    fields = record.spec.metrics.model_dump(exclude={"version"})
+    fields = record.metrics_settings.model_dump()
     return [f"metrics.{name}={shown(value)}" for name, value in fields.items() if DEFAULTS[f"metrics.{name}"] != value]

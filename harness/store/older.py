@@ -1,8 +1,8 @@
 """Records of schema 1 and 2 in the words of today's: the same numbers, under new names and a new key.
 
-Today's PaDiM was then the only model, so its settings stood beside the preprocessing's. The settings of the metrics, and
-whether the arithmetic was exact, were part of the key. No run of today is inexact: an old one keeps the mode behind its
-engine's name (`streaming+bf16`), so that it never counts as an exact one.
+PaDiM was then the only model, so its settings stood beside the preprocessing's. The settings of the metrics, and whether
+the arithmetic was exact, were part of the key. No run of today is inexact: an old one keeps the mode behind its engine's
+name (`streaming+bf16`), so that it never counts as an exact one.
 """
 
 from __future__ import annotations
@@ -14,6 +14,14 @@ from harness.config import run_key
 from harness.store.fields import REMEDY, SCHEMA_VERSION
 
 _OF_THE_MODEL = ("n_features", "index_sampler", "epsilon", "blur_sigma")
+
+
+def setting_name(old: str) -> str:
+    """Return today's name of a setting by its old one: `protocol.epsilon` is `model.epsilon`, any other as it is."""
+    name = old.removeprefix("protocol.")
+    if name in _OF_THE_MODEL:
+        return f"model.{name}"
+    return old if name == old else f"preprocessing.{name}"
 
 
 def to_current(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +40,9 @@ def to_current(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _converted(data: Mapping[str, Any], schema: int) -> dict[str, Any]:
     if data["key"] != run_key(data["spec"]):
-        raise ValueError(f"key {data['key']} does not belong to the spec, whose key is {run_key(data['spec'])}; {REMEDY}")
+        raise ValueError(
+            f"key {data['key']} does not belong to the spec, whose key is {run_key(data['spec'])}; {REMEDY}"
+        )
     if schema == 1 and "plan" in data:
         raise ValueError(f"records of schema version 1 have no plan; {REMEDY}")
     spec = _spec(data["spec"])

@@ -18,6 +18,7 @@ from harness.errors import RequestError
 from harness.experiment import IN_ONE_JOB, expand, load_experiment
 from harness.overrides import Override
 from harness.store.fields import OK
+from harness.store.older import setting_name
 from harness.store.record import RunRecord
 from harness.store.settings import flat, settings_of, shown, varying
 
@@ -48,7 +49,7 @@ class ExpectedRun:
     backbone: str
     seed: int
     demands: Mapping[str, Any]
-    """Key of a request -> value that a record must have to count: protocol, its fields, n_features, engine ..."""
+    """Setting, as `settings_of` names it -> value that a record must have: protocol, its fields, engine ..."""
 
     @property
     def identity(self) -> Identity:
@@ -140,10 +141,10 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
     name = choice.get("protocol") or keys.default_option("protocol")
     protocol = dict(_read(keys.CONFIGS / "protocol" / f"{name}.yaml"))
-    demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone), "inexact": []}
-    demands |= {key: keys.DEFAULTS[key] for key in keys.DEFAULTS if key.startswith("metrics.")}
+    demands = {"protocol": name, "n_features": protocol.pop("n_features").get(backbone)}
     demands |= {key: keys.DEFAULTS[key] for key in ("engine", "dataset.limit")} | flat(protocol, "protocol.")
-    return demands | {key: value for key, value in choice.items() if value is not None or key != "n_features"}
+    demands |= {key: value for key, value in choice.items() if value is not None or key != "n_features"}
+    return {setting_name(key): value for key, value in demands.items()}
 
 
 @cache
@@ -170,7 +171,7 @@ def compare(runs: Sequence[ExpectedRun], records: Iterable[RunRecord]) -> tuple[
         names = ["protocol"]  # its fields need not be named as well
     states = []
     for run in runs:
-        variant = " ".join(f"{key.removeprefix('protocol.')}={shown(run.demands.get(key))}" for key in names)
+        variant = " ".join(f"{key.partition('.')[2] or key}={shown(run.demands.get(key))}" for key in names)
         states.append(RunState(run, variant, *_state(run, by_identity[run.identity])))
     return tuple(states)
 
@@ -202,5 +203,5 @@ def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
     facts = settings_of(record)
     unlike = [key for key, value in run.demands.items() if value not in (facts.get(key, value), "auto")]
     if "protocol" in unlike:
-        unlike = [key for key in unlike if not key.startswith("protocol.")]
+        unlike = [key for key in unlike if not key.startswith(("preprocessing.", "model."))]
     return [f"{key}={shown(facts[key])}" for key in unlike]

@@ -177,13 +177,13 @@ class Store:
         Raises:
             StoreError: one line that names the store and why it cannot be written, or that it must be upgraded first.
         """
-        self.check_current()
         with writing(self.path):
             for folder in (self.path, self.path / RUNS):
                 folder.mkdir(parents=True, exist_ok=True)
                 probe = folder / temporary_name("probe")
                 write_atomically(probe, bytes(8192))
                 probe.unlink()
+        self.check_current()
 
     def records(self) -> Contents:
         """Read every record; what is no valid record, or lies in the wrong folder, becomes a problem.
