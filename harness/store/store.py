@@ -196,13 +196,11 @@ class Store:
         for folder in self.folders():
             try:
                 record = _load(folder)
-                if record is not None and not self._belongs(record, folder):
-                    raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
+                if record is not None:
+                    self.check_place(record, folder)
+                    found.setdefault(record.key, []).append((folder, record))
             except StoreError as error:
                 problems.append(str(error))
-            else:
-                if record is not None:
-                    found.setdefault(record.key, []).append((folder, record))
         chosen = []
         for alike in found.values():
             best = max(alike, key=lambda one: self._rank(*one))
@@ -214,14 +212,19 @@ class Store:
             ]
         return Contents(tuple(record for _, record in sorted(chosen, key=lambda one: one[0])), tuple(problems))
 
-    def _belongs(self, record: RunRecord, folder: Path) -> bool:
+    def check_place(self, record: RunRecord, folder: Path) -> None:
+        """Make sure that a record lies where its run belongs, of an older schema also where it belonged then.
+
+        Raises:
+            StoreError: it lies elsewhere.
+        """
         places = [self.run_folder(record.spec.model_dump())]
         places += [self._old_folder(record)] if record.upgraded_from else []
-        # Without case: some file systems keep that of whoever made a folder first.
-        return str(folder).casefold() in {str(place).casefold() for place in places}
+        if not any(is_same(folder, place) for place in places):
+            raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
 
     def _rank(self, folder: Path, record: RunRecord) -> tuple[Any, ...]:
-        return folder == self.run_folder(record.spec.model_dump()), *rank(record)
+        return is_same(folder, self.run_folder(record.spec.model_dump())), *rank(record)
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that killed processes left, in the whole store."""
@@ -248,6 +251,11 @@ def _subfolders(folder: Path) -> list[Path]:
     except OSError as error:
         raise StoreError(f"{folder}: cannot be listed ({error.strerror or error}); check its permissions") from error
     return [folder / name for name in names]
+
+
+def is_same(folder: Path, other: Path) -> bool:
+    """Compare without case: some file systems keep that of whoever made a folder first."""
+    return str(folder).casefold() == str(other).casefold()
 
 
 def rank(record: RunRecord) -> tuple[Any, ...]:
