@@ -33,10 +33,10 @@ from harness.store.settings import shown, varying
 COLUMNS = {
     "image_auroc": "image\nAUROC",
     "image_f1_max": "image\nF1-max",
-    "image_f1_adaptive": "image\nF1 adapt.",
+    "image_f1_strict": "image\nF1 strict",
     "pixel_auroc": "pixel\nAUROC",
     "pixel_f1_max": "pixel\nF1-max",
-    "pixel_f1_adaptive": "pixel\nF1 adapt.",
+    "pixel_f1_strict": "pixel\nF1 strict",
     "pixel_aupro": "AUPRO",
 }
 """Metrics of the summary table, in its order."""

@@ -13,14 +13,18 @@ from harness.keys import KEYS
 from harness.overrides import parse, quote
 from harness.paths import PROJECT
 
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]}
+TEXTS = {
+    path.name: path.read_text(encoding="utf-8") for path in [PROJECT / "README.md", *(PROJECT / "docs").glob("*.md")]
+}
 FIRST_WORDS = {key.partition(".")[0] for key in KEYS}
 
 
 def commands() -> list[str]:
     """The arguments of every `python -m harness` in a code block; lines that end with a backslash go on."""
     joined = [text.replace("\\\n", " ") for text in TEXTS.values()]
-    return sorted({m[1].strip() for text in joined for m in re.finditer(r"python -m harness +([^\n`#]*=[^\n`#]*)", text)})
+    return sorted(
+        {m[1].strip() for text in joined for m in re.finditer(r"python -m harness +([^\n`#]*=[^\n`#]*)", text)}
+    )
 
 
 def overrides() -> list[str]:

@@ -119,7 +119,13 @@ def run(checkout, *words):
 
 
 def test_a_sweep_over_a_new_dataset_model_backbone_and_metric(checkout):
-    request = ["dataset=bolts", "category=all", "model=mean_image,padim", "backbone=resnet10", "backbone.weights=random"]
+    request = [
+        "dataset=bolts",
+        "category=all",
+        "model=mean_image,padim",
+        "backbone=resnet10",
+        "backbone.weights=random",
+    ]
     request += ["preprocessing.resize=64", "preprocessing.center_crop=null", "seed=0,1", "store=out"]
     refused = run(checkout, "-m", "harness", *request, "model.power=3")
     assert "model.power=3: model=padim has no such setting" in refused.stderr

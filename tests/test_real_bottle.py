@@ -69,8 +69,8 @@ def test_both_engines_agree_with_each_other_and_with_anomalib(run):
     own = reference["engine_metrics"]
     assert own["image_AUROC"] == pytest.approx(reference["metrics"]["image_auroc"], abs=1e-6)
     assert own["pixel_AUROC"] == pytest.approx(reference["metrics"]["pixel_auroc"], abs=1e-6)
-    assert own["image_F1Score"] == pytest.approx(reference["metrics"]["image_f1_adaptive"], abs=1e-6)
-    assert own["pixel_F1Score"] == pytest.approx(reference["metrics"]["pixel_f1_adaptive"], abs=1e-6)
+    assert own["image_F1Score"] == pytest.approx(reference["metrics"]["image_f1_strict"], abs=1e-6)
+    assert own["pixel_F1Score"] == pytest.approx(reference["metrics"]["pixel_f1_strict"], abs=1e-6)
 
 
 def test_committed_records_are_of_the_real_bottle(project):

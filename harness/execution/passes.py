@@ -167,6 +167,7 @@ def carry_out(
                 timing=timing,
                 plan=planned.plan,
                 memory_budget=execution.memory_budget,
+                runs_together=len(planned.runs),
                 scores_sha256=table.sha256,
                 threads=threads,
             )

@@ -20,7 +20,8 @@ from harness.store.record import (
     Environment,
     Interval,
     Memory,
-    Metrics,
+    MetricsSettings,
+    MetricValue,
     PassPlan,
     RunRecord,
     Timing,
@@ -48,6 +49,7 @@ def ok_record(
     timing: Timing,
     plan: Plan,
     memory_budget: float,
+    runs_together: int,
     scores_sha256: str,
     threads: int,
 ) -> RunRecord:
@@ -58,12 +60,12 @@ def ok_record(
         started=prepared.started,
         timing=timing,
         environment=_environment(run, threads=threads),
-        metrics=Metrics(**report.metrics),
+        metrics=_measured(report),
         metrics_absent=report.absent,
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
         thresholds=report.thresholds,
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=_peak_device_bytes(run.device)),
-        plan=_plan(plan, memory_budget),
+        plan=_plan(plan, memory_budget, runs_together),
         engine_metrics=scored.own_metrics,
         indices_sha256=scored.indices_sha256,
         scores_sha256=scores_sha256,
@@ -100,25 +102,31 @@ def _common(
         "protocol_name": run.protocol_name,
         "synthetic": run.dataset.synthetic,
         "dataset": _dataset(run, spec["fingerprint"], split, notes),
+        "metrics_settings": MetricsSettings(**asdict(run.metrics)),
         "finished": datetime.now(UTC),
         "hide": _hidden(run),
     }
+
+
+def _measured(report: MetricReport) -> dict[str, MetricValue]:
+    from harness.metrics import VERSION
+
+    found = report.metrics.items()
+    return {name: MetricValue(value=value, version=VERSION) for name, value in found if value is not None}
 
 
 def _environment(run: RunConfig, *, threads: int | None) -> Environment:
     return environment(threads=threads, device=gpu_name() if run.device == "cuda" else None)
 
 
-def _plan(plan: Plan, memory_budget: float) -> PassPlan:
+def _plan(plan: Plan, memory_budget: float, runs_together: int) -> PassPlan:
     return PassPlan(
         memory_budget_gib=memory_budget,
         predicted_rss_bytes=plan.host_bytes,
         predicted_device_bytes=plan.device_bytes,
-        runs_together=sum(len(group) for group in plan.groups),
-        moments=len(plan.groups),
-        workers=plan.workers,
+        runs_together=runs_together,
         judges=plan.judges,
-        test_batches_at_once=plan.test_batches_at_once,
+        **plan.details(),
     )
 
 

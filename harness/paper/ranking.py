@@ -70,7 +70,7 @@ def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
         == (PLACE.dataset, PLACE.category, PLACE.backbone)
         and record.status == "ok"
         and record.dataset.limit is None
-        and not record.spec.inexact
+        and "+" not in record.spec.engine
         and len(_paper_values(record)) == len(PAPER_METRICS)
     ]
 
@@ -95,14 +95,18 @@ def setting_of(record: RunRecord, usual: str | None = None) -> str:
     """
     usually = {"engine": "streaming", "device": "cpu"}
     paper, own = required_settings("paper", PLACE.backbone) | usually, settings_of(record)
-    unlike = varying([paper, {name: own[name] for name in paper}])
+    unlike = {_last(name): own.get(name) for name in varying([paper, {name: own.get(name) for name in paper}])}
     parts = [
-        f"{name.rpartition('.')[2]}={_plain(own[name])}"
+        f"{name}={_plain(unlike[name])}"
         for name in sorted(unlike, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
     ]
     digest = record.spec.backbone.weights_digest
     parts += [f"weights={record.weights} ({digest[:8]})"] if usual not in (None, digest) else []
     return " ".join(parts) or "paper"
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
 
 
 def _plain(value: object) -> str:
@@ -172,10 +176,10 @@ def lines(records: Sequence[RunRecord]) -> list[Line]:
 
 def _preprocessing_of(record: RunRecord) -> str:
     """Name resize, crop and filter of a run, for example `256x256, crop 224x224`."""
-    protocol = record.spec.protocol
-    parts = [_plain(protocol.resize), f"crop {_plain(protocol.center_crop)}" if protocol.center_crop else "no crop"]
-    parts += [protocol.interpolation] if protocol.interpolation != "bilinear" else []
-    parts += ["no antialias"] if not protocol.antialias else []
+    spec = record.spec.preprocessing
+    parts = [_plain(spec.resize), f"crop {_plain(spec.center_crop)}" if spec.center_crop else "no crop"]
+    parts += [spec.interpolation] if spec.interpolation != "bilinear" else []
+    parts += ["no antialias"] if not spec.antialias else []
     return ", ".join(parts)
 
 

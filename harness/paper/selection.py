@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
 from harness.keys import protocol_settings
-from harness.paper.model import DECLARED_SEED, MODEL, Edition, Measured, Place, PublishedCell
+from harness.paper.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
 from harness.paths import CONFIGS
-from harness.store.settings import settings_of, varying
+from harness.store.settings import not_measured, settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import Failure, RunRecord
@@ -84,7 +84,7 @@ def read_config(name: str) -> Mapping[str, Any]:
 
 def required_settings(protocol: str, backbone: str) -> dict[str, Any]:
     """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
-    return {"model.name": MODEL, **protocol_settings(protocol, model=MODEL, backbone=backbone)}
+    return {"model": MODEL, **protocol_settings(protocol, model=MODEL, backbone=backbone)}
 
 
 def _choose(place: Place, records: Sequence[RunRecord], edition: Edition) -> _Chosen:
@@ -133,8 +133,8 @@ def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
         yield f"{'drawn' if record.synthetic else 'real'} images"
     if info.limit is not None:
         yield f"dataset.limit={info.limit}"
-    for name in varying([required, {name: own[name] for name in required}]):
-        yield f"{name}={own[name]}, the protocol says {required[name]}"
+    for name in varying([required, {name: own.get(name) for name in required}]):
+        yield f"{name}={own.get(name)}, the protocol says {required[name]}"
     if spec.engine != "streaming":
         yield f"engine={spec.engine}"
     if record.weights.partition(":")[0] == "random":
@@ -151,7 +151,9 @@ def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
 
 _UNIFORM: dict[str, Callable[[RunRecord], str]] = {
     "weights": lambda record: record.spec.backbone.weights_digest[:12],
-    "versions of the metrics": lambda record: str(record.spec.metrics.version),
+    "versions of the metrics": lambda record: ", ".join(
+        sorted({str(record.metrics[name].version) for name in PAPER_METRICS.values() if name in record.metrics})
+    ),
 }
 """What runs of one place, and of the places of a mean, must share over all seeds."""
 _UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12]} | _UNIFORM
@@ -196,12 +198,12 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         return Measured({}, None, (), missing=(f"{name}: {chosen.missing}",))
     values: dict[int, float] = {}
     for seed, record in chosen.runs.items():
-        value = record.values[metric]
-        if value is None:
-            return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({record.metrics_absent[metric]})",))
-        values[seed] = value
+        reason = not_measured(record, metric)
+        if reason is not None:
+            return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({reason})",))
+        values[seed] = record.metrics[metric].value
     declared = chosen.runs.get(DECLARED_SEED)
-    usable = declared is not None and declared.spec.metrics.confidence == CONFIDENCE
+    usable = declared is not None and declared.metrics_settings.confidence == CONFIDENCE
     interval = declared.intervals.get(metric) if declared is not None and usable else None
     return Measured(
         by_seed=values,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, StoreError
-from harness.store.fields import METRICS, RUNS
+from harness.store.fields import RUNS
 from harness.store.overview_text import table_lines
 from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
@@ -131,7 +131,8 @@ def _compare(a: RunRecord, b: RunRecord, score_gap: float | None, tolerance: flo
     Thresholds and scores are raw distances, of which a tolerance above 0 does not speak: with one they may differ, but
     the scores must be of the same images.
     """
-    metrics = tuple(name for name in METRICS if _differ(a.values[name], b.values[name], tolerance))
+    names = dict.fromkeys((*a.values, *b.values))
+    metrics = tuple(name for name in names if _differ(a.values.get(name), b.values.get(name), tolerance))
     results = tuple(
         name
         for name, values in _unlike(*(flat(record.model_dump(include=RESULTS)) for record in (a, b))).items()
@@ -230,9 +231,8 @@ def _changes(pairs: Iterable[Pair]) -> Iterator[tuple[str, ...]]:
         names = varying([_told(alike[0]) for alike in variants.values()])
         for alike in variants.values():
             variant = ", ".join(f"{name}={shown(_told(alike[0]).get(name))}" for name in names)
-            for metric in METRICS:
-                if any(metric in pair.metrics for pair in alike):
-                    yield (*place, _cut(variant), metric, *_change(metric, alike))
+            for metric in dict.fromkeys(metric for pair in alike for metric in pair.metrics):
+                yield (*place, _cut(variant), metric, *_change(metric, alike))
 
 
 def _told(pair: Pair) -> dict[str, str]:
@@ -244,7 +244,7 @@ def _told(pair: Pair) -> dict[str, str]:
 def _change(metric: str, pairs: Sequence[Pair]) -> tuple[str, ...]:
     """Tell how many pairs differ in a metric, and over the pairs that both have the means, largest gap and its seed."""
     differing = sum(metric in pair.metrics for pair in pairs)
-    values = [(pair.a.values[metric], pair.b.values[metric], pair.a.spec.seed) for pair in pairs]
+    values = [(pair.a.values.get(metric), pair.b.values.get(metric), pair.a.spec.seed) for pair in pairs]
     both = [(a, b, seed) for a, b, seed in values if a is not None and b is not None]
     one_sided = sum((a is None) != (b is None) for a, b, _ in values)
     beside = f" ({one_sided} in one only)" if one_sided else ""

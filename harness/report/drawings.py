@@ -158,7 +158,12 @@ def _draw_layers(axes: Axes, x: float, y: float) -> None:
 def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
     from matplotlib.patches import Ellipse
 
-    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", f"over all normal images, ε = {facts.settings['model.epsilon']:g}", "", ""]
+    lines = [
+        "mean μᵢⱼ, covariance Σᵢⱼ + εI",
+        f"over all normal images, ε = {facts.settings['model.epsilon']:g}",
+        "",
+        "",
+    ]
     _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, style.BLUE)
     ring: dict[str, Any] = {"angle": 18, "facecolor": "none", "edgecolor": style.BLUE, "linewidth": 0.8}
     for scale in (0.46, 0.3, 0.14):

@@ -121,5 +121,5 @@ def _protocol(record: RunRecord) -> list[str]:
 
 
 def _metrics(record: RunRecord) -> list[str]:
-    fields = record.spec.metrics.model_dump(exclude={"version"})
+    fields = record.metrics_settings.model_dump()
     return [f"metrics.{name}={shown(value)}" for name, value in fields.items() if DEFAULTS[f"metrics.{name}"] != value]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from harness.config import preprocessing_in_words
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
-from harness.store.fields import METRICS
 from harness.store.settings import settings_of, shown, varying
 
 if TYPE_CHECKING:
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 METRIC_NAMES = {
     "image_auroc": "Image AUROC",
     "image_f1_max": "Image F1-max",
-    "image_f1_adaptive": "Image F1, strict",
+    "image_f1_strict": "Image F1, strict",
     "pixel_auroc": "Pixel AUROC",
     "pixel_f1_max": "Pixel F1-max",
-    "pixel_f1_adaptive": "Pixel F1, strict",
+    "pixel_f1_strict": "Pixel F1, strict",
     "pixel_aupro": "AUPRO",
 }
 
@@ -46,12 +45,9 @@ STAGES = {
 
 Fields = tuple[tuple[str, str], ...]
 
-_OF_PROTOCOL = ("protocol.", "index_versions")
-_TOLD_OTHERWISE = {
-    "protocol", "engine", "inexact", "backbone.weights_digest", "index_versions", "index_versions.timm",
-    "index_versions.torch",
-}  # fmt: skip
-"""By the protocol's text, by `weights`, and by the sampler."""
+_OF_PROTOCOL = ("preprocessing.", "model.")
+_TOLD_OTHERWISE = ("protocol", "engine", "backbone.weights_digest", "versions")
+"""How names begin of what the protocol's text, `weights`, and the page's environments say."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def run_id(key: str) -> str:
 
 def describe_runs(records: Sequence[RunRecord]) -> Runs:
     """Gather everything about the runs, sorted by what was run."""
-    ordered = sorted(records, key=lambda r: (*_place(r), r.spec.seed, _protocol(r), r.spec.n_features, r.key))
+    ordered = sorted(records, key=lambda r: (*_place(r), r.spec.seed, _protocol(r), r.key))
     machines = _machines(ordered)
     groups = tuple(
         (
@@ -116,7 +112,7 @@ def _place(record: RunRecord) -> tuple[str, str, str]:
 def _overview(records: Sequence[RunRecord]) -> Grid | None:
     if not records:
         return None
-    metrics = ("image_auroc", "image_f1_adaptive", "pixel_auroc", "pixel_f1_adaptive", "pixel_aupro")
+    metrics = ("image_auroc", "image_f1_strict", "pixel_auroc", "pixel_f1_strict", "pixel_aupro")
     columns = ("Run", "Dataset", "Category", "Backbone", "Seed", "Status", *(METRIC_NAMES[name] for name in metrics))
     settings = _told_apart(records)
     rows = [
@@ -139,7 +135,7 @@ def _overview(records: Sequence[RunRecord]) -> Grid | None:
 def _protocol(record: RunRecord) -> str:
     """Name a run's protocol, and what else is not as the paper's tables take it."""
     spec = record.spec
-    return ", ".join([record.protocol_name, *([spec.engine] if spec.engine != "streaming" else []), *spec.inexact])
+    return ", ".join([record.protocol_name, *([spec.engine] if spec.engine != "streaming" else [])])
 
 
 def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
@@ -155,11 +151,15 @@ def _told_apart(records: Sequence[RunRecord]) -> dict[str, str]:
             by_protocol.setdefault(_protocol(record), []).append(own)
         names = {name for name in varying([own for _, own in group]) if not name.startswith(_OF_PROTOCOL)}
         names |= {name for alike in by_protocol.values() for name in varying(alike)}
-        names -= _TOLD_OTHERWISE
+        names = {name for name in names if not name.startswith(_TOLD_OTHERWISE)}
         for record, own in group:
-            said = (f"{name.removeprefix('protocol.')}\N{NO-BREAK SPACE}{_short(own.get(name))}" for name in names)
+            said = (f"{_bare(name)}\N{NO-BREAK SPACE}{_short(own.get(name))}" for name in names)
             texts[record.key] = ", ".join([_protocol(record), *sorted(said)])
     return texts
+
+
+def _bare(name: str) -> str:
+    return name.partition(".")[2] if name.startswith(_OF_PROTOCOL) else name
 
 
 def _short(value: Any) -> str:
@@ -229,21 +229,23 @@ def run_made(record: RunRecord) -> Fields:
 
 def run_settings(record: RunRecord) -> Fields:
     """Return all that a run was made with."""
-    spec, protocol, metrics = record.spec, record.spec.protocol, record.spec.metrics
+    spec, preprocess, metrics = record.spec, record.spec.preprocessing, record.metrics_settings
+    versions = sorted({str(metric.version) for metric in record.metrics.values()})
     return (
         ("Protocol", record.protocol_name),
-        ("Resize", f"{_size(protocol.resize)}, {protocol.interpolation}{', antialias' if protocol.antialias else ''}"),
-        ("Centre crop", _size(protocol.center_crop)),
-        ("In words", preprocessing_in_words(protocol.resize, protocol.center_crop)),
-        ("Normalisation", f"mean {_list(protocol.mean)}, std {_list(protocol.std)}"),
+        (
+            "Resize",
+            f"{_size(preprocess.resize)}, {preprocess.interpolation}{', antialias' if preprocess.antialias else ''}",
+        ),
+        ("Centre crop", _size(preprocess.center_crop)),
+        ("In words", preprocessing_in_words(preprocess.resize, preprocess.center_crop)),
+        ("Normalisation", f"mean {_list(preprocess.mean)}, std {_list(preprocess.std)}"),
+        ("Batch", str(preprocess.batch_size)),
+        *((f"model.{name}" if name != "name" else "Model", shown(value)) for name, value in sorted(spec.model.items())),
+        ("Indices' sha256", record.indices_sha256 or NOTHING),
         ("Layers", ", ".join(spec.backbone.layers)),
         ("Weights", record.weights),
         ("Weights' sha256", spec.backbone.weights_digest),
-        ("Kept channels", f"{spec.n_features}, drawn by {protocol.index_sampler} from seed {spec.seed}"),
-        ("Their indices' sha256", record.indices_sha256 or NOTHING),
-        ("Epsilon", f"{protocol.epsilon:g}"),
-        ("Blur sigma", f"{protocol.blur_sigma:g}"),
-        ("Batch", str(protocol.batch_size)),
         ("Engine", spec.engine),
         ("Device", spec.device),
         (
@@ -251,7 +253,7 @@ def run_settings(record: RunRecord) -> Fields:
             f"{metrics.confidence:.0%}, {metrics.bootstrap_samples} resamples, seed {metrics.bootstrap_seed}",
         ),
         ("AUPRO", f"up to a false-positive rate of {metrics.aupro_fpr_limit:g}"),
-        ("Version of the metrics", str(metrics.version)),
+        ("Version of the metrics", ", ".join(versions) or NOTHING),
     )
 
 
@@ -270,17 +272,20 @@ def run_images(record: RunRecord) -> Fields:
 def run_metrics(record: RunRecord) -> Grid:
     """Return the metrics with their intervals, then second intervals, then anomalib's own numbers."""
     rows = []
-    second = [name for name in sorted(record.intervals) if name not in METRICS]
-    for name in (*METRICS, *second):
-        metric = next(metric for metric in METRICS if f"{name}_".startswith(f"{metric}_"))
+    values = {
+        name: value for name, value in record.values.items() if value is not None or name in record.metrics_absent
+    }
+    second = [name for name in sorted(record.intervals) if name not in values]
+    for name in (*values, *second):
+        metric = max((metric for metric in values if f"{name}_".startswith(f"{metric}_")), key=len)
         interval = record.intervals.get(name)
         span = Cell(f"{interval.low:.4f} to {interval.high:.4f}", interval.low) if interval else Cell(NOTHING)
         how = interval.method if interval else record.metrics_absent.get(name, NOTHING)
-        title = METRIC_NAMES[metric] if name == metric else f"{METRIC_NAMES[metric]}, second interval"
-        rows.append((Cell(title), amount(record.values[metric], 6), span, Cell(how)))
+        title = METRIC_NAMES.get(metric, metric) + ("" if name == metric else ", second interval")
+        rows.append((Cell(title), amount(values[metric], 6), span, Cell(how)))
     for name, printed in sorted(record.engine_metrics.items()):
         rows.append((Cell(f"{name} (anomalib's own)"), amount(printed, 6), Cell(NOTHING), Cell(NOTHING)))
-    columns = ("Metric", "Value", f"{record.spec.metrics.confidence:.0%} interval", "How")
+    columns = ("Metric", "Value", f"{record.metrics_settings.confidence:.0%} interval", "How")
     return grid(anchor("metrics", record.key), f"Metrics of {_label(record)}", columns, rows)
 
 

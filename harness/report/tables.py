@@ -203,7 +203,7 @@ class _Maker:
 
     def _footer(self, layout: PublishedTable, form: str) -> tuple[str, ...]:
         shown = self.judged.numbers(layout.number, layout.rows)
-        rule = " F1 is what anomalib's strict threshold gives (image_f1_adaptive, pixel_f1_adaptive)."
+        rule = " F1 is what anomalib's strict threshold gives (image_f1_strict, pixel_f1_strict)."
         f1 = rule if "Img F1" in layout.columns else ""
         beside = (
             f"Reproduced: seed {DECLARED_SEED}.{f1} Interval: 95 % bootstrap over the test images; ± of a mean "

@@ -1,14 +1,14 @@
 """The results store: one immutable, validated record a run."""
 
 from harness.store.frame import load_frame, write_runs_csv
-from harness.store.record import Failure, Interval, Metrics, RunRecord, failure_of
+from harness.store.record import Failure, Interval, MetricValue, RunRecord, failure_of
 from harness.store.scores import ScoreTable
 from harness.store.store import Store
 
 __all__ = [
     "Failure",
     "Interval",
-    "Metrics",
+    "MetricValue",
     "RunRecord",
     "ScoreTable",
     "Store",

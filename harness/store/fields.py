@@ -12,10 +12,10 @@ from typing import Any
 from harness.config import KEY_LENGTH, run_key
 from harness.errors import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-IMAGE_METRICS = ("image_auroc", "image_f1_max", "image_f1_adaptive")
-PIXEL_METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro")
+IMAGE_METRICS = ("image_auroc", "image_f1_max", "image_f1_strict")
+PIXEL_METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro")
 METRICS = IMAGE_METRICS + PIXEL_METRICS
 
 OK, FAILED = "ok", "failed"
@@ -50,17 +50,25 @@ def component(name: str) -> str:
 
 
 def run_path(spec: Mapping[str, Any]) -> PurePosixPath:
-    """Return `runs/<dataset>/<category>/<backbone>/seed<seed>-<key>`, relative to the store; no two specs share one.
+    """Return a run's folder, relative to the store; no two specs share one.
+
+    It is `runs/<dataset>/<category>/<model>-<backbone>/seed<seed>-<key>`.
 
     Raises:
         StoreError: a name in the spec is not valid Unicode, so that it has no key.
     """
-    names = (spec["dataset"], spec["category"], spec["backbone"]["name"])
+    names = (spec["dataset"], spec["category"], f"{spec['model']['name']}-{spec['backbone']['name']}")
     try:
         key = run_key(spec)
     except UnicodeEncodeError:
         shown = "/".join(ascii(name)[1:-1] for name in names)
         raise StoreError(f"{shown}: a name is not valid UTF-8; rename the folder it comes from") from None
+    return PurePosixPath(RUNS, *map(component, names), f"seed{spec['seed']:d}-{key}")
+
+
+def old_run_path(spec: Mapping[str, Any], key: str) -> PurePosixPath:
+    """Return where a run lay in stores of schema 1 and 2: under its old key, in a folder without the model's name."""
+    names = (spec["dataset"], spec["category"], spec["backbone"]["name"])
     return PurePosixPath(RUNS, *map(component, names), f"seed{spec['seed']:d}-{key}")
 
 

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.store.fields import METRICS, RUNS_CSV
 from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
 from harness.store.record import RunRecord
-from harness.store.settings import flat
+from harness.store.settings import flat, shown
 from harness.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MODEL = "model."
 _TEXT, _WHOLE, _REAL, _TRUTH, _TIME = "str", "Int64", "float64", "boolean", "datetime64[us, UTC]"
+_NARROWEST = (({bool}, _TRUTH), ({int}, _WHOLE), ({int, float}, _REAL))
 
-_FIELDS: dict[str, tuple[str, str]] = {
+_SPEC: dict[str, tuple[str, str]] = {
     "dataset": (_TEXT, "spec.dataset"),
     "category": (_TEXT, "spec.category"),
+    "model": (_TEXT, "spec.model.name"),
     "backbone": (_TEXT, "spec.backbone.name"),
     "seed": ("int64", "spec.seed"),
-    "n_features": ("int64", "spec.n_features"),
-    "weights": (_TEXT, "weights"),
-    "protocol_name": (_TEXT, "protocol_name"),
-    "index_sampler": (_TEXT, "spec.protocol.index_sampler"),
-    "epsilon": (_REAL, "spec.protocol.epsilon"),
-    "resize": (_TEXT, "spec.protocol.resize"),
-    "center_crop": (_TEXT, "spec.protocol.center_crop"),
-    "batch_size": ("int64", "spec.protocol.batch_size"),
-    "blur_sigma": (_REAL, "spec.protocol.blur_sigma"),
+}
+_FIELDS: dict[str, tuple[str, str]] = {
+    "preprocessing.resize": (_TEXT, "spec.preprocessing.resize"),
+    "preprocessing.interpolation": (_TEXT, "spec.preprocessing.interpolation"),
+    "preprocessing.antialias": ("bool", "spec.preprocessing.antialias"),
+    "preprocessing.center_crop": (_TEXT, "spec.preprocessing.center_crop"),
+    "preprocessing.mean": (_TEXT, "spec.preprocessing.mean"),
+    "preprocessing.std": (_TEXT, "spec.preprocessing.std"),
+    "preprocessing.batch_size": ("int64", "spec.preprocessing.batch_size"),
     "engine": (_TEXT, "spec.engine"),
     "device": (_TEXT, "spec.device"),
-    "inexact": (_TEXT, "spec.inexact"),
+    "weights": (_TEXT, "weights"),
+    "protocol_name": (_TEXT, "protocol_name"),
     "status": (_TEXT, "status"),
     "synthetic": ("bool", "synthetic"),
     "limit": (_WHOLE, "dataset.limit"),
@@ -41,7 +46,8 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "n_test_normal": (_WHOLE, "dataset.n_test_normal"),
     "n_test_anomalous": (_WHOLE, "dataset.n_test_anomalous"),
     "has_masks": (_TRUTH, "dataset.has_masks"),
-    **{f"{metric}{suffix}": (_REAL, "") for metric in METRICS for suffix in ("", "_low", "_high")},
+}
+_COST: dict[str, tuple[str, str]] = {
     "seconds": (_REAL, ""),
     "images_per_second": (_REAL, "timing.images_per_second"),
     "peak_rss_bytes": (_WHOLE, "memory.peak_rss_bytes"),
@@ -57,20 +63,19 @@ _FIELDS: dict[str, tuple[str, str]] = {
     "finished": (_TIME, "finished"),
     "fingerprint": (_TEXT, "spec.fingerprint"),
     "weights_digest": (_TEXT, "spec.backbone.weights_digest"),
-    "metrics_version": ("int64", "spec.metrics.version"),
     "key": (_TEXT, "key"),
 }
 """Column -> pandas dtype, and where the record has it (empty where it is put together).
 
-After these come `<metric>_<method>_low/high` of second intervals and `seconds_<stage>`.
+Between the first and the second come the settings of the models, as `model.<setting>`; between the second and the third
+`<metric>`, `<metric>_low`, `<metric>_high` and `<metric>_version` of each metric that any record has; at the end
+`<metric>_<method>_low/high` of second intervals and `seconds_<stage>`. A list is written as the command line takes it.
 """
 
-COLUMNS = {name: dtype for name, (dtype, _) in _FIELDS.items()}
+COLUMNS = {name: dtype for name, (dtype, _) in (_SPEC | _FIELDS | _COST).items()}
+"""The columns that every table has."""
 
-SORTED_BY = (
-    *("dataset", "category", "backbone", "protocol_name", "index_sampler", "n_features", "seed"),
-    *("engine", "device", "inexact", "key"),
-)
+_SORTED_BY = ("dataset", "category", "model", "backbone", "protocol_name", "seed", "engine", "device", "key")
 
 
 def load_frame(store: Store | Path | str) -> pd.DataFrame:
@@ -88,8 +93,8 @@ def load_frame(store: Store | Path | str) -> pd.DataFrame:
     names, rows = flat_table(contents.records)
     series = {}
     for i, name in enumerate(names):
-        dtype = COLUMNS.get(name, _REAL)
         values = [row[i] for row in rows]
+        dtype = _dtype(name, values)
         series[name] = pd.Series(pd.to_datetime(values, utc=True) if dtype == _TIME else values, dtype=dtype)
     frame = pd.DataFrame(series)
     frame.attrs["problems"] = list(contents.problems)
@@ -126,20 +131,46 @@ def runs_csv(records: Iterable[RunRecord]) -> bytes:
 
 def flat_table(records: Iterable[RunRecord]) -> tuple[list[str], list[list[Any]]]:
     """Return column names and rows; None where a record has no such value."""
-    rows = sorted(map(_row, records), key=lambda row: tuple((row[name] is not None, row[name]) for name in SORTED_BY))
-    extra = sorted({name for row in rows for name in row}.difference(COLUMNS))
-    names = [*COLUMNS, *extra]
+    records = list(records)
+    rows = sorted(map(_row, records), key=_order)
+    settings = sorted({name for row in rows for name in row if name.startswith(_MODEL)})
+    measured = {name for record in records for name in record.metrics}
+    metrics = [*(name for name in METRICS if name in measured), *sorted(measured.difference(METRICS))]
+    of_metrics = [f"{name}{suffix}" for name in metrics for suffix in ("", "_low", "_high", "_version")]
+    names = list(dict.fromkeys([*_SPEC, *settings, *_FIELDS, *of_metrics, *_COST]))
+    names += sorted({name for row in rows for name in row}.difference(names))
     return names, [[row.get(name) for name in names] for row in rows]
+
+
+def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Sort by what was run; the settings of models, which may be of any type, by their text."""
+    settings = sorted((name, _sortable(value)) for name, value in row.items() if name.startswith(_MODEL))
+    return *(row[name] for name in _SORTED_BY[:5]), settings, *(row[name] for name in _SORTED_BY[5:])
+
+
+def _sortable(value: Any) -> tuple[float, str]:
+    return (value, "") if isinstance(value, int | float) else (math.inf, shown(value))
 
 
 def _row(record: RunRecord) -> dict[str, Any]:
     fields = flat(record.model_dump())
-    row: dict[str, Any] = {name: fields.get(path) for name, (_, path) in _FIELDS.items()} | record.values
-    for size in ("resize", "center_crop"):  # height x width
-        row[size] = "x".join(map(str, row[size])) if row[size] else None
-    row["inexact"] = ",".join(row["inexact"]) or None
+    row: dict[str, Any] = {name: fields.get(path) for name, (_, path) in (_SPEC | _FIELDS | _COST).items()}
+    row |= {f"{_MODEL}{name}": value for name, value in flat(record.spec.model).items() if name != "name"}
+    row = {name: shown(value) if isinstance(value, list) else value for name, value in row.items()}
+    for name, metric in record.metrics.items():
+        row |= {name: metric.value, f"{name}_version": metric.version}
     row["seconds"] = sum(record.timing.seconds.values())
     row["error"] = f"{record.error.type}: {record.error.message}" if record.error else None
     for name, interval in record.intervals.items():
         row |= {f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row | {f"seconds_{stage}": seconds for stage, seconds in record.timing.seconds.items()}
+
+
+def _dtype(name: str, values: Sequence[Any]) -> str:
+    """Return a column's type; that of a model's setting is the narrowest that holds all its values."""
+    if name in COLUMNS:
+        return COLUMNS[name]
+    if not name.startswith(_MODEL):
+        return _WHOLE if name.endswith("_version") else _REAL
+    kinds = {type(value) for value in values if value is not None}
+    return next((dtype for types, dtype in _NARROWEST if kinds <= types), _TEXT)

@@ -138,7 +138,7 @@ def _demands(backbone: str, choice: dict[str, Any]) -> dict[str, Any]:
     """Return what a record must say: the request's defaults, under the protocol's fields, under the grid's own."""
     name = choice.get("protocol") or keys.default_option("protocol")
     model = choice.pop("model", None) or keys.default_option("model")
-    demands = {"protocol": name, "model.name": model, "engine": models.find(model).engines[0], "dataset.limit": None}
+    demands = {"protocol": name, "model": model, "engine": models.find(model).engines[0], "dataset.limit": None}
     demands |= {f"model.{key}": value for key, value in models.find(model).arguments.items()}
     return demands | dict(keys.protocol_settings(name, model=model, backbone=backbone)) | choice
 
@@ -193,5 +193,5 @@ def differences(run: ExpectedRun, record: RunRecord) -> list[str]:
     facts = settings_of(record)
     unlike = [key for key, value in run.demands.items() if value not in (facts.get(key, value), "auto")]
     if "protocol" in unlike:
-        unlike = [key for key in unlike if not key.startswith("protocol.")]
+        unlike = [key for key in unlike if not key.startswith(("preprocessing.", "model."))]
     return [f"{key}={shown(facts[key])}" for key in unlike]

@@ -1,4 +1,4 @@
-"""record.json: its models, its bytes, and how a record is made and read. Schema versions 1 and 2."""
+"""record.json: its models, its bytes, and how a record is made and read. Older schemas: `harness.store.older`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    model_validator,
+    with_config,
+)
 from pydantic_core import from_json
+from typing_extensions import TypedDict
 
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.paths import PROJECT
-from harness.store.fields import METRICS, OK, PIXEL_METRICS, REMEDY, SCHEMA_VERSION
+from harness.store.fields import METRICS, OK, REMEDY, SCHEMA_VERSION
 from harness.store.files import read_plain
+from harness.store.older import to_current
 
 LARGEST = 16 * 2**20
 """Bytes of a record.json; real ones have some thousands."""
@@ -38,7 +50,8 @@ FreeText = Annotated[str, BeforeValidator(_readable), Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+MetricName = Annotated[str, Field(pattern=r"^(image|pixel)_[a-z0-9_]+$", max_length=80)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hexadecimal."""
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -65,8 +78,8 @@ class BackboneSpec(_Model):
     weights_digest: Text
 
 
-class ProtocolSpec(_Model):
-    """The fields of `harness.config.ProtocolConfig`."""
+class PreprocessingSpec(_Model):
+    """How files become what the network sees."""
 
     resize: Size
     interpolation: Text
@@ -75,19 +88,12 @@ class ProtocolSpec(_Model):
     mean: PerChannel
     std: PerChannel
     batch_size: Positive
-    epsilon: Number
-    blur_sigma: Number
-    index_sampler: Text
 
 
-class MetricsSpec(_Model):
-    """The version of the metrics, and how intervals were drawn."""
-
-    version: int
-    aupro_fpr_limit: Number
-    confidence: Number
-    bootstrap_samples: Count
-    bootstrap_seed: int
+def _named(model: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if not (isinstance(model.get("name"), str) and model["name"]):
+        raise ValueError("a model needs a name")
+    return model
 
 
 class Spec(_Model):
@@ -97,15 +103,24 @@ class Spec(_Model):
     category: Text
     fingerprint: Text | None
     """None only for a run that failed before its split had one."""
+    preprocessing: PreprocessingSpec
+    model: Annotated[dict[str, JsonValue], AfterValidator(_named)]
+    """`name`, and whatever settings that model has."""
     backbone: BackboneSpec
-    n_features: Positive
     seed: Annotated[int, Field(ge=0, lt=2**63)]
-    protocol: ProtocolSpec
     engine: Text
     device: Text
-    inexact: list[str]
-    metrics: MetricsSpec
-    index_versions: dict[str, str] | None
+    versions: dict[str, str] | None
+    """Of the packages that the numbers of this model depend on; None where they depend on none."""
+
+
+class MetricsSettings(_Model):
+    """What AUPRO was limited to, and how intervals were drawn; outside the key."""
+
+    aupro_fpr_limit: Number
+    confidence: Number
+    bootstrap_samples: Count
+    bootstrap_seed: int
 
 
 class DatasetInfo(_Model):
@@ -126,23 +141,19 @@ class DatasetInfo(_Model):
     """What a reader should know, for example counts that differ from the official ones."""
 
 
-class Metrics(_Model):
-    """The seven metrics, each in [0, 1]; None where `metrics_absent` says why."""
+class MetricValue(_Model):
+    """A metric that was measured."""
 
-    image_auroc: Share | None
-    image_f1_max: Share | None
-    image_f1_adaptive: Share | None
-    pixel_auroc: Share | None
-    pixel_f1_max: Share | None
-    pixel_f1_adaptive: Share | None
-    pixel_aupro: Share | None
+    value: float
+    version: Count
+    """Of the metric's definition, by which a value counts or is too old."""
 
 
 class Interval(_Model):
-    """A confidence interval, at the level that `spec.metrics.confidence` states."""
+    """A confidence interval, at the level that `metrics_settings.confidence` states."""
 
-    low: Share
-    high: Share
+    low: float
+    high: float
     method: Text
 
     @model_validator(mode="after")
@@ -169,19 +180,19 @@ class Memory(_Model):
 
 
 class PassPlan(_Model):
-    """How the backbone pass was carried out that the run was part of; new in schema version 2."""
+    """How the pass was carried out that the run was part of; what a model has none of is None."""
 
     memory_budget_gib: Amount
-    predicted_rss_bytes: Count
-    """The peak that was expected; `memory` holds the one that was measured."""
+    predicted_rss_bytes: Count | None
+    """The peak that was expected, where the model can say; `memory` holds the one that was measured."""
     predicted_device_bytes: Count | None
     runs_together: Positive
     """Runs that shared the pass."""
-    moments: Positive
+    moments: Positive | None = None
     """Sets of sums kept: one for each run, or fewer where sharing them was cheaper."""
-    workers: Positive
+    workers: Positive | None = None
     judges: Positive
-    test_batches_at_once: Positive
+    test_batches_at_once: Positive | None = None
 
 
 class Git(_Model):
@@ -220,10 +231,18 @@ class Failure(_Model):
     """The stage it came in; None before the first."""
 
 
+@with_config(ConfigDict(strict=True, extra="forbid"))
+class UpgradedFrom(TypedDict):
+    """Which older record a record was made from: the same numbers under another key."""
+
+    schema: Literal[1, 2]
+    key: Key
+
+
 class RunRecord(_Model):
     """One run. `new_record` makes one, `dump_record` and `load_record` write and read it."""
 
-    schema_version: Literal[1, 2] = 2
+    schema_version: Literal[3] = 3
     key: str
     status: Literal["ok", "failed"]
     synthetic: bool
@@ -234,10 +253,11 @@ class RunRecord(_Model):
     """Which file of configs/protocol the run started from: a label, outside the key."""
     spec: Spec
     dataset: DatasetInfo
-    metrics: Metrics | None = None
-    """None exactly where the run failed."""
-    metrics_absent: dict[str, Text] = {}
-    """Metric -> why it is None; empty for a failed run, whose `error` says it."""
+    metrics: dict[MetricName, MetricValue] = {}
+    """Those that were measured; empty where the run failed."""
+    metrics_absent: dict[MetricName, Text] = {}
+    """Metric -> why it was not measured; empty for a failed run, whose `error` says it."""
+    metrics_settings: MetricsSettings
     intervals: dict[str, Interval] = {}
     """By metric; a second method stands beside it as `<metric>_<method>`."""
     thresholds: dict[str, float] = {}
@@ -245,22 +265,24 @@ class RunRecord(_Model):
     timing: Timing
     memory: Memory | None = None
     plan: PassPlan | None = None
-    """None where the run failed, and in records of schema version 1."""
+    """None where the run failed, and where the record was of schema version 1."""
     environment: Environment
     engine_metrics: dict[str, float | None] = {}
     """What the `reference` engine itself printed, by its names (None for a NaN); empty for any other engine."""
     indices_sha256: Digest | None = None
-    """Of the kept channels' indices."""
+    """Of the kept channels' indices; None for a model that draws none."""
     scores_sha256: Digest | None = None
     """Of scores.csv, so that a record and the scores of another run never pass for one."""
     started: Timestamp
     finished: Timestamp
     error: Failure | None = None
+    upgraded_from: UpgradedFrom | None = None
 
     @property
     def values(self) -> dict[str, float | None]:
-        """The seven metrics by name; all None where the run failed."""
-        return {name: getattr(self.metrics, name, None) for name in METRICS}
+        """Each metric by name: the known ones first, None for what was not measured."""
+        names = dict.fromkeys((*METRICS, *self.metrics_absent, *self.metrics))
+        return {name: self.metrics[name].value if name in self.metrics else None for name in names}
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RunRecord:
@@ -271,33 +293,33 @@ class RunRecord(_Model):
             raise ValueError("dataset and spec differ in name or fingerprint")
         if self.engine_metrics and self.spec.engine != "reference":
             raise ValueError("engine_metrics belong to the reference engine")
-        if self.schema_version == 1 and self.plan:
-            raise ValueError("records of schema version 1 have no plan")
         if self.status == OK:
             self._check_ok()
         elif self.error is None:
             raise ValueError("a failed record needs an error")
-        elif self.metrics is not None or self.metrics_absent or self.intervals or self.thresholds:
+        elif self.metrics or self.metrics_absent or self.intervals or self.thresholds:
             raise ValueError("a failed record has no metrics, intervals or thresholds")
         return self
 
     def _check_ok(self) -> None:
         if self.error is not None:
             raise ValueError("an ok record has no error")
-        missing = [name for name in ("metrics", "memory", "indices_sha256", "scores_sha256") if not getattr(self, name)]
+        missing = [name for name in ("memory", "scores_sha256") if not getattr(self, name)]
+        missing += [] if self.metrics or self.metrics_absent else ["metrics"]
         counts = self.dataset.model_dump(exclude={"licence", "limit"})
         missing += [f"dataset.{name}" for name, value in counts.items() if value is None]
         if missing:
             raise ValueError(f"an ok record needs {', '.join(missing)}")
-        absent = {name for name, value in self.values.items() if value is None}
-        if absent != set(self.metrics_absent):
-            names = ", ".join(sorted(absent ^ set(self.metrics_absent)))
-            raise ValueError(f"a metric is either a number or has a reason in metrics_absent, but not: {names}")
-        if not self.dataset.has_masks and not absent.issuperset(PIXEL_METRICS):
+        if twice := sorted(set(self.metrics) & set(self.metrics_absent)):
+            raise ValueError(f"a metric is either a number or has a reason in metrics_absent, not both: {twice[0]}")
+        if not self.dataset.has_masks and any(name.startswith("pixel_") for name in self.metrics):
             raise ValueError("there are pixel metrics without masks")
-        present = [name for name in METRICS if name not in absent]
+        for name in METRICS:
+            value = self.values[name]
+            if value is not None and not 0 <= value <= 1:
+                raise ValueError(f"metrics.{name} is {value}, not in [0, 1]")
         for name in self.intervals:
-            if not any(name == metric or name.startswith(f"{metric}_") for metric in present):
+            if not any(name == metric or name.startswith(f"{metric}_") for metric in self.metrics):
                 raise ValueError(f"interval {name} belongs to no metric that has a value")
 
 
@@ -368,14 +390,14 @@ def digest_of(data: Mapping[str, Any]) -> str:
 def dump_record(record: RunRecord) -> bytes:
     """Return a record as it lies in the store: with its digest, keys sorted, a line for each value."""
     data = record.model_dump()
-    if record.schema_version == 1:
-        del data["plan"]  # Version 1 had none; a record stays as it was written.
     data["digest"] = digest_of(data)
     return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def load_record(path: Path) -> RunRecord:
     """Read a record and check that it is whole, unedited and of a schema that is understood.
+
+    One of an older schema is returned as today's, with its old key in `upgraded_from`.
 
     Raises:
         FileNotFoundError, NotADirectoryError: there is none.
@@ -410,4 +432,4 @@ def _parsed(content: bytes) -> RunRecord:
     stated = data.pop("digest", None)
     if stated != digest_of(data):
         raise ValueError(f"was edited or damaged after it was written (its digest does not match); {REMEDY}")
-    return RunRecord.model_validate(data)
+    return RunRecord.model_validate(data if version == SCHEMA_VERSION else to_current(data))

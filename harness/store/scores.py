@@ -6,16 +6,20 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from harness.errors import StoreError
 from harness.store.files import csv_rows, csv_text, is_formula, read_plain
 
-HEADER = ("path", "label", "score")
+HEADER = ("path", "label", "defect_type", "score")
+OLD_HEADER = ("path", "label", "score")
+"""Of stores of schema 1 and 2, where a defect type is the name of the folder."""
+GOOD = "good"
+"""The defect type of a normal image."""
 LARGEST = 2**28
 """Bytes of a scores.csv, and of what an examples.npz unpacks to."""
 _HERE = "./"
@@ -29,13 +33,19 @@ class ScoreTable:
     """Relative to the dataset's root, with forward slashes."""
     labels: np.ndarray
     """(n_test,) int64: 0 normal, 1 anomalous."""
+    defect_types: tuple[str, ...]
+    """`good` for a normal image."""
     scores: np.ndarray
     """(n_test,) float64: the very values of what was given, float32 or float64; finite."""
 
     def __post_init__(self) -> None:
         labels, scores = np.asarray(self.labels), np.asarray(self.scores)
-        if not len(self.paths) == len(labels) == len(scores) or labels.ndim != 1 or scores.ndim != 1:
-            raise ValueError(f"{len(self.paths)} paths, labels {labels.shape}, scores {scores.shape}: not one each")
+        counts = {len(self.paths), len(self.defect_types), len(labels), len(scores)}
+        if len(counts) > 1 or labels.ndim != 1 or scores.ndim != 1:
+            raise ValueError(
+                f"{len(self.paths)} paths, labels {labels.shape}, {len(self.defect_types)} defect types, "
+                f"scores {scores.shape}: not one each"
+            )
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("a label is neither 0 nor 1")
         if not np.isfinite(scores).all():
@@ -50,11 +60,11 @@ class ScoreTable:
         """Return the table as scores.csv.
 
         A float32 score is written with all digits of its value: read as float64, it is the number that the metrics were
-        computed from. A file name that is not valid UTF-8 keeps its bytes. A path that a spreadsheet would take for a
+        computed from. A file name that is not valid UTF-8 keeps its bytes. A name that a spreadsheet would take for a
         formula begins with `./`.
         """
-        names = [f"{_HERE}{path}" if is_formula(path) or path.startswith(_HERE) else path for path in self.paths]
-        rows = zip(names, self.labels.tolist(), self.scores.tolist(), strict=True)
+        columns = (_cells(self.paths), self.labels.tolist(), _cells(self.defect_types), self.scores.tolist())
+        rows = zip(*columns, strict=True)
         return csv_text(HEADER, rows).encode("utf-8", "surrogateescape")
 
     @property
@@ -63,19 +73,34 @@ class ScoreTable:
         return hashlib.sha256(self.to_csv()).hexdigest()
 
 
+def _cells(names: tuple[str, ...]) -> list[str]:
+    return [f"{_HERE}{name}" if is_formula(name) or name.startswith(_HERE) else name for name in names]
+
+
+def _names(cells: Iterable[str]) -> tuple[str, ...]:
+    return tuple(cell.removeprefix(_HERE) for cell in cells)
+
+
 def read_scores(path: Path) -> ScoreTable:
-    """Read a scores.csv.
+    """Read a scores.csv, an old one too: its defect types are the folders of the defective images.
 
     Raises:
         StoreError: it is missing, or not what `ScoreTable.to_csv` writes.
     """
     try:
         rows = csv_rows(read_plain(path, LARGEST).decode("utf-8", "surrogateescape"))
-        if not rows or tuple(rows[0]) != HEADER:
+        header = tuple(rows[0]) if rows else ()
+        if header not in (HEADER, OLD_HEADER):
             raise ValueError(f"its first line is not {','.join(HEADER)}")
-        paths, labels, scores = zip(*rows[1:], strict=True) if len(rows) > 1 else ((), (), ())
-        names = tuple(name.removeprefix(_HERE) for name in paths)
-        return ScoreTable(names, np.array(labels, np.int64), np.array(scores, np.float64))
+        columns = dict(zip(header, zip(*rows[1:], strict=True) if len(rows) > 1 else [()] * len(header), strict=True))
+        paths, labels = _names(columns["path"]), np.array(columns["label"], np.int64)
+        if header == HEADER:
+            defect_types = _names(columns["defect_type"])
+        else:
+            defect_types = tuple(
+                PurePosixPath(path).parent.name if label else GOOD for path, label in zip(paths, labels, strict=True)
+            )
+        return ScoreTable(paths, labels, defect_types, np.array(columns["score"], np.float64))
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
     except (csv.Error, ValueError, OverflowError) as error:

@@ -1,4 +1,4 @@
-"""What a record says that its run was made with, as flat fields: `n_features`, `protocol.epsilon`, `weights`."""
+"""What a record says that its run was made with, as flat fields: `model.epsilon`, `preprocessing.resize`, `weights`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,37 @@ from typing import Any
 
 from harness.store.record import RunRecord
 
-_IDENTITY = frozenset({"dataset", "category", "backbone.name", "seed"})
+_IDENTITY = frozenset({"dataset", "category", "backbone.name", "seed", "model.name"})
 
 
 def settings_of(record: RunRecord) -> dict[str, Any]:
     """Return all that the key covers but for what the run is called, and the labels beside it."""
     settings = {name: value for name, value in flat(record.spec.model_dump()).items() if name not in _IDENTITY}
     return settings | {
+        "model": record.spec.model["name"],
         "dataset.limit": record.dataset.limit,
         "protocol": record.protocol_name,
         "weights": record.weights,
     }
+
+
+def not_measured(
+    record: RunRecord, metric: str, *, version: int | None = None, settings: Mapping[str, Any] | None = None
+) -> str | None:
+    """Return why a record's value of a metric does not count; None where it does.
+
+    Args:
+        version: of the metric's definition that is wanted; None for any.
+        settings: of `metrics.*`, those that move this metric and the values that are wanted, such as `aupro_fpr_limit`.
+    """
+    found = record.metrics.get(metric)
+    if found is None:
+        return record.metrics_absent.get(metric, "not measured")
+    if version is not None and found.version != version:
+        return f"not measured: it has version {found.version} of the metric, and {version} is wanted"
+    made = record.metrics_settings.model_dump()
+    unlike = [f"metrics.{name}={shown(made[name])}" for name, value in (settings or {}).items() if made[name] != value]
+    return f"not measured: it was made with {', '.join(unlike)}" if unlike else None
 
 
 def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

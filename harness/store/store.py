@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+import shlex
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,13 @@ import numpy as np
 from harness.config import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
-from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, run_path
-from harness.store.files import remove_leftovers, turn, write_atomically, writing
-from harness.store.record import RunRecord, dump_record, load_record
+from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, old_run_path, run_path
+from harness.store.files import read_plain, remove_leftovers, turn, write_atomically, writing
+from harness.store.record import LARGEST, RunRecord, dump_record, load_record
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
+
+_OLD_SCHEMA = re.compile(rb'^  "schema_version": [12],$', re.MULTILINE)
+"""As an older harness wrote it; inside a text of a record there is no line break."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,17 @@ class Store:
         """Return where the run of a spec lies."""
         return self.path / run_path(spec)
 
+    def folder_of(self, record: RunRecord) -> Path:
+        """Return where a record's run lies: in a store that was not upgraded yet under its old key."""
+        folder = self.run_folder(record.spec.model_dump())
+        if record.upgraded_from and not (folder / RECORD).exists():
+            return self._old_folder(record)
+        return folder
+
+    def _old_folder(self, record: RunRecord) -> Path:
+        assert record.upgraded_from is not None
+        return self.path / old_run_path(record.spec.model_dump(), record.upgraded_from["key"])
+
     def find(self, spec: Mapping[str, Any]) -> RunRecord | None:
         """Return the record of a spec, ok or failed; None where there is none.
 
@@ -50,7 +66,16 @@ class Store:
         record = _load(folder)
         if record is not None and record.key != run_key(spec):
             raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); {REMEDY}")
-        return record
+        return record or max(self._find_older(spec), key=rank, default=None)
+
+    def _find_older(self, spec: Mapping[str, Any]) -> Iterator[RunRecord]:
+        """Yield the records of older schemas that are of this spec: several may differ in what no key covers now."""
+        for folder in _subfolders((self.path / old_run_path(spec, "")).parent):
+            if folder.name.startswith(f"seed{spec['seed']}-"):
+                with suppress(StoreError):  # `records` names it
+                    record = _load(folder)
+                    if record is not None and record.key == run_key(spec):
+                        yield record
 
     def done(self, spec: Mapping[str, Any]) -> RunRecord | None:
         """Return the record of a spec if its run is ok and complete, so that it need not run again.
@@ -61,7 +86,7 @@ class Store:
             StoreError: there is a record that cannot be trusted.
         """
         record = self.find(spec)
-        return record if record is not None and _is_complete(record, self.run_folder(spec)) else None
+        return record if record is not None and is_complete(record, self.folder_of(record)) else None
 
     def scores(self, record: RunRecord) -> ScoreTable:
         """Return the scores of a run.
@@ -69,7 +94,7 @@ class Store:
         Raises:
             StoreError: they are missing, damaged or not this record's.
         """
-        path = self.run_folder(record.spec.model_dump()) / SCORES
+        path = self.folder_of(record) / SCORES
         table = read_scores(path)
         if sha256_of(path) != record.scores_sha256:
             raise StoreError(f"{path}: is not what its record was made from; restore it (git checkout), or run again")
@@ -81,18 +106,24 @@ class Store:
         Raises:
             StoreError: they are damaged.
         """
-        return read_examples(self.run_folder(record.spec.model_dump()) / EXAMPLES)
+        return read_examples(self.folder_of(record) / EXAMPLES)
 
     def write(
         self,
         record: RunRecord,
         scores: ScoreTable | None = None,
         examples: Mapping[str, np.ndarray] | None = None,
+        *,
+        replace: bool = False,
     ) -> RunRecord:
         """Write a run: scores and examples first, the record last, each file atomically.
 
         Of two ok records of one key the first stays, for a complete run never changes; a failed record never replaces
         an ok one. An ok record also removes the failed one that the same run left before its split had a fingerprint.
+
+        Args:
+            replace: let a new ok record take the place of an ok one, with its scores and examples. Until its record is
+                there too, new scores are nobody's: `scores_sha256` says which record they belong to.
 
         Returns:
             The record that the store now holds: possibly the ok one that was there.
@@ -110,16 +141,41 @@ class Store:
             self.path.mkdir(parents=True, exist_ok=True)
             with turn(self.path):
                 folder.mkdir(parents=True, exist_ok=True)
-                kept = _write_run(folder, record, files)
+                kept = _write_run(folder, record, files, replace=replace)
                 if kept.status == OK:
                     _forget_failure(self.run_folder({**spec, "fingerprint": None}))
         return kept
+
+    def amend(self, record: RunRecord) -> None:
+        """Replace the record of a run whose scores and examples stay, for metrics that were computed from them again.
+
+        Raises:
+            StoreError: the store cannot be written, or the run is not there with these scores.
+        """
+        folder = self.run_folder(record.spec.model_dump())
+        with writing(self.path), turn(self.path):
+            if not is_complete(record, folder):
+                raise StoreError(f"{folder / SCORES}: is not what the record was made from; run again")
+            write_atomically(folder / RECORD, dump_record(record))
+
+    def check_current(self) -> None:
+        """Make sure that no run is of an older schema: it would be made again, under its new key.
+
+        Raises:
+            StoreError: one line that names the script that upgrades the store.
+        """
+        if old := sum(_is_old(folder) for folder in self.folders()):
+            runs = "a run" if old == 1 else f"{old} runs"
+            raise StoreError(
+                f"store {self.path}: holds {runs} of an older harness; python scripts/upgrade.py "
+                f"{shlex.quote(str(self.path))} gives them their new keys and changes no number"
+            )
 
     def check_writable(self) -> None:
         """Make the store's folder and write a little into it, so that a run is not lost at its end.
 
         Raises:
-            StoreError: one line that names the store and why it cannot be written.
+            StoreError: one line that names the store and why it cannot be written, or that it must be upgraded first.
         """
         with writing(self.path):
             for folder in (self.path, self.path / RUNS):
@@ -127,6 +183,7 @@ class Store:
                 probe = folder / temporary_name("probe")
                 write_atomically(probe, bytes(8192))
                 probe.unlink()
+        self.check_current()
 
     def records(self) -> Contents:
         """Read every record; what is no valid record, or lies in the wrong folder, becomes a problem.
@@ -134,26 +191,47 @@ class Store:
         Raises:
             StoreError: the store is there and is no folder, or cannot be listed.
         """
-        records, problems = [], []
-        for folder in self._folders():
+        found: dict[str, list[tuple[Path, RunRecord]]] = {}
+        problems = []
+        for folder in self.folders():
             try:
                 record = _load(folder)
-                # Without case: some file systems keep that of whoever made a folder first.
-                expected = self.run_folder(record.spec.model_dump()) if record else folder
-                if str(folder).casefold() != str(expected).casefold():
-                    raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
+                if record is not None:
+                    self.check_place(record, folder)
+                    found.setdefault(record.key, []).append((folder, record))
             except StoreError as error:
                 problems.append(str(error))
-            else:
-                records += [record] if record else []
-        return Contents(tuple(records), tuple(problems))
+        chosen = []
+        for alike in found.values():
+            best = max(alike, key=lambda one: self._rank(*one))
+            chosen.append(best)
+            problems += [
+                f"{folder / RECORD}: is the run of {best[0]}, but for its metrics.*; only that one counts"
+                for folder, record in alike
+                if record.upgraded_from != best[1].upgraded_from
+            ]
+        return Contents(tuple(record for _, record in sorted(chosen, key=lambda one: one[0])), tuple(problems))
+
+    def check_place(self, record: RunRecord, folder: Path) -> None:
+        """Make sure that a record lies where its run belongs, of an older schema also where it belonged then.
+
+        Raises:
+            StoreError: it lies elsewhere.
+        """
+        places = [self.run_folder(record.spec.model_dump())]
+        places += [self._old_folder(record)] if record.upgraded_from else []
+        if not any(is_same(folder, place) for place in places):
+            raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
+
+    def _rank(self, folder: Path, record: RunRecord) -> tuple[Any, ...]:
+        return is_same(folder, self.run_folder(record.spec.model_dump())), *rank(record)
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that killed processes left, in the whole store."""
-        for folder in (self.path, self.path / RUNS, *self._folders()):
+        for folder in (self.path, self.path / RUNS, *self.folders()):
             remove_leftovers(folder)
 
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
         """Return every run's folder, sorted."""
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise StoreError(f"store {self.path}: is a file, not a folder; give the folder that holds {RUNS}/")
@@ -175,6 +253,23 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
+def is_same(folder: Path, other: Path) -> bool:
+    """Compare without case: some file systems keep that of whoever made a folder first."""
+    return str(folder).casefold() == str(other).casefold()
+
+
+def rank(record: RunRecord) -> tuple[Any, ...]:
+    """Return what is larger for the better of two older records of one run: ok, with more metrics, newer."""
+    return record.status == OK, len(record.metrics), len(record.intervals), record.finished, str(record.upgraded_from)
+
+
+def _is_old(folder: Path) -> bool:
+    try:
+        return bool(_OLD_SCHEMA.search(read_plain(folder / RECORD, LARGEST)))
+    except OSError:
+        return False
+
+
 def _load(folder: Path) -> RunRecord | None:
     try:
         return load_record(folder / RECORD)
@@ -182,7 +277,7 @@ def _load(folder: Path) -> RunRecord | None:
         return None
 
 
-def _is_complete(record: RunRecord, folder: Path) -> bool:
+def is_complete(record: RunRecord, folder: Path) -> bool:
     """Say whether a record is ok and the scores beside it are its own."""
     path = folder / SCORES
     try:
@@ -191,7 +286,7 @@ def _is_complete(record: RunRecord, folder: Path) -> bool:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); check its permissions") from error
 
 
-def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None]) -> RunRecord:
+def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None], *, replace: bool) -> RunRecord:
     remove_leftovers(folder)
     # What cannot be trusted gives way to an ok record, but a failed one may not wipe it out.
     with suppress(StoreError) if record.status == OK else nullcontext():
@@ -199,7 +294,7 @@ def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None
         if (
             there is not None
             and there.status == OK
-            and (record.status == FAILED or (there.key == record.key and _is_complete(there, folder)))
+            and (record.status == FAILED or (not replace and there.key == record.key and is_complete(there, folder)))
         ):
             return there
     for name, data in files.items():

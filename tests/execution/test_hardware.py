@@ -9,9 +9,9 @@ import sys
 from collections import Counter
 
 import pytest
-from harness.execution import hardware as module
 
 from harness.errors import RequestError
+from harness.execution import hardware as module
 from harness.execution.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
 from harness.overrides import parse
 

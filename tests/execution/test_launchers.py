@@ -13,9 +13,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from harness.execution import launchers
 
 from harness.__main__ import main
+from harness.execution import launchers
 from harness.execution.launchers import LostJobError, Spread, launch
 from harness.leftovers import is_alive
 from harness.store.claims import Claims

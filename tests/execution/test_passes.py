@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution import passes
 from harness.data.split import Sample, Split
 from harness.errors import RequestError, StoreError
+from harness.execution import passes
 from harness.execution.passes import plan_runs
 from harness.models.base import GIB
 from harness.models.weights import Weights

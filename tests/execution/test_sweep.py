@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from harness.execution import sweep
 from harness.__main__ import main
 from harness.config import Execution, Job
 from harness.errors import RequestError
+from harness.execution import sweep
 from harness.execution.job import outcome_of
 from harness.execution.launchers import LostJobError, Spread
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome

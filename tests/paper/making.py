@@ -6,8 +6,8 @@ from typing import Any
 
 from harness.data.catalog import CATALOG
 from harness.paper.model import PAPER, Edition, Measured, Place, PublishedCell
-from harness.store import Metrics, RunRecord
-from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_spec
+from harness.store import RunRecord
+from tests.store.making import VALUES, make_dataset, make_failed, make_metrics, make_ok, make_spec
 
 BOTTLE = Place("mvtec", "bottle", "resnet18")
 
@@ -39,7 +39,6 @@ def _parts(place: Place, edition: Edition, seed: int, changes: dict[str, Any]) -
         seed=seed,
         **({"n_features": kept} | changes),
     )
-    spec["index_versions"] = None
     if digest is not None:
         spec["backbone"]["weights_digest"] = digest
     official = CATALOG[spec["dataset"]].categories[place.category]
@@ -51,7 +50,7 @@ def _parts(place: Place, edition: Edition, seed: int, changes: dict[str, Any]) -
     parts = {
         "dataset": make_dataset(spec, **(counts | found)),
         "synthetic": edition.synthetic,
-        "metrics": Metrics(**(VALUES | values)),
+        "metrics": make_metrics(VALUES | values),
     }
     return spec, parts | record
 

@@ -74,7 +74,7 @@ def test_settings_without_a_value_say_what_the_harness_chose(published):
 
 def test_cells_know_their_metric_and_places(published):
     bottle = published.cell(1, "Bottle", "Img F1")
-    assert bottle.metric == "image_f1_adaptive"
+    assert bottle.metric == "image_f1_strict"
     assert [place.category for place in bottle.places] == ["bottle"]
     mean = published.cell(5, "VisA", "Pix AUROC")
     assert [place.category for place in mean.places] == ["candle", "pcb1", "cashew"]

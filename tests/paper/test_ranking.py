@@ -14,7 +14,7 @@ from harness.store import Metrics, Store
 from scripts import settings
 from tests.store.making import VALUES, make_ok, make_spec
 
-ROW1 = {"image_auroc": 0.9952, "image_f1_adaptive": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_adaptive": 0.6944}
+ROW1 = {"image_auroc": 0.9952, "image_f1_strict": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_strict": 0.6944}
 
 
 def record(seed=42, n_features=100, values=ROW1, **fields):
@@ -23,7 +23,7 @@ def record(seed=42, n_features=100, values=ROW1, **fields):
 
 
 def test_the_run_that_gives_a_row_comes_first_and_only_for_its_table():
-    near = record(seed=1, values=ROW1 | {"pixel_f1_adaptive": 0.7})
+    near = record(seed=1, values=ROW1 | {"pixel_f1_strict": 0.7})
     ranked = agreements([near, record(seed=0)], load_published())
     first, second = [one for one in ranked if one.table == 1]
     assert (first.seed, len(first.exact), len(second.exact)) == (0, 4, 3)
@@ -53,7 +53,7 @@ def test_the_findings_are_what_the_committed_runs_say(project):
     ranked = agreements(records, load_published())
     assert sorted(len(one.exact) for one in ranked if one.table == 1)[-3:] == [2, 3, 3]
     assert max(len(one.exact) for one in ranked if one.table == 2) == 2
-    cropped = sorted(one.values["pixel_f1_adaptive"] for one in records if one.spec.protocol.center_crop)
+    cropped = sorted(one.values["pixel_f1_strict"] for one in records if one.spec.protocol.center_crop)
     assert len(cropped) == 198
     assert cropped[0] < 0.6969 < cropped[1]
 
@@ -113,7 +113,7 @@ def test_lines_and_prediction_errors_are_those_of_an_independent_fit():
         x = random.uniform(0.97, 0.99, size)
         y = 5 * x - 4 + random.normal(0, 0.004, size)
         records = [
-            record(seed=seed, values={"pixel_auroc": a, "pixel_f1_adaptive": b})
+            record(seed=seed, values={"pixel_auroc": a, "pixel_f1_strict": b})
             for seed, (a, b) in enumerate(zip(x, y, strict=True))
         ]
         (line,) = lines(records)
@@ -132,7 +132,7 @@ def test_lines_and_prediction_errors_are_those_of_an_independent_fit():
 
 
 def test_each_preprocessing_has_its_line_if_it_has_runs_enough():
-    values = [{"pixel_auroc": 0.97 + 0.001 * seed, "pixel_f1_adaptive": 0.7 + 0.01 * seed % 3} for seed in range(3)]
+    values = [{"pixel_auroc": 0.97 + 0.001 * seed, "pixel_f1_strict": 0.7 + 0.01 * seed % 3} for seed in range(3)]
     cropped = [record(seed=seed, values=value) for seed, value in enumerate(values)]
     whole = [record(seed=seed, values=value, center_crop=None, epsilon=0.1) for seed, value in enumerate(values)]
     few = [record(seed=seed, values=value, antialias=False) for seed, value in enumerate(values[:2])]

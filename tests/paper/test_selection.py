@@ -31,7 +31,7 @@ def test_every_cell_gets_a_measured_and_an_empty_store_says_not_run(published):
 
 
 def test_a_run_fills_its_place_with_values_interval_and_key(published):
-    record = run(values={"image_auroc": 0.9952, "pixel_f1_adaptive": 0.69})
+    record = run(values={"image_auroc": 0.9952, "pixel_f1_strict": 0.69})
     measured = measure([record], PAPER, published=published)
     image, pixel = (measured[published.cell(1, "Bottle", column)] for column in ("Img AUROC", "Pix F1"))
     assert dict(image.by_seed) == {42: 0.9952}
@@ -162,7 +162,7 @@ def test_two_versions_of_the_metrics_are_refused(published):
 
 
 def test_a_metric_without_a_value_says_why(published):
-    values = dict.fromkeys(("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro"))
+    values = dict.fromkeys(("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro"))
     record = run(
         values=values,
         counts={"has_masks": False},

@@ -148,7 +148,7 @@ def consistent(**changes):
     scores = make_scores()
     ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
     best = f1(ranked)
-    values = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_adaptive": best.adaptive}
+    values = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.adaptive}
     dataset = make_dataset(spec, n_test_normal=3, n_test_anomalous=3)
     return make_ok(spec, metrics=Metrics(**(VALUES | values | changes)), dataset=dataset, intervals={})
 
@@ -163,7 +163,7 @@ def test_numbers_that_follow_from_their_scores_are_trusted(tmp_path):
     ("changes", "what"),
     [
         ({"image_auroc": 0.5}, "gives image_auroc 1.0, and its record says 0.5"),
-        ({"image_f1_adaptive": 0.9}, "gives image_f1_adaptive 0.8, and its record says 0.9"),
+        ({"image_f1_strict": 0.9}, "gives image_f1_strict 0.8, and its record says 0.9"),
         ({"image_f1_max": 1.0 - 2**-53}, "gives image_f1_max 1.0, and its record says 0.9999999999999999"),
         ({"dataset": {"n_test_normal": 4}}, "has 3 normal and 3 defective images, and its record says 4 and 3"),
     ],

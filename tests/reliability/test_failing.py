@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from harness.__main__ import main
 from harness.execution import job as run
 from harness.execution import recording
-from harness.__main__ import main
 from harness.store import Store, files
 from harness.store.record import hide_paths
 from tests.reliability.sweeps import draw, litter, results

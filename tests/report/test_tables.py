@@ -155,7 +155,7 @@ def test_a_mean_over_fewer_categories_than_n_is_never_given():
 
 
 def test_contradicting_runs_other_seeds_and_missing_masks_give_no_number():
-    pixels = ("pixel_auroc", "pixel_f1_max", "pixel_f1_adaptive", "pixel_aupro")
+    pixels = ("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro")
     absent = {"metrics_absent": dict.fromkeys(pixels, "no masks"), "intervals": {}}
     unmasked = run(PLACES[0], values=dict.fromkeys(pixels), counts={"has_masks": False}, record=absent)
     for records, shown, footer in (

@@ -2,78 +2,91 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import copy
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 
-from harness.config import BackboneConfig, DatasetConfig, PreprocessingConfig, RunConfig, run_spec
-from harness.resolve import read_protocol
-from harness.store import Failure, Interval, Metrics, RunRecord, ScoreTable
+from harness.store import Failure, Interval, MetricValue, RunRecord, ScoreTable
 from harness.store.fields import METRICS
-from harness.store.record import DatasetInfo, Environment, Git, Memory, Timing, new_record
+from harness.store.record import DatasetInfo, Environment, Git, Memory, MetricsSettings, Timing, new_record
 
 patient = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no finding."""
 
 FINGERPRINT = "5e" * 32
 
-PROTOCOL = read_protocol("paper", dataset="mvtec")
+SPEC: dict[str, Any] = {
+    "dataset": "mvtec",
+    "category": "bottle",
+    "fingerprint": FINGERPRINT,
+    "preprocessing": {
+        "resize": [256, 256],
+        "interpolation": "bilinear",
+        "antialias": True,
+        "center_crop": [224, 224],
+        "mean": [0.485, 0.456, 0.406],
+        "std": [0.229, 0.224, 0.225],
+        "batch_size": 16,
+    },
+    "model": {
+        "name": "padim",
+        "n_features": 100,
+        "epsilon": 0.01,
+        "index_sampler": "anomalib_v1",
+        "blur_sigma": 4,
+    },
+    "backbone": {
+        "name": "resnet18",
+        "architecture": "resnet18",
+        "layers": ["layer1", "layer2", "layer3"],
+        "weights_digest": "ab" * 32,
+    },
+    "seed": 42,
+    "engine": "streaming",
+    "device": "cpu",
+    "versions": None,
+}
+"""The protocol `paper` on the bottle."""
+
+METRICS_SETTINGS = {"aupro_fpr_limit": 0.3, "confidence": 0.95, "bootstrap_samples": 1000, "bootstrap_seed": 0}
 
 VALUES = {
     "image_auroc": 0.996031746031746,
     "image_f1_max": 0.9921259842519685,
-    "image_f1_adaptive": 0.9841269841269841,
+    "image_f1_strict": 0.9841269841269841,
     "pixel_auroc": 0.9777049,
     "pixel_f1_max": 0.7219991,
-    "pixel_f1_adaptive": 0.7219985,
+    "pixel_f1_strict": 0.7219985,
     "pixel_aupro": 0.9,
 }
 
 
-def make_spec(
-    *,
-    dataset: str = "mvtec",
-    category: str = "bottle",
-    backbone: str = "resnet18",
-    seed: int = 42,
-    n_features: int = 100,
-    fingerprint: str | None = FINGERPRINT,
-    engine: str = "streaming",
-    inexact: str | None = None,
-    protocol: PreprocessingConfig = PROTOCOL,
-    **fields: Any,
-) -> dict[str, Any]:
-    """A spec from `run_spec` itself; further keywords change the protocol's fields.
-
-    Of metrics that nobody has, for the made-up values of a record follow from no scores.
+def make_spec(backbone: str = "resnet18", **changes: Any) -> dict[str, Any]:
+    """Return a spec as `run_spec` builds it: a change is of the preprocessing or the model where these have such a
+    field, else of the spec itself.
     """
-    run = RunConfig(
-        dataset=DatasetConfig("mvtec", "mvtec", Path("anywhere")),
-        category="bottle",
-        backbone=BackboneConfig("resnet18", "resnet18", "tag", ("layer1", "layer2"), (64, 128), (4, 8)),
-        protocol=replace(protocol, **fields),
-        protocol_name="paper",
-        n_features=n_features,
-        seed=seed,
-        engine=engine,
-        device="cpu",
-    )
-    spec = run_spec(
-        run, fingerprint=fingerprint, weights_digest="ab" * 32, metrics_version=0, index_versions={"timm": "1.0.31"}
-    )
+    spec = copy.deepcopy(SPEC)
     spec["backbone"] |= {"name": backbone, "architecture": backbone}
-    spec |= {"dataset": dataset, "category": category}  # whatever they are: a setting cannot be as hostile as a record
-    return spec | {"inexact": [inexact] if inexact else []}  # of old records; no run of today has any
+    for name, value in changes.items():
+        place = next((spec[part] for part in ("preprocessing", "model") if name in spec[part]), spec)
+        place[name] = list(value) if isinstance(value, tuple) else value
+    return spec
+
+
+def make_metrics(values: dict[str, float | None] = VALUES, version: int = 0) -> dict[str, MetricValue]:
+    """Return metrics of a version that nobody has, for the made-up values of a record follow from no scores."""
+    return {name: MetricValue(value=value, version=version) for name, value in values.items() if value is not None}
 
 
 def make_scores(shift: float = 0.0, n: int = 6) -> ScoreTable:
     """Half normal, half anomalous, float32 like an engine's."""
     scores = (np.linspace(20, 60, n) / 3 + shift).astype(np.float32)
-    return ScoreTable(tuple(f"bottle/test/x/{i:03d}.png" for i in range(n)), np.arange(n) * 2 // n, scores)
+    labels = np.arange(n) * 2 // n
+    defect_types = tuple("x" if label else "good" for label in labels)
+    return ScoreTable(tuple(f"bottle/test/x/{i:03d}.png" for i in range(n)), labels, defect_types, scores)
 
 
 def make_dataset(spec: dict[str, Any], **changes: Any) -> DatasetInfo:
@@ -114,7 +127,8 @@ def make_parts(spec: dict[str, Any] | None = None, **changes: Any) -> dict[str, 
         ),
         "started": datetime(2026, 11, 23, 16, 42, 0, 123456, UTC),
         "finished": datetime(2026, 11, 23, 16, 42, 20, 0, UTC),
-        "metrics": Metrics(**VALUES),
+        "metrics": make_metrics(),
+        "metrics_settings": MetricsSettings(**METRICS_SETTINGS),
         "intervals": {
             name: Interval(low=VALUES[name] / 2, high=1.0, method="stratified bootstrap over images")
             for name in METRICS
@@ -137,7 +151,7 @@ def make_failed(spec: dict[str, Any] | None = None, **changes: Any) -> RunRecord
     unknown = (
         {} if spec["fingerprint"] else dict.fromkeys(("n_train", "n_test_normal", "n_test_anomalous", "has_masks"))
     )
-    nothing: dict[str, Any] = {"intervals": {}, "thresholds": {}}
-    nothing |= dict.fromkeys(("metrics", "memory", "indices_sha256", "scores_sha256"))
+    nothing: dict[str, Any] = {"metrics": {}, "intervals": {}, "thresholds": {}}
+    nothing |= dict.fromkeys(("memory", "indices_sha256", "scores_sha256"))
     failure = {"error": Failure(type="DataError", message="bottle/x.png: is truncated", stage="features")}
     return make_ok(spec, **(nothing | {"dataset": make_dataset(spec, **unknown)} | failure | changes))
