@@ -26,7 +26,7 @@ class MetricReport:
     intervals: dict[str, Interval]
     """By metric, and `image_auroc_delong` beside the bootstrap's `image_auroc`; without those that cannot be given."""
     thresholds: dict[str, float]
-    """Raw scores: of `image_f1_max` and `pixel_f1_max`; the adaptive F1s use the same ones, strictly."""
+    """Raw scores: of `image_f1_max` and `pixel_f1_max`; the strict F1s use the same ones, strictly."""
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def _evaluate_images(scores: np.ndarray, labels: np.ndarray, draws: np.ndarray, 
     ranked = rank(scores[labels == 1], scores[labels == 0])
     best = f1(ranked)
     return MetricReport(
-        metrics={"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_adaptive": best.adaptive},
+        metrics={"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.strict},
         absent={},
         intervals=image_intervals(ranked, best, image_histograms(scores, labels), draws, config.confidence),
         thresholds={"image_f1_max": best.threshold},
@@ -97,7 +97,7 @@ def _evaluate_pixels(
         metrics={
             "pixel_auroc": auroc(pixels.ranked),
             "pixel_f1_max": best.maximum,
-            "pixel_f1_adaptive": best.adaptive,
+            "pixel_f1_strict": best.strict,
             "pixel_aupro": aupro(pixels, config.aupro_fpr_limit) if config.aupro_fpr_limit else None,
         },
         absent={} if config.aupro_fpr_limit else {"pixel_aupro": "metrics.aupro_fpr_limit is 0"},

@@ -70,7 +70,7 @@ class F1:
 
     maximum: float
     """F1-max, in (0, 1]: the largest F1 over all thresholds, predicting anomalous where `score >= threshold`."""
-    adaptive: float
+    strict: float
     """anomalib's F1Score, in [0, 1]: predicting anomalous where `score > threshold`."""
     threshold: float
     """A raw score: anomalib's choice among the thresholds that maximise F1."""
@@ -98,8 +98,8 @@ def f1(ranked: Ranked) -> F1:
     threshold = _anomalib_threshold(ranked, first, values)
     strict_true = n_positives - int(np.searchsorted(ranked.positives, threshold, side="right"))
     strict_false = ranked.negatives.size - int(np.searchsorted(ranked.negatives, threshold, side="right"))
-    adaptive = 2 * strict_true / (strict_true + strict_false + n_positives)
-    return F1(maximum=maximum, adaptive=adaptive, threshold=float(threshold))
+    strict = 2 * strict_true / (strict_true + strict_false + n_positives)
+    return F1(maximum=maximum, strict=strict, threshold=float(threshold))
 
 
 def f1_as_anomalib(

@@ -52,7 +52,7 @@ def test_every_metric_equals_its_oracle(drawn, dtype, levels):
     }
     for level, labels, values in (("image", drawn.labels, scores), ("pixel", pixels, flat)):
         above = values > dtype(report.thresholds[f"{level}_f1_max"])
-        expected[f"{level}_f1_adaptive"] = 2 * (above & (labels == 1)).sum() / (above.sum() + (labels == 1).sum())
+        expected[f"{level}_f1_strict"] = 2 * (above & (labels == 1)).sum() / (above.sum() + (labels == 1).sum())
     assert report.metrics == pytest.approx(expected, abs=1e-13)
     assert report.absent == {}
 
@@ -124,7 +124,7 @@ def test_constant_maps(drawn):
     report = run(drawn, scores=np.full(25, 33, np.float32), maps=np.full_like(drawn.maps, 33))
     assert report.metrics["image_auroc"] == report.metrics["pixel_auroc"] == 0.5
     assert report.metrics["pixel_aupro"] == pytest.approx(0.15)
-    assert report.metrics["image_f1_adaptive"] == report.metrics["pixel_f1_adaptive"] == 0
+    assert report.metrics["image_f1_strict"] == report.metrics["pixel_f1_strict"] == 0
     assert "Newcombe" in report.intervals["image_auroc"].method
 
 

@@ -51,12 +51,12 @@ def test_auroc_and_f1_max_are_their_definitions_to_the_last_bit(pair):
 
 @settings(deadline=None)
 @given(either)
-def test_adaptive_f1_predicts_strictly_above_the_threshold(pair):
+def test_strict_f1_predicts_strictly_above_the_threshold(pair):
     positives, negatives = pair
     result = f1(rank(positives, negatives))
     at = {float(score): value for score, value in all_f1(positives, negatives).items()}
     strictly = {float(score): value for score, value in all_f1(positives, negatives, strict=True).items()}
-    assert result.adaptive == float(strictly[result.threshold])
+    assert result.strict == float(strictly[result.threshold])
     assert at[result.threshold] >= max(at.values()) * (1 - Fraction(2, 10**6))
 
 
@@ -106,7 +106,7 @@ def test_threshold_and_both_f1s_are_anomalibs(pair):
     ours = f1(rank(*pair))
     assert ours.threshold == threshold == adaptive_threshold
     assert ours.maximum == pytest.approx(value, abs=1e-6)
-    assert ours.adaptive == pytest.approx(strict, abs=1e-6)
+    assert ours.strict == pytest.approx(strict, abs=1e-6)
 
 
 def test_threshold_is_anomalibs_on_so_many_scores_that_float32_blurs_them():
@@ -117,7 +117,7 @@ def test_threshold_is_anomalibs_on_so_many_scores_that_float32_blurs_them():
     ours = f1(rank(positives, negatives))
     assert ours.threshold == threshold == adaptive_threshold
     assert ours.maximum == pytest.approx(value, abs=2e-7)
-    assert ours.adaptive == pytest.approx(strict, abs=2e-7)
+    assert ours.strict == pytest.approx(strict, abs=2e-7)
 
 
 @pytest.mark.parametrize(("lower", "expected"), [([4, 3], 4.0), ([4, 4, 3], 5.0)])
@@ -130,8 +130,8 @@ def test_threshold_is_anomalibs_where_that_can_be_a_negatives(lower, expected):
     ours = f1(rank(positives, negatives))
     assert ours.threshold == expected
     assert ours.maximum == 2 * 10_000 / (10_000 + 4_000_330 + 10_000)
-    assert ours.adaptive == pytest.approx(strict, abs=1e-7)
-    assert ours.adaptive == (ours.maximum if expected == 4 else 0)
+    assert ours.strict == pytest.approx(strict, abs=1e-7)
+    assert ours.strict == (ours.maximum if expected == 4 else 0)
 
 
 def anomalib_auroc(positives, negatives):
@@ -155,7 +155,7 @@ def test_auroc_equals_anomalibs_on_scores_in_the_unit_interval(ties):
     assert auroc(rank(positives, negatives)) == pytest.approx(anomalib_auroc(positives, negatives), abs=2e-6)
 
 
-def test_adaptive_f1_is_what_anomalibs_post_processor_leads_to():
+def test_strict_f1_is_what_anomalibs_post_processor_leads_to():
     """anomalib finds its threshold on raw scores, normalises around it in float32, clamps, and labels `> 0.5`."""
     from anomalib.post_processing import PostProcessor
     from torchmetrics.functional.classification import binary_f1_score
@@ -169,15 +169,15 @@ def test_adaptive_f1_is_what_anomalibs_post_processor_leads_to():
         normalised = PostProcessor._normalize(scores, scores.min(), scores.max(), threshold)
         predicted = PostProcessor._apply_threshold(normalised, torch.tensor(0.5))
         ours = f1(rank(positives, negatives))
-        assert ours.adaptive == pytest.approx(float(binary_f1_score(predicted.int(), labels)), abs=1e-6)
-        assert ours.adaptive < ours.maximum
+        assert ours.strict == pytest.approx(float(binary_f1_score(predicted.int(), labels)), abs=1e-6)
+        assert ours.strict < ours.maximum
 
 
 @pytest.mark.parametrize(("n", "printed"), [(63, 0.9920), (49, 0.9897)])
 def test_perfect_separation_costs_the_strict_rule_one_image(n, printed):
     ours = f1(rank(np.linspace(20, 60, n), np.linspace(1, 10, 20)))
     assert ours.maximum == 1
-    assert ours.adaptive == pytest.approx(printed, abs=5e-5)
+    assert ours.strict == pytest.approx(printed, abs=5e-5)
     assert ours.threshold == 20
 
 
