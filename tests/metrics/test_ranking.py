@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import precision_recall_curve, roc_auc_score
+from sklearn.metrics import average_precision_score, jaccard_score, precision_recall_curve, roc_auc_score
 
-from harness.metrics.ranking import auroc, f1, f1_as_anomalib, rank
+from harness.metrics.ranking import auroc, average_precision, f1, f1_as_anomalib, iou_max, rank
 
 
 def classes(elements, dtype=np.float32, most=40):
@@ -21,7 +21,10 @@ tied = classes(st.sampled_from([np.float32(x) for x in (20, 25, 25.5, 31, 60)]))
 raw32 = classes(st.floats(20, 60, width=32))
 any32 = classes(st.floats(width=32, allow_nan=False, allow_infinity=False))
 any64 = classes(st.floats(width=64, allow_nan=False, allow_infinity=False), dtype=np.float64)
-either = st.one_of(tied, raw32, any32, any64)
+neighbours = classes(st.sampled_from([np.nextafter(np.float32(1), np.float32(x)) for x in (0, 1, 2)]))
+infinite = classes(st.sampled_from([-np.inf, -1.0, 1.0, np.inf]), dtype=np.float64)
+one_positive = st.tuples(*(hnp.arrays(np.float32, n, elements=st.floats(0, 4, width=32)) for n in (1, 30)))
+either = st.one_of(tied, raw32, any32, any64, neighbours, infinite, one_positive)
 
 
 def pooled(positives, negatives):
@@ -51,6 +54,23 @@ def test_auroc_and_f1_max_are_their_definitions_to_the_last_bit(pair):
 
 @settings(deadline=None)
 @given(either)
+def test_average_precision_and_iou_max_are_their_definitions(pair):
+    """Every distinct score is a threshold, counted one by one."""
+    positives, negatives = pair
+    precision_sum, found_before, iou = Fraction(0), 0, []
+    for threshold in np.unique(np.concatenate([positives, negatives]))[::-1]:
+        found, false = int((positives >= threshold).sum()), int((negatives >= threshold).sum())
+        precision_sum += Fraction(found, found + false) * (found - found_before)
+        found_before = found
+        iou.append(Fraction(found, positives.size + false))
+    ranked = rank(positives, negatives)
+    assert average_precision(ranked) == pytest.approx(float(precision_sum / positives.size), abs=1e-15)
+    assert 0 < average_precision(ranked) <= 1
+    assert iou_max(ranked) == float(max(iou))
+
+
+@settings(deadline=None)
+@given(either)
 def test_strict_f1_predicts_strictly_above_the_threshold(pair):
     positives, negatives = pair
     result = f1(rank(positives, negatives))
@@ -63,16 +83,17 @@ def test_strict_f1_predicts_strictly_above_the_threshold(pair):
 def assert_scikit_learns(positives, negatives, most):
     labels, scores = pooled(positives, negatives)
     ranked = rank(positives, negatives)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         assert auroc(ranked) == pytest.approx(roc_auc_score(labels, scores), abs=most)
+        assert average_precision(ranked) == pytest.approx(average_precision_score(labels, scores), abs=most)
         precision, recall, _ = precision_recall_curve(labels, scores)
     expected = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-300))
     assert f1(ranked).maximum == pytest.approx(expected, abs=1e-14)
 
 
 @settings(deadline=None)
-@given(either)
-def test_auroc_and_f1_max_equal_scikit_learn(pair):
+@given(st.one_of(tied, raw32, any32, any64, neighbours, one_positive))
+def test_auroc_average_precision_and_f1_max_equal_scikit_learn(pair):
     assert_scikit_learns(*pair, 1e-14)
 
 
@@ -82,6 +103,30 @@ def test_a_million_scores_equal_scikit_learn(dtype, separation):
     positives = (40 + 5 * (rng.normal(size=60_000) + separation)).astype(dtype)
     negatives = (40 + 5 * rng.normal(size=1_000_000)).astype(dtype)
     assert_scikit_learns(positives, negatives, 1e-13)
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_iou_max_equals_scikit_learns_jaccard_index(levels):
+    rng = np.random.default_rng(1)
+    positives, negatives = rng.normal(1, 1, 40), rng.normal(0, 1, 90)
+    if levels:
+        positives, negatives = np.round(positives * levels), np.round(negatives * levels)
+    labels, scores = pooled(positives, negatives)
+    expected = max(jaccard_score(labels, scores >= threshold) for threshold in scores)
+    assert iou_max(rank(positives, negatives)) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(("positives", "negatives", "ap", "iou"), [
+    ([2, 2, 2], [2, 2, 2, 2, 2], 3 / 8, 3 / 8),
+    ([5, 6], [1, 2], 1, 1),
+    ([1, 2], [5, 6, 7], (1 / 4 + 2 / 5) / 2, 2 / 5),
+    ([3], [9, 3, 3], 1 / 4, 1 / 4),
+    ([np.inf], [np.inf, -np.inf], 1 / 2, 1 / 2),
+])  # fmt: skip
+def test_average_precision_and_iou_max_worked_by_hand(positives, negatives, ap, iou):
+    ranked = rank(np.array(positives, float), np.array(negatives, float))
+    assert average_precision(ranked) == pytest.approx(ap, abs=1e-16)
+    assert iou_max(ranked) == iou
 
 
 def anomalib_f1(positives, negatives):
