@@ -1,9 +1,14 @@
 """Exact metrics of raw scores, with intervals: pure functions of arrays."""
 
-from harness.metrics.evaluation import MetricReport, evaluate
+from harness.metrics.evaluation import Measured, MetricReport, evaluate, evaluate_images
+from harness.metrics.registry import Metric, Undefined, metric, registered
+from harness.metrics.sample import Images, Pixels
 from harness.metrics.uncertainty import Interval
 
 VERSION = 1
-"""In every run's key. Raise it with any change that can move a metric, an interval or a threshold."""
+"""In every run's key, until the versions of the registry's metrics take its place."""
 
-__all__ = ["VERSION", "Interval", "MetricReport", "evaluate"]
+__all__ = [
+    "VERSION", "Images", "Interval", "Measured", "Metric", "MetricReport", "Pixels", "Undefined", "evaluate",
+    "evaluate_images", "metric", "registered",
+]  # fmt: skip

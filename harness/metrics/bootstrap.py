@@ -131,7 +131,7 @@ def draw(labels: np.ndarray, n_samples: int, seed: int) -> np.ndarray:
 def resampled(
     histograms: ImageHistograms, draws: np.ndarray, *, fpr_limit: float | None = None
 ) -> dict[str, np.ndarray]:
-    """Return `auroc`, `f1_max`, `f1_adaptive` and, from pixels, `aupro` of every resample.
+    """Return `auroc`, `f1_max`, `f1_strict` and, from pixels, `aupro` of every resample.
 
     They are (B,) float64 each, NaN where a resample lacks one class.
 
@@ -153,7 +153,7 @@ def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float | 
         result = {
             "auroc": twice_u / (2 * n_positives * n_negatives)[:, 0],
             "f1_max": (2 * true / (true + false + n_positives)).max(axis=1),
-            "f1_adaptive": _adaptive(histograms.atoms, positives, negatives, true, false),
+            "f1_strict": _strict(histograms.atoms, positives, negatives, true, false),
         }
         if fpr_limit is not None and histograms.overlap is not None and histograms.regions is not None:
             area = ramp_area((false - negatives) / n_negatives, false / n_negatives, fpr_limit)
@@ -163,7 +163,7 @@ def _metrics(histograms: ImageHistograms, draws: np.ndarray, fpr_limit: float | 
     return {name: np.where(undefined, np.nan, values) for name, values in result.items()}
 
 
-def _adaptive(
+def _strict(
     atoms: np.ndarray, positives: np.ndarray, negatives: np.ndarray, true: np.ndarray, false: np.ndarray
 ) -> np.ndarray:
     """Return F1 where `score > threshold`, at the threshold that anomalib would pick on each resample; (B,)."""

@@ -2,59 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from harness.config import MetricsConfig
 from harness.errors import DataError
+from harness.metrics import standard  # noqa: F401  # registers the metrics of every run before any other
 from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
-from harness.metrics.ranking import auroc, f1, rank
-from harness.metrics.region import aupro, rank_pixels
+from harness.metrics.registry import Level, Undefined, registered
+from harness.metrics.sample import Images, Pixels
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
-from harness.store.fields import IMAGE_METRICS, PIXEL_METRICS
+
+if TYPE_CHECKING:
+    from harness.config import MetricsConfig
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric's value, and the version of the function that gave it."""
+
+    value: float
+    version: int
 
 
 @dataclass(frozen=True)
 class MetricReport:
-    """What a run is worth, and how sure that is."""
+    """What a run is worth, and how sure that is; each metric of the level is in `metrics` or in `absent`."""
 
-    metrics: dict[str, float | None]
-    """By `harness.store.fields.METRICS`, always all of them, in [0, 1]; None where a metric is not defined."""
+    metrics: dict[str, Measured]
+    """By name, in the registry's order; without those that are not defined."""
     absent: dict[str, str]
-    """The reason for each None."""
+    """Why the others are not."""
     intervals: dict[str, Interval]
     """By metric, and `image_auroc_delong` beside the bootstrap's `image_auroc`; without those that cannot be given."""
     thresholds: dict[str, float]
-    """Raw scores: of `image_f1_max` and `pixel_f1_max`; the adaptive F1s use the same ones, strictly."""
+    """Raw scores: of `image_f1_max` and `pixel_f1_max`; the strict F1s use the same ones, strictly."""
 
 
 def evaluate(
     image_scores: np.ndarray,
     labels: np.ndarray,
-    anomaly_maps: np.ndarray,
+    anomaly_maps: np.ndarray | None,
     masks: np.ndarray | None,
     *,
     config: MetricsConfig,
+    no_maps: str = "the model gives no anomaly map",
 ) -> MetricReport:
-    """Return every metric of one run, with intervals.
+    """Return every registered metric of one run, with intervals.
+
+    A metric that fails stops the evaluation, and its run is recorded as failed: listed as absent, a defect would pass
+    for a metric that is not defined. One that knows that it is not defined raises `Undefined`.
 
     Args:
         image_scores: (N,) float32 or float64, raw: any finite values, higher is more anomalous.
         labels: (N,) int in {0, 1}, 1 for anomalous.
-        anomaly_maps: (N, H, W) float32 or float64, raw.
+        anomaly_maps: (N, H, W) float32 or float64, raw; None for a model without maps.
         masks: (N, H, W) bool or uint8, non-zero where defective; None for a category without masks.
         config: the limit of AUPRO (0 leaves AUPRO out), and how the intervals are drawn.
+        no_maps: the reason for `absent` where there are no maps.
 
     Raises:
         DataError: a score that is not finite; names the first.
+        ValueError: a metric's value is outside its range.
     """
-    _check_finite("score", image_scores)
-    _check_finite("anomaly map", anomaly_maps)
     labels = labels.astype(np.intp)
-    draws = draw(labels, config.bootstrap_samples, config.bootstrap_seed)
-    images = _evaluate_images(image_scores, labels, draws, config)
-    pixels = _evaluate_pixels(labels, anomaly_maps, None if masks is None else masks != 0, draws, config)
+    images = evaluate_images(image_scores, labels, config)
+    pixels = _evaluate_pixels(labels, anomaly_maps, None if masks is None else masks != 0, config, no_maps)
     return MetricReport(
         metrics=images.metrics | pixels.metrics,
         absent=images.absent | pixels.absent,
@@ -63,53 +78,90 @@ def evaluate(
     )
 
 
-def _evaluate_images(scores: np.ndarray, labels: np.ndarray, draws: np.ndarray, config: MetricsConfig) -> MetricReport:
+def evaluate_images(scores: np.ndarray, labels: np.ndarray, config: MetricsConfig) -> MetricReport:
+    """Return the metrics of the image level alone, with intervals: all that a scores.csv suffices for.
+
+    Arguments and errors are those of `evaluate`, which gives the same numbers.
+    """
+    _check_finite("score", scores)
+    labels = labels.astype(np.intp)
+    sample = Images(scores, labels)
     for label, kind in ((0, "normal"), (1, "defective")):
         if not (labels == label).any():
-            return _undefined(IMAGE_METRICS, f"no {kind} test image")
-    ranked = rank(scores[labels == 1], scores[labels == 0])
-    best = f1(ranked)
-    return MetricReport(
-        metrics={"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_adaptive": best.adaptive},
-        absent={},
-        intervals=image_intervals(ranked, best, image_histograms(scores, labels), draws, config.confidence),
-        thresholds={"image_f1_max": best.threshold},
-    )
+            return _measure("image", sample, {"scores": f"no {kind} test image"})
+    draws = draw(labels, config.bootstrap_samples, config.bootstrap_seed)
+    histograms = image_histograms(scores, labels)
+    intervals = image_intervals(sample.ranked, sample.best, histograms, draws, config.confidence)
+    return _measure("image", sample, {}, intervals)
 
 
 def _evaluate_pixels(
-    labels: np.ndarray, anomaly_maps: np.ndarray, masks: np.ndarray | None, draws: np.ndarray, config: MetricsConfig
+    labels: np.ndarray,
+    maps: np.ndarray | None,
+    masks: np.ndarray | None,
+    config: MetricsConfig,
+    no_maps: str,
 ) -> MetricReport:
-    if masks is None:
-        return _undefined(PIXEL_METRICS, "no masks")
-    if not masks.any():
-        return _undefined(PIXEL_METRICS, "no defective pixel in any mask")
-    if masks.all():
-        return _undefined(PIXEL_METRICS, "no defect-free pixel in any image")
-    pixels = rank_pixels(anomaly_maps, masks)
-    best = f1(pixels.ranked)
+    lacking = {}
+    if maps is None:
+        lacking["maps"] = no_maps
+    else:
+        _check_finite("anomaly map", maps)
+    if reason := _why_masks_do_not_do(masks):
+        lacking |= {"masks": reason, "regions": reason}
+    # None reaches no metric: one that needs it is absent.
+    sample = Pixels(cast(np.ndarray, maps), cast(np.ndarray, masks), config.aupro_fpr_limit)
     intervals: dict[str, Interval] = {}
     # A class of one image is the same on every resample: its share of the variance would be missing.
-    if len(draws) and 1 not in np.bincount(labels):
-        histograms = pixel_histograms(pixels, anomaly_maps, masks)
-        intervals = bootstrap_intervals(histograms, draws, config.confidence, config.aupro_fpr_limit or None)
-    return MetricReport(
-        metrics={
-            "pixel_auroc": auroc(pixels.ranked),
-            "pixel_f1_max": best.maximum,
-            "pixel_f1_adaptive": best.adaptive,
-            "pixel_aupro": aupro(pixels, config.aupro_fpr_limit) if config.aupro_fpr_limit else None,
-        },
-        absent={} if config.aupro_fpr_limit else {"pixel_aupro": "metrics.aupro_fpr_limit is 0"},
-        intervals={f"pixel_{name}": interval for name, interval in intervals.items()},
-        thresholds={"pixel_f1_max": best.threshold},
-    )
+    if not lacking and config.bootstrap_samples and 1 not in np.bincount(labels):
+        histograms = pixel_histograms(sample.regions, sample.maps, sample.masks)
+        draws = draw(labels, config.bootstrap_samples, config.bootstrap_seed)
+        drawn = bootstrap_intervals(histograms, draws, config.confidence, config.aupro_fpr_limit or None)
+        intervals = {f"pixel_{name}": interval for name, interval in drawn.items()}
+        if best := intervals.get("pixel_f1_max"):
+            # IoU rises with F1, so its percentiles are those of F1.
+            low, high = (f1 / (2 - f1) for f1 in (best.low, best.high))
+            intervals["pixel_iou_max"] = Interval(low, high, best.method)
+    return _measure("pixel", sample, lacking, intervals)
 
 
-def _undefined(metrics: tuple[str, ...], reason: str) -> MetricReport:
-    return MetricReport(
-        metrics=dict.fromkeys(metrics), absent=dict.fromkeys(metrics, reason), intervals={}, thresholds={}
-    )
+def _why_masks_do_not_do(masks: np.ndarray | None) -> str | None:
+    if masks is None:
+        return "no masks"
+    if not masks.any():
+        return "no defective pixel in any mask"
+    return "no defect-free pixel in any image" if masks.all() else None
+
+
+def _measure(
+    level: Level, sample: Images | Pixels, lacking: Mapping[str, str], intervals: dict[str, Interval] | None = None
+) -> MetricReport:
+    """Compute a level's metrics.
+
+    Args:
+        sample: of that level.
+        lacking: the reasons for what there is not, by the names of `registry.NEEDS`.
+        intervals: by metric.
+    """
+    metrics, absent = {}, {}
+    for name, metric in registered().items():
+        if metric.level != level:
+            continue
+        reasons = [reason for need, reason in lacking.items() if need in metric.needs]
+        if reasons:
+            absent[name] = reasons[0]
+            continue
+        try:
+            value = float(metric.compute(sample))
+        except Undefined as undefined:
+            absent[name] = str(undefined)
+            continue
+        if not metric.low <= value <= metric.high:
+            raise ValueError(f"metric {name} gave {value}, which is not from {metric.low:g} to {metric.high:g}")
+        metrics[name] = Measured(value, metric.version)
+    f1_max = f"{level}_f1_max"
+    thresholds = {f1_max: sample.best.threshold} if f1_max in metrics else {}
+    return MetricReport(metrics, absent, intervals or {}, thresholds)
 
 
 def _check_finite(what: str, values: np.ndarray) -> None:

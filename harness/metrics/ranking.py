@@ -1,4 +1,4 @@
-"""AUROC and F1 from raw scores, exactly: positives and negatives sorted apart, then searched in one another.
+"""AUROC, average precision, F1 and IoU from raw scores, exactly: both classes sorted, then searched in one another.
 
 Every count is an integer and every score keeps its dtype, so nothing is rounded before the last division: no sigmoid,
 no normalisation, no bins, and a tie is a tie only where two scores are equal.
@@ -64,13 +64,43 @@ def auroc(ranked: Ranked) -> float:
     return twice_u / (2 * ranked.positives.size * ranked.negatives.size)
 
 
+def average_precision(ranked: Ranked) -> float:
+    """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1].
+
+    Only a positive's score adds recall, so no other is looked at. The counts are exact, and their order is that of the
+    scores, so that the order of the images moves no bit.
+    """
+    first, true_positives, false_positives = _at_each_positive(ranked)
+    gained = np.diff(first, append=ranked.positives.size)
+    return float((gained * (true_positives / (true_positives + false_positives))).sum()) / ranked.positives.size
+
+
+def iou_max(ranked: Ranked) -> float:
+    """Return the largest TP / (TP + FP + FN) over all thresholds, in (0, 1].
+
+    It is F1-max / (2 - F1-max), at the same scores.
+    """
+    _, true_positives, false_positives = _at_each_positive(ranked)
+    return float((true_positives / (false_positives + ranked.positives.size)).max())
+
+
+def _at_each_positive(ranked: Ranked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Count at each distinct positive's score, ascending, where `score >= threshold`; (D,) int64 each.
+
+    Returns:
+        The index of the first of each group of equal positives, the true positives and the false positives.
+    """
+    first = np.flatnonzero(np.concatenate(([True], ranked.positives[1:] != ranked.positives[:-1])))
+    return first, ranked.positives.size - first, ranked.negatives.size - ranked.below[first]
+
+
 @dataclass(frozen=True)
 class F1:
     """F1 = 2 TP / (2 TP + FP + FN) at the threshold that maximises it."""
 
     maximum: float
     """F1-max, in (0, 1]: the largest F1 over all thresholds, predicting anomalous where `score >= threshold`."""
-    adaptive: float
+    strict: float
     """anomalib's F1Score, in [0, 1]: predicting anomalous where `score > threshold`."""
     threshold: float
     """A raw score: anomalib's choice among the thresholds that maximise F1."""
@@ -89,17 +119,15 @@ def f1(ranked: Ranked) -> F1:
     negative's score for the same reason.
     """
     n_positives = ranked.positives.size
-    first = np.flatnonzero(np.concatenate(([True], ranked.positives[1:] != ranked.positives[:-1])))
-    true_positives = n_positives - first
-    false_positives = ranked.negatives.size - ranked.below[first]
+    first, true_positives, false_positives = _at_each_positive(ranked)
     values = 2 * true_positives / (true_positives + false_positives + n_positives)
     maximum = float(values.max())
 
     threshold = _anomalib_threshold(ranked, first, values)
     strict_true = n_positives - int(np.searchsorted(ranked.positives, threshold, side="right"))
     strict_false = ranked.negatives.size - int(np.searchsorted(ranked.negatives, threshold, side="right"))
-    adaptive = 2 * strict_true / (strict_true + strict_false + n_positives)
-    return F1(maximum=maximum, adaptive=adaptive, threshold=float(threshold))
+    strict = 2 * strict_true / (strict_true + strict_false + n_positives)
+    return F1(maximum=maximum, strict=strict, threshold=float(threshold))
 
 
 def f1_as_anomalib(

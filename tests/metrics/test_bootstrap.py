@@ -32,7 +32,7 @@ def test_each_class_keeps_its_number_of_images():
 
 
 def test_the_resamples_are_the_ones_that_records_were_made_with():
-    """Where this fails (another NumPy may draw otherwise), raise `harness.metrics.VERSION`."""
+    """Where this fails (another NumPy may draw otherwise), raise the version of every metric with a bootstrap interval."""
     np.testing.assert_array_equal(draw(LABELS, 2, 0), [[0, 1, 0, 1, 1, 2, 1, 2, 1], [3, 0, 0, 1, 1, 0, 3, 1, 0]])
 
 
@@ -52,7 +52,7 @@ def test_image_metrics_of_a_resample_are_exactly_those_of_the_resampled_images(s
         best = f1(ranked)
         assert results["auroc"][i] == auroc(ranked)
         assert results["f1_max"][i] == best.maximum
-        assert results["f1_adaptive"][i] == best.adaptive
+        assert results["f1_strict"][i] == best.strict
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_chunks_move_no_bit(pixels, monkeypatch):
     drawn, histograms = pixels
     draws = draw(drawn.labels, 150, 0)
     together = resampled(histograms, draws, fpr_limit=LIMIT)
-    assert set(together) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
+    assert set(together) == {"auroc", "f1_max", "f1_strict", "aupro"}
     monkeypatch.setattr("harness.metrics.bootstrap.CHUNK", 7)
     for name, values in resampled(histograms, draws, fpr_limit=LIMIT).items():
         np.testing.assert_array_equal(values, together[name])
@@ -97,9 +97,9 @@ def test_a_threshold_amid_a_bin_takes_one_positive_along():
     counts = {"positives": np.array([[1.0, 5.0]]), "negatives": np.array([[10.0, 2.0]])}
     mixed = resampled(ImageHistograms(**counts, atoms=np.array([True, False])), np.ones((1, 1)))
     assert mixed["f1_max"] == 10 / (5 + 2 + 6)
-    assert mixed["f1_adaptive"] == 8 / (4 + 2 + 6)
+    assert mixed["f1_strict"] == 8 / (4 + 2 + 6)
     alone = resampled(ImageHistograms(**counts, atoms=np.array([True, True])), np.ones((1, 1)))
-    assert alone["f1_adaptive"] == 0
+    assert alone["f1_strict"] == 0
 
 
 def exact(maps, masks):
@@ -108,7 +108,7 @@ def exact(maps, masks):
     return {
         "auroc": auroc(pixels.ranked),
         "f1_max": best.maximum,
-        "f1_adaptive": best.adaptive,
+        "f1_strict": best.strict,
         "aupro": aupro(pixels, LIMIT),
     }
 
@@ -142,7 +142,7 @@ def test_binned_metrics_are_as_accurate_as_stated(name):
     images = np.concatenate([np.arange(20)[None], np.concatenate(picks, axis=1)])
     draws = np.array([np.bincount(row, minlength=20) for row in images], dtype=float)
     results = binned(drawn.maps, drawn.masks, draws)
-    assert set(results) == {"auroc", "f1_max", "f1_adaptive", "aupro"}
+    assert set(results) == {"auroc", "f1_max", "f1_strict", "aupro"}
     for i, row in enumerate(images):
         for metric, truth in exact(drawn.maps[row], drawn.masks[row]).items():
             accuracy = f1_accuracy if metric.startswith("f1") else area_accuracy

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import precision_recall_curve, roc_auc_score
+from sklearn.metrics import average_precision_score, jaccard_score, precision_recall_curve, roc_auc_score
 
-from harness.metrics.ranking import auroc, f1, f1_as_anomalib, rank
+from harness.metrics.ranking import auroc, average_precision, f1, f1_as_anomalib, iou_max, rank
 
 
 def classes(elements, dtype=np.float32, most=40):
@@ -21,7 +21,10 @@ tied = classes(st.sampled_from([np.float32(x) for x in (20, 25, 25.5, 31, 60)]))
 raw32 = classes(st.floats(20, 60, width=32))
 any32 = classes(st.floats(width=32, allow_nan=False, allow_infinity=False))
 any64 = classes(st.floats(width=64, allow_nan=False, allow_infinity=False), dtype=np.float64)
-either = st.one_of(tied, raw32, any32, any64)
+neighbours = classes(st.sampled_from([np.nextafter(np.float32(1), np.float32(x)) for x in (0, 1, 2)]))
+infinite = classes(st.sampled_from([-np.inf, -1.0, 1.0, np.inf]), dtype=np.float64)
+one_positive = st.tuples(*(hnp.arrays(np.float32, n, elements=st.floats(0, 4, width=32)) for n in (1, 30)))
+either = st.one_of(tied, raw32, any32, any64, neighbours, infinite, one_positive)
 
 
 def pooled(positives, negatives):
@@ -51,28 +54,46 @@ def test_auroc_and_f1_max_are_their_definitions_to_the_last_bit(pair):
 
 @settings(deadline=None)
 @given(either)
-def test_adaptive_f1_predicts_strictly_above_the_threshold(pair):
+def test_average_precision_and_iou_max_are_their_definitions(pair):
+    """Every distinct score is a threshold, counted one by one."""
+    positives, negatives = pair
+    precision_sum, found_before, iou = Fraction(0), 0, []
+    for threshold in np.unique(np.concatenate([positives, negatives]))[::-1]:
+        found, false = int((positives >= threshold).sum()), int((negatives >= threshold).sum())
+        precision_sum += Fraction(found, found + false) * (found - found_before)
+        found_before = found
+        iou.append(Fraction(found, positives.size + false))
+    ranked = rank(positives, negatives)
+    assert average_precision(ranked) == pytest.approx(float(precision_sum / positives.size), abs=1e-15)
+    assert 0 < average_precision(ranked) <= 1
+    assert iou_max(ranked) == float(max(iou))
+
+
+@settings(deadline=None)
+@given(either)
+def test_strict_f1_predicts_strictly_above_the_threshold(pair):
     positives, negatives = pair
     result = f1(rank(positives, negatives))
     at = {float(score): value for score, value in all_f1(positives, negatives).items()}
     strictly = {float(score): value for score, value in all_f1(positives, negatives, strict=True).items()}
-    assert result.adaptive == float(strictly[result.threshold])
+    assert result.strict == float(strictly[result.threshold])
     assert at[result.threshold] >= max(at.values()) * (1 - Fraction(2, 10**6))
 
 
 def assert_scikit_learns(positives, negatives, most):
     labels, scores = pooled(positives, negatives)
     ranked = rank(positives, negatives)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         assert auroc(ranked) == pytest.approx(roc_auc_score(labels, scores), abs=most)
+        assert average_precision(ranked) == pytest.approx(average_precision_score(labels, scores), abs=most)
         precision, recall, _ = precision_recall_curve(labels, scores)
     expected = np.nanmax(2 * precision * recall / np.maximum(precision + recall, 1e-300))
     assert f1(ranked).maximum == pytest.approx(expected, abs=1e-14)
 
 
 @settings(deadline=None)
-@given(either)
-def test_auroc_and_f1_max_equal_scikit_learn(pair):
+@given(st.one_of(tied, raw32, any32, any64, neighbours, one_positive))
+def test_auroc_average_precision_and_f1_max_equal_scikit_learn(pair):
     assert_scikit_learns(*pair, 1e-14)
 
 
@@ -82,6 +103,30 @@ def test_a_million_scores_equal_scikit_learn(dtype, separation):
     positives = (40 + 5 * (rng.normal(size=60_000) + separation)).astype(dtype)
     negatives = (40 + 5 * rng.normal(size=1_000_000)).astype(dtype)
     assert_scikit_learns(positives, negatives, 1e-13)
+
+
+@pytest.mark.parametrize("levels", [None, 4])
+def test_iou_max_equals_scikit_learns_jaccard_index(levels):
+    rng = np.random.default_rng(1)
+    positives, negatives = rng.normal(1, 1, 40), rng.normal(0, 1, 90)
+    if levels:
+        positives, negatives = np.round(positives * levels), np.round(negatives * levels)
+    labels, scores = pooled(positives, negatives)
+    expected = max(jaccard_score(labels, scores >= threshold) for threshold in scores)
+    assert iou_max(rank(positives, negatives)) == pytest.approx(expected, abs=1e-15)
+
+
+@pytest.mark.parametrize(("positives", "negatives", "ap", "iou"), [
+    ([2, 2, 2], [2, 2, 2, 2, 2], 3 / 8, 3 / 8),
+    ([5, 6], [1, 2], 1, 1),
+    ([1, 2], [5, 6, 7], (1 / 4 + 2 / 5) / 2, 2 / 5),
+    ([3], [9, 3, 3], 1 / 4, 1 / 4),
+    ([np.inf], [np.inf, -np.inf], 1 / 2, 1 / 2),
+])  # fmt: skip
+def test_average_precision_and_iou_max_worked_by_hand(positives, negatives, ap, iou):
+    ranked = rank(np.array(positives, float), np.array(negatives, float))
+    assert average_precision(ranked) == pytest.approx(ap, abs=1e-16)
+    assert iou_max(ranked) == iou
 
 
 def anomalib_f1(positives, negatives):
@@ -106,7 +151,7 @@ def test_threshold_and_both_f1s_are_anomalibs(pair):
     ours = f1(rank(*pair))
     assert ours.threshold == threshold == adaptive_threshold
     assert ours.maximum == pytest.approx(value, abs=1e-6)
-    assert ours.adaptive == pytest.approx(strict, abs=1e-6)
+    assert ours.strict == pytest.approx(strict, abs=1e-6)
 
 
 def test_threshold_is_anomalibs_on_so_many_scores_that_float32_blurs_them():
@@ -117,7 +162,7 @@ def test_threshold_is_anomalibs_on_so_many_scores_that_float32_blurs_them():
     ours = f1(rank(positives, negatives))
     assert ours.threshold == threshold == adaptive_threshold
     assert ours.maximum == pytest.approx(value, abs=2e-7)
-    assert ours.adaptive == pytest.approx(strict, abs=2e-7)
+    assert ours.strict == pytest.approx(strict, abs=2e-7)
 
 
 @pytest.mark.parametrize(("lower", "expected"), [([4, 3], 4.0), ([4, 4, 3], 5.0)])
@@ -130,8 +175,8 @@ def test_threshold_is_anomalibs_where_that_can_be_a_negatives(lower, expected):
     ours = f1(rank(positives, negatives))
     assert ours.threshold == expected
     assert ours.maximum == 2 * 10_000 / (10_000 + 4_000_330 + 10_000)
-    assert ours.adaptive == pytest.approx(strict, abs=1e-7)
-    assert ours.adaptive == (ours.maximum if expected == 4 else 0)
+    assert ours.strict == pytest.approx(strict, abs=1e-7)
+    assert ours.strict == (ours.maximum if expected == 4 else 0)
 
 
 def anomalib_auroc(positives, negatives):
@@ -155,7 +200,7 @@ def test_auroc_equals_anomalibs_on_scores_in_the_unit_interval(ties):
     assert auroc(rank(positives, negatives)) == pytest.approx(anomalib_auroc(positives, negatives), abs=2e-6)
 
 
-def test_adaptive_f1_is_what_anomalibs_post_processor_leads_to():
+def test_strict_f1_is_what_anomalibs_post_processor_leads_to():
     """anomalib finds its threshold on raw scores, normalises around it in float32, clamps, and labels `> 0.5`."""
     from anomalib.post_processing import PostProcessor
     from torchmetrics.functional.classification import binary_f1_score
@@ -169,15 +214,15 @@ def test_adaptive_f1_is_what_anomalibs_post_processor_leads_to():
         normalised = PostProcessor._normalize(scores, scores.min(), scores.max(), threshold)
         predicted = PostProcessor._apply_threshold(normalised, torch.tensor(0.5))
         ours = f1(rank(positives, negatives))
-        assert ours.adaptive == pytest.approx(float(binary_f1_score(predicted.int(), labels)), abs=1e-6)
-        assert ours.adaptive < ours.maximum
+        assert ours.strict == pytest.approx(float(binary_f1_score(predicted.int(), labels)), abs=1e-6)
+        assert ours.strict < ours.maximum
 
 
 @pytest.mark.parametrize(("n", "printed"), [(63, 0.9920), (49, 0.9897)])
 def test_perfect_separation_costs_the_strict_rule_one_image(n, printed):
     ours = f1(rank(np.linspace(20, 60, n), np.linspace(1, 10, 20)))
     assert ours.maximum == 1
-    assert ours.adaptive == pytest.approx(printed, abs=5e-5)
+    assert ours.strict == pytest.approx(printed, abs=5e-5)
     assert ours.threshold == 20
 
 

@@ -134,7 +134,7 @@ def test_ordinary_scores_have_all_four_intervals_around_the_values():
     rng = np.random.default_rng(2)
     positives, negatives = normal_classes(rng, 0.8, 60, 40)
     intervals = images(positives, negatives)
-    assert set(intervals) == {"image_auroc", "image_auroc_delong", "image_f1_max", "image_f1_adaptive"}
+    assert set(intervals) == {"image_auroc", "image_auroc_delong", "image_f1_max", "image_f1_strict"}
     area = auroc(rank(positives, negatives))
     for name in ("image_auroc", "image_auroc_delong"):
         assert intervals[name].low < area < intervals[name].high
@@ -150,7 +150,7 @@ def test_perfect_separation_has_intervals_with_a_width(n_samples):
     assert intervals["image_auroc"] == newcombe_interval(1.0, 63, 20, 0.95)
     assert intervals["image_f1_max"] == separation_interval(63, 20, 0.95)
     assert intervals["image_auroc"].low < 0.95 < intervals["image_auroc"].high == 1
-    assert ("image_f1_adaptive" in intervals) == (n_samples > 0)
+    assert ("image_f1_strict" in intervals) == (n_samples > 0)
 
 
 def test_a_bootstrap_that_touches_one_is_not_trusted():
@@ -191,7 +191,7 @@ def test_intervals_of_f1_cover_what_such_test_sets_give_on_average(area, n_posit
     values = [f1(rank(*pair)) for pair in sets]
     average = {
         "image_f1_max": np.mean([value.maximum for value in values]),
-        "image_f1_adaptive": np.mean([value.adaptive for value in values]),
+        "image_f1_strict": np.mean([value.strict for value in values]),
     }
     covered = dict.fromkeys(average, 0)
     for i, pair in enumerate(sets[:250]):
