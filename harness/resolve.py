@@ -67,7 +67,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
     dataset = _dataset(values["dataset"], values["data_root"])
     backbone = _backbone(values["backbone"])
     preprocessing = _preprocessing(values["preprocessing"])
-    engine = values["engine"] or model.engines[0]
+    engine: Any = values["engine"] or model.engines[0]
     if engine not in model.engines:
         raise RequestError(f"engine={engine}: model={values['model']['name']} runs with {' or '.join(model.engines)}")
     device = resolve_device(values["device"])

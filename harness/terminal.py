@@ -28,17 +28,10 @@ from harness.config import preprocessing_in_words
 from harness.errors import printable
 from harness.execution.monitor import Display
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.metrics.registry import registered
 from harness.store.settings import shown, varying
 
-COLUMNS = {
-    "image_auroc": "image\nAUROC",
-    "image_f1_max": "image\nF1-max",
-    "image_f1_strict": "image\nF1 strict",
-    "pixel_auroc": "pixel\nAUROC",
-    "pixel_f1_max": "pixel\nF1-max",
-    "pixel_f1_strict": "pixel\nF1 strict",
-    "pixel_aupro": "AUPRO",
-}
+COLUMNS = {name: metric.label.replace(" ", "\n", 1) for name, metric in registered().items()}
 """Metrics of the summary table, in its order."""
 
 LONGEST_TABLE = 40

@@ -16,7 +16,6 @@ from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
 
 if TYPE_CHECKING:
-    from harness.metrics import MetricReport
     from harness.store import RunRecord, ScoreTable
 
 MOST_LINES = 20
@@ -62,37 +61,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def rescored(record: RunRecord, scores: ScoreTable) -> RunRecord:
     """Return the record with image metrics, their intervals and thresholds as its scores give them today."""
-    from harness.metrics import VERSION
+    from harness.config import MetricsConfig
+    from harness.metrics import evaluate_images
     from harness.store import Interval, MetricValue
 
-    report = _evaluate(scores, record.metrics_settings.model_dump())
-    measured = {
-        name: MetricValue(value=value, version=VERSION)
-        for name, value in report.metrics.items()
-        if value is not None and name.startswith("image_")
-    }
+    config = MetricsConfig(**record.metrics_settings.model_dump())
+    report = evaluate_images(scores.scores, scores.labels, config)
+    measured = {name: MetricValue(value=one.value, version=one.version) for name, one in report.metrics.items()}
     changes = {
         "metrics": measured | _of_pixels(record.metrics),
-        "metrics_absent": _of_images(report.absent) | _of_pixels(record.metrics_absent),
-        "intervals": {name: Interval(**asdict(one)) for name, one in _of_images(report.intervals).items()}
+        "metrics_absent": report.absent | _of_pixels(record.metrics_absent),
+        "intervals": {name: Interval(**asdict(one)) for name, one in report.intervals.items()}
         | _of_pixels(record.intervals),
-        "thresholds": _of_images(report.thresholds) | _of_pixels(record.thresholds),
+        "thresholds": report.thresholds | _of_pixels(record.thresholds),
     }
     return type(record).model_validate({**dict(record), **changes})
-
-
-def _evaluate(scores: ScoreTable, settings: Mapping[str, Any]) -> MetricReport:
-    import numpy as np
-
-    from harness.config import MetricsConfig
-    from harness.metrics import evaluate
-
-    no_maps = np.zeros((len(scores.labels), 1, 1), np.float32)
-    return evaluate(scores.scores, scores.labels, no_maps, None, config=MetricsConfig(**settings))
-
-
-def _of_images(by_metric: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in by_metric.items() if name.startswith("image_")}
 
 
 def _of_pixels(by_metric: Mapping[str, Any]) -> dict[str, Any]:

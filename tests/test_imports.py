@@ -20,7 +20,7 @@ MODULES = {
 
 
 def imported(path: Path) -> set[str]:
-    """The harness's modules that a file imports when it is imported itself: not inside functions, nor for types alone."""
+    """The harness's modules that a file imports as it is imported itself: not in functions, not for types alone."""
     found: set[str] = set()
     nodes: list[ast.AST] = list(ast.parse(path.read_text(encoding="utf-8")).body)
     while nodes:

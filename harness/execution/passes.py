@@ -158,7 +158,12 @@ def carry_out(
             report, timing.seconds["metrics"] = judged.result()
         check_unchanged()
         with monitor.stage("write"):
-            table = ScoreTable(tuple(sample.path for sample in split.test), truth, scored.image_scores)
+            table = ScoreTable(
+                paths=tuple(sample.path for sample in split.test),
+                labels=truth,
+                defect_types=tuple(sample.defect for sample in split.test),
+                scores=scored.image_scores,
+            )
             record = ok_record(
                 run,
                 prepared,
@@ -171,9 +176,8 @@ def carry_out(
                 scores_sha256=table.sha256,
                 threads=threads,
             )
-            return run, store.write(
-                record, table, examples.arrays(scored.anomaly_maps) if scored.anomaly_maps is not None else None
-            )
+            shown = None if scored.anomaly_maps is None else examples.arrays(scored.anomaly_maps)
+            return run, store.write(record, table, shown, replace=execution.refresh)
 
     scores = find(first.model.name).scores(source, planned.runs, prepared.weights, planned.plan, monitor)
     with ThreadPoolExecutor(planned.plan.judges, "metrics") as pool, closing(scores):
@@ -211,7 +215,8 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
 
     own = Monitor()
     with own.stage("metrics"):
-        report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics)
+        reason = f"{run.model.name} gives no anomaly map"
+        report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics, no_maps=reason)
     return report, own.seconds["metrics"]
 
 

@@ -109,10 +109,7 @@ def _common(
 
 
 def _measured(report: MetricReport) -> dict[str, MetricValue]:
-    from harness.metrics import VERSION
-
-    found = report.metrics.items()
-    return {name: MetricValue(value=value, version=VERSION) for name, value in found if value is not None}
+    return {name: MetricValue(value=one.value, version=one.version) for name, one in report.metrics.items()}
 
 
 def _environment(run: RunConfig, *, threads: int | None) -> Environment:

@@ -54,8 +54,7 @@ def check_store(store: Store) -> Checkup:
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     """Yield what a record says that its own scores deny: this finds a changed number even beside a new digest."""
-    from harness.metrics import VERSION
-    from harness.metrics.ranking import auroc, f1, rank
+    from harness.metrics import Images, registered
 
     n_anomalous = int(scores.labels.sum())
     normal, defective = counts = (len(scores.labels) - n_anomalous, n_anomalous)
@@ -64,13 +63,14 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
         yield f"has {normal} normal and {defective} defective images, and its record says {stated[0]} and {stated[1]}"
     if not all(counts):
         return
-    ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
-    best = f1(ranked)
-    ours = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.adaptive}
-    for name, value in ours.items():
+    sample = Images(scores.scores, scores.labels)
+    for name, metric in registered().items():
         told = record.metrics.get(name)
-        if told is not None and told.version == VERSION and told.value != value:  # others were computed in another way
-            yield f"gives {name} {value!r}, and its record says {told.value!r}"
+        # Another version was computed in another way.
+        if metric.level == "image" and told is not None and told.version == metric.version:
+            value = metric.compute(sample)
+            if told.value != value:
+                yield f"gives {name} {value!r}, and its record says {told.value!r}"
 
 
 def _astray(store: Store) -> Iterator[str]:

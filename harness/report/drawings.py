@@ -121,7 +121,8 @@ def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     small, large = facts.backbones
     lines = [
         "resize to", facts.resize, "bilinear", "", "centre crop to", facts.input_size, "",
-        "ImageNet mean", "and deviation", "", f"batches of {facts.settings['preprocessing.batch_size']},", "no augmentation",
+        "ImageNet mean", "and deviation", "",
+        f"batches of {facts.settings['preprocessing.batch_size']},", "no augmentation",
     ]  # fmt: skip
     _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, style.GREEN)
     _box(axes, (2.36, bottom, 1.2, height), "Frozen backbone", [], style.GREEN)
@@ -158,12 +159,8 @@ def _draw_layers(axes: Axes, x: float, y: float) -> None:
 def _draw_statistics(axes: Axes, facts: ProtocolFacts) -> None:
     from matplotlib.patches import Ellipse
 
-    lines = [
-        "mean μᵢⱼ, covariance Σᵢⱼ + εI",
-        f"over all normal images, ε = {facts.settings['model.epsilon']:g}",
-        "",
-        "",
-    ]
+    epsilon = f"over all normal images, ε = {facts.settings['model.epsilon']:g}"
+    lines = ["mean μᵢⱼ, covariance Σᵢⱼ + εI", epsilon, "", ""]
     _box(axes, (5.1, 2.06, 1.92, 0.88), "One Gaussian per location", lines, style.BLUE)
     ring: dict[str, Any] = {"angle": 18, "facecolor": "none", "edgecolor": style.BLUE, "linewidth": 0.8}
     for scale in (0.46, 0.3, 0.14):

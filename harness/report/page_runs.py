@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from harness.config import preprocessing_in_words
+from harness.metrics.registry import registered
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
 from harness.store.settings import settings_of, shown, varying
@@ -17,15 +18,7 @@ from harness.store.settings import settings_of, shown, varying
 if TYPE_CHECKING:
     from harness.store.record import Environment, Failure, RunRecord
 
-METRIC_NAMES = {
-    "image_auroc": "Image AUROC",
-    "image_f1_max": "Image F1-max",
-    "image_f1_strict": "Image F1, strict",
-    "pixel_auroc": "Pixel AUROC",
-    "pixel_f1_max": "Pixel F1-max",
-    "pixel_f1_strict": "Pixel F1, strict",
-    "pixel_aupro": "AUPRO",
-}
+METRIC_NAMES = {name: metric.label for name, metric in registered().items()}
 
 STAGES = {
     "weights": "weights found",

@@ -11,12 +11,12 @@ from typing import Any
 
 from harness.config import KEY_LENGTH, run_key
 from harness.errors import StoreError
+from harness.metrics.registry import registered
 
 SCHEMA_VERSION = 3
 
-IMAGE_METRICS = ("image_auroc", "image_f1_max", "image_f1_strict")
-PIXEL_METRICS = ("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro")
-METRICS = IMAGE_METRICS + PIXEL_METRICS
+METRICS = tuple(registered())
+"""Those that a run is measured by today; a record may have others, or lack some."""
 
 OK, FAILED = "ok", "failed"
 

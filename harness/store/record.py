@@ -29,6 +29,7 @@ from typing_extensions import TypedDict
 
 from harness.config import run_key
 from harness.errors import StoreError
+from harness.metrics.registry import registered
 from harness.paths import PROJECT
 from harness.store.fields import METRICS, OK, REMEDY, SCHEMA_VERSION
 from harness.store.files import read_plain
@@ -314,10 +315,10 @@ class RunRecord(_Model):
             raise ValueError(f"a metric is either a number or has a reason in metrics_absent, not both: {twice[0]}")
         if not self.dataset.has_masks and any(name.startswith("pixel_") for name in self.metrics):
             raise ValueError("there are pixel metrics without masks")
-        for name in METRICS:
+        for name, metric in registered().items():
             value = self.values[name]
-            if value is not None and not 0 <= value <= 1:
-                raise ValueError(f"metrics.{name} is {value}, not in [0, 1]")
+            if value is not None and not metric.low <= value <= metric.high:
+                raise ValueError(f"metrics.{name} is {value}, not in [{metric.low:g}, {metric.high:g}]")
         for name in self.intervals:
             if not any(name == metric or name.startswith(f"{metric}_") for metric in self.metrics):
                 raise ValueError(f"interval {name} belongs to no metric that has a value")

@@ -25,8 +25,8 @@ _Old = tuple[Path, RunRecord, ScoreTable | None]
 def upgrade_store(path: Path) -> Iterator[str]:
     """Give every run of an older schema its new key, names and folder; yield what there is to say, the counts last.
 
-    A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What lies
-    beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
+    A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What
+    lies beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
     (`metrics.*`) the best by `rank` takes the place; the others move to STORE/set_aside, a store that is read like any
     other. A run that cannot be trusted stays as it is.
 
@@ -89,7 +89,7 @@ def _read(store: Store, folder: Path) -> _Old | None:
 
 
 def _is_moved(store: Store, record: RunRecord) -> bool:
-    """Say whether the new folder of an old run is complete: whoever moved it was cut off before the old one was gone."""
+    """Say whether the new folder of an old run is complete: its move was cut off before the old one was gone."""
     target = store.run_folder(record.spec.model_dump())
     if not (target / RECORD).exists():
         return False
