@@ -92,9 +92,10 @@ def test_scores_alone_give_the_same_image_metrics_also_in_float64(drawn):
 
 def test_the_interval_of_iou_max_is_the_one_of_its_resamples(drawn):
     histograms = pixel_histograms(rank_pixels(drawn.maps, drawn.masks), drawn.maps, drawn.masks)
-    f1 = resampled(histograms, draw(drawn.labels, 1000, 0))["f1_max"]
-    interval = run(drawn, replace(CONFIG, bootstrap_samples=1000)).intervals["pixel_iou_max"]
-    assert (interval.low, interval.high) == pytest.approx(np.quantile(f1 / (2 - f1), (0.025, 0.975)), abs=1e-6)
+    f1 = resampled(histograms, draw(drawn.labels, 50, 0))["f1_max"]
+    interval = run(drawn).intervals["pixel_iou_max"]
+    expected = np.quantile(f1 / (2 - f1), (0.025, 0.975)).tolist()
+    assert [interval.low, interval.high] == pytest.approx(expected, abs=1e-4)  # between two resamples it is not linear
 
 
 @pytest.mark.parametrize("masks", ["masks", None])
