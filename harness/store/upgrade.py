@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,13 +19,16 @@ SET_ASIDE = "set_aside"
 """The store within a store that keeps runs which have no place of their own any more."""
 
 
-def upgrade_store(path: Path) -> Iterator[str]:
-    """Give every run of an older schema its new key, names and folder; yield what there is to say, the counts last.
+def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
+    """Give every run of an older schema its new key, names and folder; say what there is to say, the counts last.
 
     A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What
     lies beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
     (`metrics.*`) the best by `rank` takes the place; the others move to STORE/set_aside, a store that is read like any
     other. A run that cannot be trusted stays as it is.
+
+    Returns:
+        How many runs stay as they are.
 
     Raises:
         RequestError: there is no such store.
@@ -43,7 +46,7 @@ def upgrade_store(path: Path) -> Iterator[str]:
             continue
         except StoreError as error:
             done["left as they are"] += 1
-            yield str(error)
+            say(str(error))
             continue
         if is_old:
             groups.setdefault(record.key, []).append((folder, record))
@@ -56,15 +59,16 @@ def upgrade_store(path: Path) -> Iterator[str]:
                     aside = _upgrade(store, record, folder)
             except StoreError as error:
                 done["left as they are"] += 1
-                yield str(error)
+                say(str(error))
                 continue
             done["set aside" if aside else "upgraded"] += 1
             if aside:
-                yield f"{folder}: differs from run {record.key} only in metrics.*; it is kept in {aside}"
+                say(f"{folder}: differs from run {record.key} only in metrics.*; it is kept in {aside}")
     for written in (path, path / SET_ASIDE) if (path / SET_ASIDE).is_dir() else (path,):
         write_runs_csv(written)
     counts = ", ".join(f"{done[what]} {what}" for what in ("upgraded", "up to date before", "set aside"))
-    yield f"{path}: {counts}, {done['left as they are']} left as they are"
+    say(f"{path}: {counts}, {done['left as they are']} left as they are")
+    return done["left as they are"]
 
 
 def _is_to_do(store: Store, record: RunRecord, folder: Path) -> bool:
