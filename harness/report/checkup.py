@@ -57,6 +57,9 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     from harness.metrics import VERSION
     from harness.metrics.ranking import auroc, f1, rank
 
+    today = {name: metric.value for name, metric in record.metrics.items() if metric.version == VERSION}
+    if not today:
+        return  # computed in another way
     n_anomalous = int(scores.labels.sum())
     normal, defective = counts = (len(scores.labels) - n_anomalous, n_anomalous)
     stated = (record.dataset.n_test_normal, record.dataset.n_test_anomalous)
@@ -68,9 +71,8 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     best = f1(ranked)
     ours = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.adaptive}
     for name, value in ours.items():
-        told = record.metrics.get(name)
-        if told is not None and told.version == VERSION and told.value != value:  # others were computed in another way
-            yield f"gives {name} {value!r}, and its record says {told.value!r}"
+        if name in today and today[name] != value:
+            yield f"gives {name} {value!r}, and its record says {today[name]!r}"
 
 
 def _astray(store: Store) -> Iterator[str]:
