@@ -19,12 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("store", type=Path, metavar="STORE", help="the store's folder")
     arguments = parser.parse_args(argv)
-    from harness.store.store import Store
     from harness.store.upgrade import upgrade_store
 
-    for line in upgrade_store(arguments.store):
-        print(printable(line))
-    return 1 if Store(arguments.store).records().problems else 0
+    return min(upgrade_store(arguments.store, lambda line: print(printable(line))), 1)
 
 
 if __name__ == "__main__":

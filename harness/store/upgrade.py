@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,23 +12,23 @@ from harness.store.fields import OK, RECORD, RUNS, SCORES
 from harness.store.files import turn, write_atomically, writing
 from harness.store.frame import write_runs_csv
 from harness.store.record import RunRecord, dump_record, load_record
-from harness.store.scores import ScoreTable, read_scores, sha256_of
+from harness.store.scores import read_scores
 from harness.store.store import Store, is_complete, is_same, rank
 
 SET_ASIDE = "set_aside"
 """The store within a store that keeps runs which have no place of their own any more."""
 
-_Old = tuple[Path, RunRecord, ScoreTable | None]
-"""Folder, record, and the scores of an ok run."""
 
-
-def upgrade_store(path: Path) -> Iterator[str]:
-    """Give every run of an older schema its new key, names and folder; yield what there is to say, the counts last.
+def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
+    """Give every run of an older schema its new key, names and folder; say what there is to say, the counts last.
 
     A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What
     lies beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
     (`metrics.*`) the best by `rank` takes the place; the others move to STORE/set_aside, a store that is read like any
     other. A run that cannot be trusted stays as it is.
+
+    Returns:
+        How many runs stay as they are.
 
     Raises:
         RequestError: there is no such store.
@@ -37,59 +37,56 @@ def upgrade_store(path: Path) -> Iterator[str]:
     store, done = Store(path), Counter[str]()
     if not (path / RUNS).is_dir():
         raise RequestError(f"{path / RUNS}: no such folder; give the one that holds the runs of a store")
-    groups: dict[str, list[_Old]] = {}
+    groups: dict[str, list[tuple[Path, RunRecord]]] = {}
     for folder in store.folders():
         try:
-            old = _read(store, folder)
+            record = load_record(folder / RECORD)
+            is_old = _is_to_do(store, record, folder)
         except FileNotFoundError:
             continue
         except StoreError as error:
             done["left as they are"] += 1
-            yield str(error)
+            say(str(error))
             continue
-        if old is None:
-            done["up to date before"] += 1
+        if is_old:
+            groups.setdefault(record.key, []).append((folder, record))
         else:
-            groups.setdefault(old[1].key, []).append(old)
+            done["up to date before"] += 1
     for runs in groups.values():
-        for old in sorted(runs, key=lambda old: rank(old[1]), reverse=True):
+        for folder, record in sorted(runs, key=lambda run: rank(run[1]), reverse=True):
             try:
                 with writing(path), turn(path):
-                    aside = _upgrade(store, old)
+                    aside = _upgrade(store, record, folder)
             except StoreError as error:
                 done["left as they are"] += 1
-                yield str(error)
+                say(str(error))
                 continue
             done["set aside" if aside else "upgraded"] += 1
             if aside:
-                yield f"{old[0]}: differs from run {old[1].key} only in metrics.*; it is kept in {aside}"
+                say(f"{folder}: differs from run {record.key} only in metrics.*; it is kept in {aside}")
     for written in (path, path / SET_ASIDE) if (path / SET_ASIDE).is_dir() else (path,):
         write_runs_csv(written)
     counts = ", ".join(f"{done[what]} {what}" for what in ("upgraded", "up to date before", "set aside"))
-    yield f"{path}: {counts}, {done['left as they are']} left as they are"
+    say(f"{path}: {counts}, {done['left as they are']} left as they are")
+    return done["left as they are"]
 
 
-def _read(store: Store, folder: Path) -> _Old | None:
-    """Read a run of an older schema; None where it is up to date.
+def _is_to_do(store: Store, record: RunRecord, folder: Path) -> bool:
+    """Say whether a run lies where only an older harness looks for it.
 
     Raises:
-        FileNotFoundError: there is no record.
-        StoreError: one line that says why the run cannot be trusted.
+        StoreError: one line that says why it cannot be trusted.
     """
-    record = load_record(folder / RECORD)
     store.check_place(record, folder)
     if is_same(folder, store.run_folder(record.spec.model_dump())):
-        return None
-    if record.status != OK or _is_moved(store, record):
-        return folder, record, None
-    scores = read_scores(folder / SCORES)
-    if sha256_of(folder / SCORES) != record.scores_sha256:
+        return False
+    if record.status == OK and not is_complete(record, folder) and not _is_moved(store, record):
         raise StoreError(f"{folder / SCORES}: is not what its record was made from; restore both (git checkout)")
-    return folder, record, scores
+    return True
 
 
 def _is_moved(store: Store, record: RunRecord) -> bool:
-    """Say whether the new folder of an old run is complete: its move was cut off before the old one was gone."""
+    """Say whether an old run's new folder is complete: whoever moved it was stopped before the old one was gone."""
     target = store.run_folder(record.spec.model_dump())
     if not (target / RECORD).exists():
         return False
@@ -97,15 +94,15 @@ def _is_moved(store: Store, record: RunRecord) -> bool:
     return there.upgraded_from == record.upgraded_from and (there.status != OK or is_complete(there, target))
 
 
-def _upgrade(store: Store, old: _Old) -> Path | None:
+def _upgrade(store: Store, record: RunRecord, folder: Path) -> Path | None:
     """Move a run to its new folder; where another has that, set it aside and return where it is now."""
-    folder, record, scores = old
     target = store.run_folder(record.spec.model_dump())
     if not _is_moved(store, record):
         if (target / RECORD).exists() and load_record(target / RECORD).upgraded_from != record.upgraded_from:
             return _set_aside(store, folder)
         target.mkdir(parents=True, exist_ok=True)
-        if scores is not None:
+        if record.status == OK:
+            scores = read_scores(folder / SCORES)
             write_atomically(target / SCORES, scores.to_csv())
             record = record.model_copy(update={"scores_sha256": scores.sha256})
         for path in _beside(folder):

@@ -10,16 +10,16 @@ import scipy.stats
 
 from harness.paper.published import load_published
 from harness.paper.ranking import agreements, lines, residuals, setting_of, spreads
-from harness.store import Metrics, Store
+from harness.store import Store
 from scripts import settings
-from tests.store.making import VALUES, make_ok, make_spec
+from tests.store.making import VALUES, make_metrics, make_ok, make_spec
 
 ROW1 = {"image_auroc": 0.9952, "image_f1_strict": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_strict": 0.6944}
 
 
 def record(seed=42, n_features=100, values=ROW1, **fields):
     spec = make_spec(seed=seed, n_features=n_features, **fields)
-    return make_ok(spec, metrics=Metrics(**(VALUES | values)))
+    return make_ok(spec, metrics=make_metrics(VALUES | values))
 
 
 def test_the_run_that_gives_a_row_comes_first_and_only_for_its_table():
@@ -53,7 +53,7 @@ def test_the_findings_are_what_the_committed_runs_say(project):
     ranked = agreements(records, load_published())
     assert sorted(len(one.exact) for one in ranked if one.table == 1)[-3:] == [2, 3, 3]
     assert max(len(one.exact) for one in ranked if one.table == 2) == 2
-    cropped = sorted(one.values["pixel_f1_strict"] for one in records if one.spec.protocol.center_crop)
+    cropped = sorted(one.values["pixel_f1_strict"] for one in records if one.spec.preprocessing.center_crop)
     assert len(cropped) == 198
     assert cropped[0] < 0.6969 < cropped[1]
 

@@ -11,7 +11,10 @@ from harness.config import run_key
 from harness.paper.model import PAPER, SMOKE, Measured, Place
 from harness.paper.selection import measure, read_config, required_settings
 from harness.store import Interval
+from harness.store.record import MetricsSettings
+from harness.store.settings import flat
 from tests.paper.making import BOTTLE, failed, run
+from tests.store.making import METRICS_SETTINGS
 
 CABLE, HAZELNUT = Place("mvtec", "cable", "resnet18"), Place("mvtec", "hazelnut", "resnet18")
 WIDE = Place("mvtec", "bottle", "wide_resnet50_2")
@@ -69,7 +72,9 @@ def _other_spec(record, **changes):
 
 
 def test_an_interval_at_another_level_is_not_used(published):
-    measured = _bottle(published, [_other_spec(run(), metrics={"confidence": 0.9})])
+    measured = _bottle(
+        published, [run(record={"metrics_settings": MetricsSettings(**(METRICS_SETTINGS | {"confidence": 0.9}))})]
+    )
     assert measured.declared is not None
     assert measured.interval is None
     assert measured.half_width is None
@@ -78,18 +83,18 @@ def test_an_interval_at_another_level_is_not_used(published):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"epsilon": 0.01001}, "protocol.epsilon=0.01001, the protocol says 0.01"),
-        ({"index_sampler": "anomalib_v2"}, "protocol.index_sampler=anomalib_v2"),
-        ({"center_crop": None}, "protocol.center_crop=None, the protocol says [224, 224]"),
-        ({"antialias": False}, "protocol.antialias=False"),
-        ({"mean": (0.5, 0.5, 0.5)}, "protocol.mean="),
-        ({"blur_sigma": 0}, "protocol.blur_sigma=0"),
-        ({"n_features": 256}, "n_features=256, the protocol says 100"),
+        ({"epsilon": 0.01001}, "model.epsilon=0.01001, the protocol says 0.01"),
+        ({"index_sampler": "anomalib_v2"}, "model.index_sampler=anomalib_v2"),
+        ({"center_crop": None}, "preprocessing.center_crop=None, the protocol says [224, 224]"),
+        ({"antialias": False}, "preprocessing.antialias=False"),
+        ({"mean": (0.5, 0.5, 0.5)}, "preprocessing.mean="),
+        ({"blur_sigma": 0}, "model.blur_sigma=0"),
+        ({"n_features": 256}, "model.n_features=256, the protocol says 100"),
         ({"engine": "reference"}, "engine=reference"),
         ({"counts": {"limit": 8}}, "dataset.limit=8"),
         ({"counts": {"n_train": 208}}, "count (208/20/63 train/normal/defective images, officially 209/20/63)"),
         ({"counts": {"n_test_anomalous": 62}}, "209/20/62 train/normal/defective images"),
-        ({"inexact": "tf32"}, "count (inexact: tf32)"),
+        ({"engine": "streaming+tf32"}, "count (engine=streaming+tf32)"),
         ({"record": {"weights": "random"}}, "count (random weights)"),
         ({"record": {"synthetic": True}}, "drawn images"),
     ],
@@ -103,16 +108,14 @@ def test_a_run_of_other_settings_does_not_count_and_says_why(published, changes,
 
 
 def test_every_field_of_the_protocol_is_required():
-    named = {name.removeprefix("protocol.") for name in required_settings(read_config("protocol/paper"), "resnet18")}
-    assert named == {*type(run().spec.protocol).model_fields, "n_features"}
+    settings = flat(run().spec.model_dump(include={"preprocessing", "model"}))
+    assert required_settings(read_config("protocol/paper"), "resnet18").keys() == settings.keys() - {"model.name"}
 
 
 def test_runs_that_do_not_count_leave_those_that_do(published):
     measured = _bottle(published, [run(), run(seed=42, engine="reference"), run(seed=3, blur_sigma=0)])
     assert list(measured.by_seed) == [42]
-    assert measured.notes == (
-        "mvtec/bottle/resnet18: seed 3 does not count (protocol.blur_sigma=0, the protocol says 4)",
-    )
+    assert measured.notes == ("mvtec/bottle/resnet18: seed 3 does not count (model.blur_sigma=0, the protocol says 4)",)
 
 
 def test_a_failed_run_says_so_until_a_later_run_put_it_right(published):

@@ -14,11 +14,11 @@ from harness.metrics.ranking import auroc, f1, rank
 from harness.paper.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
-from harness.store import Metrics, Store, write_runs_csv
+from harness.store import Store, write_runs_csv
 from harness.store.record import digest_of
 from scripts.verify import main as verify
 from tests.report.stores import whole, write_store
-from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec
+from tests.store.making import VALUES, make_dataset, make_metrics, make_ok, make_scores, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -144,13 +144,12 @@ def test_links_in_the_tree_that_lead_nowhere_are_passed_over(store):
 def consistent(**changes):
     """An ok record whose image metrics follow from its scores, as of today's metrics."""
     spec = make_spec()
-    spec["metrics"]["version"] = VERSION
     scores = make_scores()
     ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
     best = f1(ranked)
     values = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.adaptive}
     dataset = make_dataset(spec, n_test_normal=3, n_test_anomalous=3)
-    return make_ok(spec, metrics=Metrics(**(VALUES | values | changes)), dataset=dataset, intervals={})
+    return make_ok(spec, metrics=make_metrics(VALUES | values | changes, VERSION), dataset=dataset, intervals={})
 
 
 def test_numbers_that_follow_from_their_scores_are_trusted(tmp_path):

@@ -8,9 +8,18 @@ from dataclasses import replace
 import pytest
 
 from harness.report.compare import blocks, compare_stores, pair_up
-from harness.store import Interval, Metrics, Store, failure_of
+from harness.store import Interval, Store, failure_of
 from scripts.compare import main
-from tests.store.making import VALUES, make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
+from tests.store.making import (
+    VALUES,
+    make_dataset,
+    make_failed,
+    make_metrics,
+    make_ok,
+    make_parts,
+    make_scores,
+    make_spec,
+)
 
 SPEC = {"category", "backbone", "dataset", "epsilon", "n_features", "fingerprint", "blur_sigma"}
 
@@ -21,7 +30,7 @@ def put(path, *, seed=42, values=None, shift=0.0, scores=None, **changes):
     table = scores or make_scores(shift)
     if "counts" in changes:
         changes["dataset"] = make_dataset(spec, n_test_normal=changes.pop("counts"))
-    record = make_ok(spec, scores_sha256=table.sha256, metrics=Metrics(**(VALUES | (values or {}))), **changes)
+    record = make_ok(spec, scores_sha256=table.sha256, metrics=make_metrics(VALUES | (values or {})), **changes)
     return Store(path).write(record, table)
 
 
@@ -61,8 +70,8 @@ def test_cells_of_one_category_under_several_settings_stay_apart(stores):
     for sigma, gap in ((0, 0.1), (4, 0.2)):
         put(stores[0], blur_sigma=sigma)
         put(stores[1], blur_sigma=sigma, values={"pixel_auroc": VALUES["pixel_auroc"] - gap})
-    found = re.findall(r"(protocol.blur_sigma=\d) pixel_auroc 1 of 1 \S+ \S+ (\S+)", text_of(compare_stores(*stores)))
-    assert found == [("protocol.blur_sigma=0", "-0.100000"), ("protocol.blur_sigma=4", "-0.200000")]
+    found = re.findall(r"(model.blur_sigma=\d) pixel_auroc 1 of 1 \S+ \S+ (\S+)", text_of(compare_stores(*stores)))
+    assert found == [("model.blur_sigma=0", "-0.100000"), ("model.blur_sigma=4", "-0.200000")]
 
 
 def test_a_tolerance_excuses_small_gaps_in_metrics_and_any_in_scores_of_the_same_images(stores):
@@ -94,14 +103,14 @@ def test_two_protocols_are_paired_by_seed_and_the_settings_named(stores):
     assert len(comparison.pairs) == 2
     text = text_of(comparison)
     assert "protocol paper anomalib_v2 2" in text
-    assert "protocol.epsilon 0.01 0.01001 2" in text
+    assert "model.epsilon 0.01 0.01001 2" in text
     assert not comparison.is_same, "equal numbers under other settings are not the same run"
 
 
 def test_records_with_the_same_settings_are_paired_before_others():
     wanted = [make_ok(make_spec(blur_sigma=sigma)) for sigma in (0, 2, 4)]
     pairs, only = pair_up(wanted, [wanted[2], wanted[0], make_ok(make_spec(blur_sigma=8))])
-    assert {(a.spec.protocol.blur_sigma, b.spec.protocol.blur_sigma) for a, b in pairs} == {(0, 0), (4, 4), (2, 8)}
+    assert {(a.spec.model["blur_sigma"], b.spec.model["blur_sigma"]) for a, b in pairs} == {(0, 0), (4, 4), (2, 8)}
     assert only == ((), ())
 
 

@@ -19,7 +19,7 @@ from harness.overrides import parse, quote
 from harness.paper.model import PAPER, SMOKE
 from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
 from tests.drawing import draw_mvtec_category
-from tests.store.making import PROTOCOL, make_dataset, make_ok, make_spec
+from tests.store.making import make_dataset, make_ok, make_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +58,7 @@ def test_the_command_of_a_run_gives_its_key(tmp_path, monkeypatch, capsys, categ
         dataset=DatasetConfig("folder", "folder", root, limit=5 if changes else None),
         category=category,
         backbone=BackboneConfig(backbone, layers[2], "tag", layers[0], layers[1], (4, 8, 16), weights, layers[3]),
-        protocol=replace(PROTOCOL, **changes),
+        protocol=replace(read_protocol("paper", dataset="mvtec"), **changes),
         protocol_name="paper",
         n_features=7,
         seed=3,
@@ -90,9 +90,9 @@ def test_weights_from_a_file_and_from_timm_are_asked_for_as_they_were():
 def test_a_protocol_that_is_not_here_is_spelled_out():
     values = overrides(run_command(make_ok(protocol_name="../../secret")))
     assert "protocol" not in values
-    assert values["protocol.epsilon"] == (0.01,)
-    assert values["protocol.center_crop"] == ([224, 224],)
-    assert not [word for word in overrides(run_command(make_ok())) if word.startswith("protocol.")]
+    assert values["model.epsilon"] == (0.01,)
+    assert values["preprocessing.center_crop"] == ([224, 224],)
+    assert not [word for word in overrides(run_command(make_ok())) if word.startswith("preprocessing.")]
 
 
 def test_commands_of_the_parts_are_requests_that_mean_something():

@@ -139,7 +139,7 @@ def test_a_failed_run_a_missing_one_and_an_unfit_one_are_told_apart():
     }
     footer = "\n".join(find(tables, 1).footer)
     assert "bottle/x.png: is truncated" in footer
-    assert "protocol.epsilon=0.5" in footer
+    assert "model.epsilon=0.5" in footer
     assert as_dict(find(tables, 3))["Candle"]["Img AUROC"] == "not run"
 
 

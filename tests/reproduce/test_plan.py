@@ -50,7 +50,7 @@ def test_the_runs_are_those_that_the_papers_places_need():
     assert {(place.dataset, place.category, place.backbone) for place in PLACES} == NEEDED
     assert len(needed_runs([42])) == 10
     assert len(needed_runs([0, 1, 42])) == 30
-    assert {one.demands["n_features"] for one in needed_runs([0]) if one.backbone == "wide_resnet50_2"} == {256}
+    assert {one.demands["model.n_features"] for one in needed_runs([0]) if one.backbone == "wide_resnet50_2"} == {256}
 
 
 @patient

@@ -14,7 +14,7 @@ from harness.store import Interval, Store, load_frame, write_runs_csv
 from harness.store.fields import METRICS
 from harness.store.frame import COLUMNS
 from harness.store.record import Timing
-from tests.store.making import VALUES, make_failed, make_ok, make_scores, make_spec
+from tests.store.making import VALUES, make_failed, make_metrics, make_ok, make_scores, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def test_values_are_the_records(mixed):
     assert {name: row[name] for name in METRICS} == VALUES
     assert (row["image_auroc_low"], row["image_auroc_high"]) == (VALUES["image_auroc"] / 2, 1.0)
     assert (row["key"], row["status"], row["protocol_name"]) == (record.key, "ok", "paper")
-    assert (row["n_features"], row["epsilon"], row["index_sampler"]) == (100, 0.01, "anomalib_v1")
-    assert (row["resize"], row["center_crop"]) == ("256x256", "224x224")
+    assert (row["model.n_features"], row["model.epsilon"], row["model.index_sampler"]) == (100, 0.01, "anomalib_v1")
+    assert (row["preprocessing.resize"], row["preprocessing.center_crop"]) == ("[256,256]", "[224,224]")
     assert (row["n_train"], row["n_test_normal"], row["n_test_anomalous"]) == (209, 20, 63)
     assert (row["seconds"], row["seconds_decode"], row["images_per_second"]) == (11.75, 5.5, 24.8)
     assert row["peak_rss_bytes"] == 1_500_000_000
@@ -70,10 +70,32 @@ def test_a_failed_run_has_its_error_and_no_metrics(mixed):
 @pytest.mark.parametrize("empty", [True, False])
 def test_dtypes_do_not_depend_on_the_content(mixed, tmp_path, empty):
     table = load_frame(tmp_path / "nowhere" if empty else mixed)
-    assert list(table.columns)[: len(COLUMNS)] == list(COLUMNS)
+    assert [name for name in table.columns if name in COLUMNS] == list(COLUMNS)
     for name, dtype in COLUMNS.items():
         assert table[name].dtype == pd.Series([], dtype=dtype).dtype, name
     assert len(table) == (0 if empty else 5)
+
+
+def test_any_model_has_columns_of_its_own_settings_and_any_metric_of_its_values(tmp_path):
+    other = {"name": "other", "layers": ["a", "b"], "ratio": 0.5, "fast": True, "n_features": None}
+    spec = make_spec() | {"model": other}
+    metrics = make_metrics({"image_zeta": 1.5, "pixel_auroc": 0.5}, version=3)
+    store = Store(tmp_path)
+    store.write(make_ok(spec, metrics=metrics, intervals={}), make_scores())
+    table = load_frame(store)
+    assert list(table.columns[:9]) == [
+        *("dataset", "category", "model", "backbone", "seed"),
+        *(f"model.{name}" for name in ("fast", "layers", "n_features", "ratio")),
+    ]
+    assert [name for name in table if name.startswith(("image_", "pixel_"))][:8] == [
+        f"{metric}{suffix}" for metric in ("pixel_auroc", "image_zeta") for suffix in ("", "_low", "_high", "_version")
+    ]
+    assert table[["model.fast", "model.layers", "model.ratio"]].values.tolist() == [[True, "[a,b]", 0.5]]
+    assert table[["image_zeta", "image_zeta_version"]].values.tolist() == [[1.5, 3]]
+    store.write(make_ok(), make_scores())
+    table = load_frame(store)
+    assert (str(table["model.epsilon"].dtype), str(table["model.n_features"].dtype)) == ("float64", "Int64")
+    assert table["model.epsilon"].isna().tolist() == [True, False]
 
 
 def test_second_intervals_and_stages_get_columns_of_their_own(tmp_path):
@@ -82,7 +104,7 @@ def test_second_intervals_and_stages_get_columns_of_their_own(tmp_path):
     Store(tmp_path).write(first, make_scores())
     Store(tmp_path).write(make_ok(make_spec(seed=43)), make_scores())
     table = load_frame(tmp_path)
-    assert list(table.columns)[len(COLUMNS) :] == [
+    assert list(table.columns)[list(table.columns).index("key") + 1 :] == [
         *("image_auroc_delong_high", "image_auroc_delong_low"),
         *(f"seconds_{stage}" for stage in ("backbone", "decode", "score", "z")),
     ]
@@ -97,7 +119,7 @@ def test_runs_csv_is_the_table(mixed):
     assert "is not the JSON of a record" in problems[0]
     table = load_frame(str(mixed.path))
     assert table.attrs["problems"] == list(problems)
-    dtypes = {name: dtype for name, dtype in COLUMNS.items() if not dtype.startswith("datetime")}
+    dtypes = {name: dtype for name, dtype in table.dtypes.items() if not str(dtype).startswith("datetime")}
     back = pd.read_csv(mixed.path / "runs.csv", dtype=dtypes, float_precision="round_trip")
     for name in ("started", "finished"):
         back[name] = pd.to_datetime(back[name], utc=True).astype(table[name].dtype)
@@ -128,16 +150,6 @@ def test_runs_csv_is_replaced_whole(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match=f"^store {tmp_path}: cannot be written"):
         write_runs_csv(tmp_path)
     assert (tmp_path / "runs.csv").read_text() == ",".join(COLUMNS) + "\n"
-
-
-def test_old_inexact_runs_are_named_after_exact_ones_and_no_crop_is_none(tmp_path):
-    for mode in ("bf16", None):
-        Store(tmp_path).write(make_ok(make_spec(inexact=mode, resize=(320, 256), center_crop=None)), make_scores())
-    exact, inexact = load_frame(tmp_path).to_dict("records")
-    assert pd.isna(exact["inexact"])
-    assert inexact["inexact"] == "bf16"
-    assert exact["resize"] == "320x256"
-    assert pd.isna(exact["center_crop"])
 
 
 def test_runs_csv_holds_no_formula(tmp_path):

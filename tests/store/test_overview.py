@@ -6,13 +6,11 @@ import io
 import os
 import shutil
 from contextlib import redirect_stdout
-from dataclasses import asdict
 
 import pytest
 from omegaconf import OmegaConf
 
 from harness import experiment, keys
-from harness.config import MetricsConfig
 from harness.errors import RequestError
 from harness.store import Store, failure_of
 from harness.store.claims import Claims
@@ -50,15 +48,6 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "results")
 
 
-def as_configured(*, bootstrap_samples=None, **changes):
-    """A spec that fits the configured protocol `paper`."""
-    spec = make_spec(**changes)
-    spec["metrics"] |= asdict(MetricsConfig()) | (
-        {} if bootstrap_samples is None else {"bootstrap_samples": bootstrap_samples}
-    )
-    return spec
-
-
 def write_ok(store, spec, **changes):
     return store.write(make_ok(spec, **changes), make_scores())
 
@@ -81,9 +70,9 @@ def text(store, *names):
 
 def test_done_failed_missing(configs, store):
     configs(grids=[{"dataset": "mvtec", "category": ["bottle", "cable", "hazelnut"], "backbone": "resnet18"}])
-    write_ok(store, as_configured(), synthetic=True)
-    store.write(make_failed(as_configured(fingerprint="00" * 32)))
-    store.write(make_failed(as_configured(category="cable")))
+    write_ok(store, make_spec(), synthetic=True)
+    store.write(make_failed(make_spec(fingerprint="00" * 32)))
+    store.write(make_failed(make_spec(category="cable")))
     assert states(store) == [
         (State.DONE, "SYNTHETIC"),
         (State.FAILED, "DataError: bottle/x.png: is truncated (in features)"),
@@ -95,12 +84,11 @@ def test_done_failed_missing(configs, store):
 @pytest.mark.parametrize(
     ("spec", "record", "said"),
     [
-        ({"epsilon": 0.01001}, {}, "protocol.epsilon=0.01001"),
-        ({"center_crop": None}, {}, "protocol.center_crop=null"),
-        ({"n_features": 50}, {}, "n_features=50"),
+        ({"epsilon": 0.01001}, {}, "model.epsilon=0.01001"),
+        ({"center_crop": None}, {}, "preprocessing.center_crop=null"),
+        ({"n_features": 50}, {}, "model.n_features=50"),
         ({"engine": "reference"}, {}, "engine=reference"),
-        ({"inexact": "bf16"}, {}, "inexact=[bf16]"),
-        ({"bootstrap_samples": 0}, {}, "metrics.bootstrap_samples=0"),
+        ({"engine": "streaming+bf16"}, {}, "engine=streaming+bf16"),
         ({"epsilon": 0.01001}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"protocol_name": "anomalib_v2"}, "protocol=anomalib_v2"),
         ({}, {"limit": 8}, "dataset.limit=8"),
@@ -108,22 +96,22 @@ def test_done_failed_missing(configs, store):
 )
 def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said):
     configs()
-    spec = as_configured(**spec)
+    spec = make_spec(**spec)
     record = {"limit": None} | record
     write_ok(store, spec, dataset=make_dataset(spec, limit=record.pop("limit")), **record)
     assert states(store)[0] == (State.OTHER, f"the store has it with {said}")
     assert "2 runs expected: 1 other protocol, 1 missing" in text(store)
-    if store.run_folder(spec) == store.run_folder(as_configured()):
+    if store.run_folder(spec) == store.run_folder(make_spec()):
         shutil.rmtree(store.run_folder(spec))  # one key: the harness takes it for done, and so does the store
-    write_ok(store, as_configured())
+    write_ok(store, make_spec())
     assert states(store)[0] == (State.DONE, "")
 
 
 def test_of_several_other_runs_the_nearest_is_named(configs, store):
     configs()
-    write_ok(store, as_configured(epsilon=0.5, blur_sigma=2))
-    write_ok(store, as_configured(epsilon=0.5))
-    assert states(store)[0] == (State.OTHER, "the store has it with protocol.epsilon=0.5")
+    write_ok(store, make_spec(epsilon=0.5, blur_sigma=2))
+    write_ok(store, make_spec(epsilon=0.5))
+    assert states(store)[0] == (State.OTHER, "the store has it with model.epsilon=0.5")
 
 
 def test_expected_runs_are_those_of_the_sweep(configs):
@@ -139,14 +127,14 @@ def test_expected_runs_are_those_of_the_sweep(configs):
         *(("mvtec", "bottle", backbone, seed) for backbone in ("resnet18", "wide_resnet50_2") for seed in (0, 1)),
         *(("btad", "01", "resnet18", seed) for seed in (0, 1)),
     ]
-    assert [run.demands["n_features"] for run in runs[::2]] == [100, 256, 100]
-    assert [run.demands["protocol.epsilon"] for run in runs[::2]] == [0.01, 0.01, 0.01001]
+    assert [run.demands["model.n_features"] for run in runs[::2]] == [100, 256, 100]
+    assert [run.demands["model.epsilon"] for run in runs[::2]] == [0.01, 0.01, 0.01001]
 
 
 def test_variants_of_one_run_are_told_apart(configs, store):
     grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
     configs(grids=[grid | {"n_features": [50, 100], "protocol.index_sampler": ["anomalib_v1", "anomalib_v2"]}])
-    write_ok(store, as_configured(n_features=50, index_sampler="anomalib_v2"))
+    write_ok(store, make_spec(n_features=50, index_sampler="anomalib_v2"))
     assert {run.variant: run.state for run in runs_of(store, "trial")} == {
         "n_features=50 index_sampler=anomalib_v1": State.OTHER,
         "n_features=100 index_sampler=anomalib_v1": State.OTHER,
@@ -159,7 +147,7 @@ def test_of_several_records_the_newest_counts(configs, store):
     configs()
     first = make_parts()["finished"]
     for fingerprint, later in (("aa" * 32, 0), ("bb" * 32, 2), ("cc" * 32, 1)):
-        write_ok(store, as_configured(fingerprint=fingerprint), finished=first.replace(year=first.year + later))
+        write_ok(store, make_spec(fingerprint=fingerprint), finished=first.replace(year=first.year + later))
     run = runs_of(store, "trial")[0]
     assert run.detail == "3 records fit; the newest counts"
     assert run.record.spec.fingerprint == "bb" * 32
@@ -167,8 +155,8 @@ def test_of_several_records_the_newest_counts(configs, store):
 
 def test_other_records_and_problems_are_counted_and_what_runs_is_told(configs, store):
     configs()
-    write_ok(store, as_configured(category="zipper"))
-    damaged = store.run_folder(as_configured())
+    write_ok(store, make_spec(category="zipper"))
+    damaged = store.run_folder(make_spec())
     damaged.mkdir(parents=True)
     (damaged / "record.json").write_text("{")
     with Claims(store.path) as claims:
@@ -191,7 +179,7 @@ def test_an_unknown_experiment_is_refused_in_one_line(configs):
 
 def test_plain_text_is_aligned_and_cannot_steer_a_terminal(configs, store):
     configs()
-    store.write(make_failed(as_configured(), error=failure_of(ValueError("\x1b[31m[bold]bad"), "fit")))
+    store.write(make_failed(make_spec(), error=failure_of(ValueError("\x1b[31m[bold]bad"), "fit")))
     lines = text(store).splitlines()
     assert lines[0] == "Title of trial (trial)"
     header, first, second = lines[1:4]
@@ -204,7 +192,7 @@ def test_plain_text_is_aligned_and_cannot_steer_a_terminal(configs, store):
 def test_the_projects_own_experiments_are_understood():
     for runs in survey([]).values():
         assert runs
-        assert all(run.run.demands["n_features"] for run in runs)
+        assert all(run.run.demands["model.n_features"] for run in runs)
 
 
 @pytest.mark.parametrize(
@@ -227,8 +215,8 @@ def test_a_wrong_request_is_one_line_and_status_2(arguments, complaint, capsys):
 def test_seeds_can_be_asked_for_and_others_that_the_store_has_are_shown(configs, store):
     configs()
     for seed in (0, 1, 42):
-        write_ok(store, as_configured(seed=seed))
-    write_ok(store, as_configured(seed=7, epsilon=0.5))  # made in another way: not shown as a seed
+        write_ok(store, make_spec(seed=seed))
+    write_ok(store, make_spec(seed=7, epsilon=0.5))  # made in another way: not shown as a seed
     done, missing = (State.DONE, State.MISSING)
     for seeds, expected in (
         ((), [("bottle", 42, done), ("cable", 42, missing), ("bottle", 0, done), ("bottle", 1, done)]),
@@ -245,20 +233,22 @@ def test_optional_experiments_are_shown_where_the_store_has_of_them(configs, sto
     configs("settings_a", grids=[grid | {"category": "hazelnut"}])
     configs("settings_b", grids=[grid | {"category": "cable"}])
     assert list(survey([])) == ["Title of table1 (table1)"]
-    drawn = write_ok(store, as_configured(category="cable"), synthetic=True)
+    drawn = write_ok(store, make_spec(category="cable"), synthetic=True)
     assert list(survey([drawn])) == ["Title of settings_b (settings_b)"]
-    real = write_ok(store, as_configured(category="cable", seed=1))
+    real = write_ok(store, make_spec(category="cable", seed=1))
     assert list(survey([drawn, real])) == ["Title of settings_b (settings_b)", "Title of table1 (table1)"]
 
 
 def test_a_records_settings_are_what_its_key_covers_without_its_name_and_its_labels():
     spec = make_spec(seed=7, n_features=50, epsilon=0.5)
     settings = settings_of(make_ok(spec, weights="random", protocol_name="anomalib_v2"))
-    assert (settings["n_features"], settings["protocol.epsilon"], settings["metrics.version"]) == (50, 0.5, 0)
+    assert (settings["model.n_features"], settings["model.epsilon"], settings["model"]) == (50, 0.5, "padim")
     assert (settings["weights"], settings["protocol"], settings["dataset.limit"]) == ("random", "anomalib_v2", None)
-    covered = {name for name in flat(spec) if name not in ("dataset", "category", "backbone.name", "seed")}
-    assert set(settings) == covered | {"weights", "protocol", "dataset.limit"}
-    assert [shown(settings[name]) for name in ("dataset.limit", "n_features")] == ["null", "50"]
+    covered = {
+        name for name in flat(spec) if name not in ("dataset", "category", "backbone.name", "model.name", "seed")
+    }
+    assert set(settings) == covered | {"model", "weights", "protocol", "dataset.limit"}
+    assert [shown(settings[name]) for name in ("dataset.limit", "model.n_features")] == ["null", "50"]
 
 
 def test_what_varies_is_named_once_in_the_order_of_the_fields():

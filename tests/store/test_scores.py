@@ -32,21 +32,34 @@ def read_back(table, folder):
 
 
 @patient
-@given(st.lists(st.tuples(paths | undecodable, st.integers(0, 1), st.floats(allow_nan=False, allow_infinity=False))))
+@given(
+    st.lists(
+        st.tuples(
+            paths | undecodable,
+            st.integers(0, 1),
+            paths | undecodable,
+            st.floats(allow_nan=False, allow_infinity=False),
+        )
+    )
+)
 def test_every_score_and_name_comes_back(tmp_path_factory, rows):
-    columns = list(zip(*rows, strict=True)) or [(), (), ()]
-    table = ScoreTable(tuple(columns[0]), np.array(columns[1], int), np.array(columns[2], np.float64))
+    columns = list(zip(*rows, strict=True)) or [(), (), (), ()]
+    table = ScoreTable(
+        tuple(columns[0]), np.array(columns[1], int), tuple(columns[2]), np.array(columns[3], np.float64)
+    )
     back = read_back(table, tmp_path_factory.getbasetemp())
-    assert back.paths == table.paths
+    assert (back.paths, back.defect_types) == (table.paths, table.defect_types)
     assert back.labels.tolist() == list(columns[1])
     assert back.scores.tobytes() == table.scores.tobytes()  # signs of zeros too
     assert back.to_csv() == table.to_csv()
 
 
 def test_what_the_file_looks_like(tmp_path):
-    table = ScoreTable(("a/1.png", 'b, "c".png', "=cmd()"), np.array([0, 1, 1]), np.array([0.5, 0.1, 3], np.float32))
+    names, types = ("a/1.png", 'b, "c".png', "=cmd()"), ("good", "cut", "-cut")
+    table = ScoreTable(names, np.array([0, 1, 1]), types, np.array([0.5, 0.1, 3], np.float32))
     assert table.to_csv().decode() == (
-        'path,label,score\na/1.png,0,0.5\n"b, ""c"".png",1,0.10000000149011612\n./=cmd(),1,3.0\n'
+        "path,label,defect_type,score\na/1.png,0,good,0.5\n"
+        '"b, ""c"".png",1,cut,0.10000000149011612\n./=cmd(),1,./-cut,3.0\n'
     )
     assert sha256_of(tmp_path / "scores.csv") is None
     read_back(table, tmp_path)
@@ -55,9 +68,9 @@ def test_what_the_file_looks_like(tmp_path):
 
 @pytest.mark.parametrize("name", ["a\rb", "a\r\nb", '"', ",", " x ", "é瓶", "\u2028"])
 def test_other_readers_read_odd_names(name):
-    text = ScoreTable((name, "z"), np.array([0, 1]), np.array([0.1, 0.2])).to_csv().decode()
+    text = ScoreTable((name, "z"), np.array([0, 1]), ("good", name), np.array([0.1, 0.2])).to_csv().decode()
     with_csv = list(csv.reader(io.StringIO(text, newline="")))
-    assert with_csv == [["path", "label", "score"], [name, "0", "0.1"], ["z", "1", "0.2"]]
+    assert with_csv == [["path", "label", "defect_type", "score"], [name, "0", "good", "0.1"], ["z", "1", name, "0.2"]]
     with_pandas = pd.read_csv(io.BytesIO(text.encode()))
     assert with_pandas["path"].tolist() == [name, "z"]
     assert with_pandas["score"].tolist() == [0.1, 0.2]
@@ -75,12 +88,16 @@ def test_other_readers_read_odd_names(name):
 )
 def test_what_is_no_table(paths, labels, scores, complaint):
     with pytest.raises(ValueError, match=complaint):
-        ScoreTable(paths, np.array(labels), np.array(scores))
+        ScoreTable(paths, np.array(labels), ("x",), np.array(scores))
 
 
 @pytest.mark.parametrize(
     "content",
-    ["", "path,score,label\n", *(f"path,label,score\n{row}\n" for row in ("a,0", "a,0,nan", "a,3,1", '"a,0,1')), None],
+    [
+        *("", "path,score,label\n", None),
+        *(f"path,label,score\n{row}\n" for row in ("a,0", "a,0,nan", "a,3,1", '"a,0,1', "a,0,good,1")),
+        *(f"path,label,defect_type,score\n{row}\n" for row in ("a,0,1", "a,0,good,nan", "a,3,x,1")),
+    ],
 )
 def test_a_damaged_or_missing_file_is_one_line(tmp_path, content):
     path = tmp_path / "scores.csv"
@@ -88,6 +105,15 @@ def test_a_damaged_or_missing_file_is_one_line(tmp_path, content):
         path.write_text(content)
     with pytest.raises(StoreError, match=rf"^{path}: (is no table of scores|cannot be read)[^\n]*run again"):
         read_scores(path)
+
+
+def test_an_old_file_has_the_folders_as_defect_types(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("path,label,score\nbottle/test/good/0.png,0,1.5\nbottle/test/cut/1.png,1,2.5\n./=x.png,1,0.5\n")
+    table = read_scores(path)
+    assert table.paths == ("bottle/test/good/0.png", "bottle/test/cut/1.png", "=x.png")
+    assert table.defect_types == ("good", "cut", "")
+    assert table.scores.tolist() == [1.5, 2.5, 0.5]
 
 
 def test_examples_round_trip(tmp_path):

@@ -48,7 +48,7 @@ def test_round_trip(store):
     assert store.write(record, make_scores(), MAPS) == record
     folder = store.run_folder(make_spec())
     assert sorted(os.listdir(folder)) == ["examples.npz", "record.json", "scores.csv"]
-    assert folder == store.path / "runs" / "mvtec" / "bottle" / "resnet18" / f"seed42-{record.key}"
+    assert folder == store.path / "runs" / "mvtec" / "bottle" / "padim-resnet18" / f"seed42-{record.key}"
     assert store.find(make_spec()) == store.done(make_spec()) == record
     assert store.scores(record).to_csv() == make_scores().to_csv()
     np.testing.assert_array_equal(store.examples(record)["maps"], MAPS["maps"])
@@ -141,7 +141,7 @@ def test_whatever_else_lies_in_a_store_is_passed_over(store):
     for name in ("runs/README", "runs/mvtec/x.txt", "runs/mvtec/bottle/.hidden", ".submitit/x", "tables/y"):
         (store.path / name).parent.mkdir(parents=True, exist_ok=True)
         (store.path / name).touch()
-    (store.path / "runs/mvtec/bottle/resnet18/seed1-0123456789ab").mkdir()
+    (store.path / "runs/mvtec/bottle/padim-resnet18/seed1-0123456789ab").mkdir()
     (store.path / "runs" / "circle").symlink_to("circle")
     shutil.copytree(store.path / "runs" / "mvtec", store.path / "runs" / ".mvtec")
     assert store.records().records == (record,)
@@ -337,5 +337,7 @@ def test_a_folder_tells_its_key_and_no_other_does():
 
 
 def test_a_name_that_is_no_unicode_is_refused_in_one_line():
-    with pytest.raises(StoreError, match=r"^mvtec/caf\\udce9/resnet18: a name is not valid UTF-8; rename the folder"):
+    with pytest.raises(
+        StoreError, match=r"^mvtec/caf\\udce9/padim-resnet18: a name is not valid UTF-8; rename the folder"
+    ):
         run_path(make_spec(category="caf\udce9"))
