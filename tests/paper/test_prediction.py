@@ -14,7 +14,7 @@ def oracle(values: np.ndarray, row: np.ndarray) -> float:
     """The p-value of Hotelling's prediction test, by a general inverse and scipy's F."""
     n, p = values.shape
     distance = row - values.mean(axis=0)
-    statistic = distance @ np.linalg.inv(np.cov(values, rowvar=False)) @ distance / (1 + 1 / n)
+    statistic = distance @ np.linalg.inv(np.atleast_2d(np.cov(values, rowvar=False))) @ distance / (1 + 1 / n)
     return float(stats.f.sf(statistic * (n - p) / (p * (n - 1)), p, n - p))
 
 
