@@ -1,6 +1,7 @@
-"""Simulate how often the 95 % interval of image AUROC holds the true AUROC; the result is in docs/how-a-number-is-made.md.
+"""Simulate how often the 95 % interval of image AUROC holds the true AUROC.
 
-Scores of both classes are normal with equal variance. A coverage of .95 over 10,000 test sets has a standard error of .002.
+Scores of both classes are normal with equal variance. A coverage of .95 over 10,000 test sets has a standard error of
+.002. docs/how-a-number-is-made.md has the result.
 """
 
 from __future__ import annotations

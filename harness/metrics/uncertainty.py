@@ -33,8 +33,8 @@ def image_intervals(
 
     `image_auroc` has DeLong's, and Newcombe's where DeLong's variance is 0 (an AUROC of 0 or 1, or equal scores) or
     unknown (a class of one image): near 1 a percentile bootstrap runs out of images to draw that are in the wrong
-    order. `scripts/interval_coverage.py` measures how often it covers. The F1s have the bootstrap's; where F1-max is 1 so is
-    every resample's, and `image_f1_max` has the tolerance limits'. As intervals of what such a test set gives on
+    order. `scripts/interval_coverage.py` measures how often it covers. The F1s have the bootstrap's; where F1-max is 1
+    so is every resample's, and `image_f1_max` has the tolerance limits'. As intervals of what such a test set gives on
     average the F1s' 95 % intervals cover .87 to .99, simulated with normal scores of equal variance, 20 to 200 images
     a class and AUROC from .6 to .999.
 

@@ -213,11 +213,11 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         keys=tuple(record.key for record in chosen.runs.values()),
         notes=chosen.notes,
         half_width=(interval.high - interval.low) / 2 if interval else None,
-        steps=_steps(metric, math.fsum(values.values()) / len(values), next(iter(chosen.runs.values()))),
+        steps=grid_steps(metric, math.fsum(values.values()) / len(values), next(iter(chosen.runs.values()))),
     )
 
 
-def _steps(metric: str, value: float, record: RunRecord) -> tuple[float, float]:
+def grid_steps(metric: str, value: float, record: RunRecord) -> tuple[float, float]:
     """Return how far from a value the metric's grid goes on, by the test images that the runs of a place share."""
     n_pos, n_neg = record.dataset.n_test_anomalous, record.dataset.n_test_normal
     if not n_pos or not n_neg or not metric.startswith("image_"):
