@@ -113,7 +113,7 @@ def _t_squared(values: np.ndarray, row: np.ndarray) -> float | None:
     # In units of each column's deviation, which changes nothing but the condition of the matrix.
     deviations = values.std(axis=0, ddof=1)
     centred = (values - values.mean(axis=0)) / deviations
-    if np.linalg.matrix_rank(centred) < n_columns:
+    if np.linalg.matrix_rank(centred, rtol=1e-9) < n_columns:
         return None
     distance = (row - values.mean(axis=0)) / deviations
     return float(distance @ np.linalg.solve(centred.T @ centred / (n - 1), distance) / (1 + 1 / n))

@@ -120,7 +120,7 @@ def _on_grid(printed: str, measured: Measured) -> bool:
 
 def shown_p(p: float | None) -> str:
     """Write a p-value with two significant digits."""
-    return "none" if p is None else f"{p:.2g}"
+    return "none" if p is None else f"{p:#.2g}"
 
 
 def _seeds(n: int) -> str:
