@@ -1,7 +1,8 @@
-"""Rank the runs of experiment=settings_bottle by how near they come to the paper's bottle rows.
+"""Rank the settings of experiment=settings_bottle by how well the paper's bottle rows fit their seeds.
 
-By digits first; then by pixel F1 given pixel AUROC: a line over the runs of each preprocessing, and each published
-row's distance from it.
+By the p-value of Hotelling's prediction test; beside it pixel F1 given pixel AUROC: the published row's distance from
+the line over the runs of the setting's preprocessing. A ranking is exploration, not a test: with so many settings the
+largest p-value says little by itself.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from harness.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
+from harness.paper.model import PAPER_METRICS
 from harness.paper.published import load_published
-from harness.paper.ranking import Line, Residual, agreements, comparable, lines, residuals, spreads
+from harness.paper.ranking import Line, Ranking, Residual, comparable, lines, rankings, residuals, spreads
+from harness.paper.verdict import shown_p
 from harness.paths import PROJECT
 from harness.report.checkup import check_store
 from harness.report.output import write_output
@@ -26,7 +29,7 @@ from harness.store import Store
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results" / "settings")
-    parser.add_argument("--top", type=int, default=8, help="best runs to show for each table (default: 8)")
+    parser.add_argument("--top", type=int, default=8, help="settings to show for each table (default: 8)")
     parser.add_argument("--figure", type=Path, help="draw pixel F1 over pixel AUROC into this file (.svg, .png, .pdf)")
     arguments = parser.parse_args(argv)
     figure: Path | None = arguments.figure
@@ -36,25 +39,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     for fault in checkup.faults:
         print(f"not counted: {printable(fault)}", file=sys.stderr)
     records, published = comparable(checkup.records), load_published()
-    ranked = agreements(records, published)
+    ranked = rankings(records, published)
     if not ranked:
         raise StoreError(f"{arguments.store}: holds no run of the real bottle; run experiment=settings_bottle first")
     fitted = lines(records)
     found = residuals(fitted, published)
     if figure is not None:
         _draw(fitted, found, figure)
-    for table in (1, 2):
-        print(f"Table {table}, bottle: the nearest of {len(records)} runs (difference = run less paper)")
-        for one in [one for one in ranked if one.table == table][: arguments.top]:
-            cells = "  ".join(f"{column} {value:+z.4f}" for column, value in one.differences.items())
-            print(f"  {len(one.exact)} of {len(one.differences)} exact  {cells}  seed {one.seed:<3} {one.setting}")
-        print()
+    for (table, row), of_row in groupby(ranked, lambda one: (one.row.table, one.row.row)):
+        print(f"Table {table}, {row}: settings by the joint p (differences: mean over the seeds less paper)")
+        print("\n".join([_ranked(one) for one in of_row][: arguments.top]), end="\n\n")
     print("\n".join(_fits(fitted, found)))
     print("Range over seeds, by setting")
     for spread in spreads(records):
         cells = "  ".join(f"{column} {low:.4f}..{high:.4f}" for column, (low, high) in spread.ranges.items())
         print(f"  {cells}  {spread.n_runs:>3} runs  {spread.setting}")
     return 0
+
+
+def _ranked(one: Ranking) -> str:
+    cells = "  ".join(f"{column} {one.differences[column]:+z.4f}" for column in PAPER_METRICS)
+    residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} sd"
+    p = f"p {shown_p(one.p):<8} most {one.row.most or '-':<9}"
+    return f"  {p}  Pix F1 given Pix AUROC {residual:>8}  {cells}  {one.n_runs:>3} runs  {one.setting}"
 
 
 def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:

@@ -36,7 +36,7 @@ class MetricReport:
     absent: dict[str, str]
     """Why the others are not."""
     intervals: dict[str, Interval]
-    """By metric, and `image_auroc_delong` beside the bootstrap's `image_auroc`; without those that cannot be given."""
+    """By metric; without those that cannot be given."""
     thresholds: dict[str, float]
     """Raw scores: of `image_f1_max` and `pixel_f1_max`; the strict F1s use the same ones, strictly."""
 

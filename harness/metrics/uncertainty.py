@@ -31,16 +31,12 @@ def image_intervals(
 ) -> dict[str, Interval]:
     """Return intervals of the image-level metrics.
 
-    `image_auroc` and the F1s have the bootstrap's, `image_auroc_delong` DeLong's. Near 0 and 1 the bootstrap runs out
-    of images to draw that are in the wrong order: where its interval touches 0 or 1 `image_auroc` has DeLong's too. And
-    where DeLong's variance is 0 (an AUROC of 0 or 1, or equal scores) or unknown (a class of one image) `image_auroc`
-    has Newcombe's, and `image_auroc_delong` is left out. Where F1-max is 1 so is every resample's: `image_f1_max` has
-    the tolerance limits' then.
-
-    Simulated with normal scores of equal variance, 20 to 200 images a class and AUROC from .6 to .999, these 95 %
-    intervals cover: `image_auroc` .87 to 1 (the bootstrap alone, with 20 normal and 63 defective images: .85 at .97,
-    .78 at .99, .37 at .999); `image_auroc_delong`, with Newcombe's where it is left out, .90 to .99; the F1s .87 to
-    .99, as intervals of what such a test set gives on average.
+    `image_auroc` has DeLong's, and Newcombe's where DeLong's variance is 0 (an AUROC of 0 or 1, or equal scores) or
+    unknown (a class of one image): near 1 a percentile bootstrap runs out of images to draw that are in the wrong
+    order. `scripts/interval_coverage.py` measures how often it covers. The F1s have the bootstrap's; where F1-max is 1
+    so is every resample's, and `image_f1_max` has the tolerance limits'. As intervals of what such a test set gives on
+    average the F1s' 95 % intervals cover .87 to .99, simulated with normal scores of equal variance, 20 to 200 images
+    a class and AUROC from .6 to .999.
 
     Args:
         draws: (B, N); B may be 0, which leaves the bootstrap out.
@@ -49,15 +45,9 @@ def image_intervals(
     n_positives, n_negatives = ranked.positives.size, ranked.negatives.size
     intervals: dict[str, Interval] = {}
     if min(n_positives, n_negatives) > 1:
-        intervals |= {f"image_{name}": x for name, x in bootstrap_intervals(histograms, draws, confidence).items()}
+        intervals = {f"image_{name}": x for name, x in bootstrap_intervals(histograms, draws, confidence).items()}
     delong = delong_interval(ranked, confidence)
-    drawn = intervals.get("image_auroc")
-    if delong is None:
-        intervals["image_auroc"] = newcombe_interval(auroc(ranked), n_positives, n_negatives, confidence)
-    else:
-        intervals["image_auroc_delong"] = delong
-        if drawn and (drawn.low == 0 or drawn.high == 1):
-            intervals["image_auroc"] = delong
+    intervals["image_auroc"] = delong or newcombe_interval(auroc(ranked), n_positives, n_negatives, confidence)
     if best.maximum == 1:
         intervals["image_f1_max"] = separation_interval(n_positives, n_negatives, confidence)
     return intervals
@@ -90,26 +80,42 @@ def bootstrap_intervals(
 def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
     """Return DeLong's interval for AUROC, on the logit scale; None where the variance is 0 or a class has one sample.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. The structural components are mid-rank differences
-    (Sun and Xu, IEEE Signal Processing Letters 21, 2014): a sample's mid-rank among all less that among its own
-    class is the number of the other class below it, ties counting 1/2, which `ranked` holds. On the logit scale the
-    interval stays within [0, 1] and covers better near 1 (Perme and Manevski, Statistical Methods in Medical Research
-    28, 2019).
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. On the logit scale the interval stays within [0, 1]
+    and covers better near 1 (Perme and Manevski, Statistical Methods in Medical Research 28, 2019). The variance is a
+    sum of two estimated ones, so the quantile is Student's, with the degrees of freedom of the smaller class: the
+    least that Welch and Satterthwaite's formula can give; with the normal quantile the interval covers less.
     """
-    n_positives, n_negatives = ranked.positives.size, ranked.negatives.size
-    if min(n_positives, n_negatives) < 2:
+    if min(ranked.positives.size, ranked.negatives.size) < 2:
         return None
-    by_positive = (ranked.below + ranked.not_above) / (2 * n_negatives)
-    below = np.searchsorted(ranked.positives, ranked.negatives, side="left")
-    not_above = np.searchsorted(ranked.positives, ranked.negatives, side="right")
-    by_negative = 1 - (below + not_above) / (2 * n_positives)
-    variance = float(by_positive.var(ddof=1) / n_positives + by_negative.var(ddof=1) / n_negatives)
+    from scipy.special import stdtrit
+
+    by_positive, by_negative = placements(ranked)
+    variance = float(by_positive.var(ddof=1) / by_positive.size + by_negative.var(ddof=1) / by_negative.size)
     area = auroc(ranked)
     if variance == 0 or area in (0, 1):
         return None
+    quantile = float(stdtrit(min(by_positive.size, by_negative.size) - 1, (1 + confidence) / 2))
     centre = math.log(area / (1 - area))
-    reach = _quantile(confidence) * math.sqrt(variance) / (area * (1 - area))
-    return Interval(_logistic(centre - reach), _logistic(centre + reach), "DeLong, logit scale")
+    reach = quantile * math.sqrt(variance) / (area * (1 - area))
+    return Interval(_logistic(centre - reach), _logistic(centre + reach), "DeLong, logit scale, Student's t")
+
+
+def placements(ranked: Ranked) -> tuple[np.ndarray, np.ndarray]:
+    """Return DeLong's structural components: of each sample the share of the other class on its right side.
+
+    They are mid-rank differences (Sun and Xu, IEEE Signal Processing Letters 21, 2014): a sample's mid-rank among all
+    less that among its own class is the number of the other class below it, ties counting 1/2.
+
+    Returns:
+        (P,) float64 in the order of `ranked.positives` and (N,) float64 in that of `ranked.negatives`, in [0, 1]; the
+        mean of either is the AUROC.
+    """
+    below = np.searchsorted(ranked.positives, ranked.negatives, side="left")
+    not_above = np.searchsorted(ranked.positives, ranked.negatives, side="right")
+    return (
+        (ranked.below + ranked.not_above) / (2 * ranked.negatives.size),
+        1 - (below + not_above) / (2 * ranked.positives.size),
+    )
 
 
 def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidence: float) -> Interval:

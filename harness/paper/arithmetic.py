@@ -87,6 +87,20 @@ def f1_counts(printed: str, classes: Classes) -> tuple[Counts, ...]:
     return tuple(Counts(*pair) for pair in sorted(pairs, key=lambda pair: (-pair[0], pair[1])))
 
 
+def auroc_step(classes: Classes) -> float:
+    """Return what one (defective, normal) pair in the other order moves: 1 / (n_pos n_neg)."""
+    return 1 / classes.pairs
+
+
+def f1_steps(value: float, classes: Classes) -> tuple[float, float]:
+    """Return how far below and above a value the next F1 lies that the images can give; 0 where there is none."""
+    true, false = _thresholds(classes)
+    attainable = np.unique(np.append(2 * true / (classes.n_pos + true + false), 0.0))
+    lower, higher = attainable[attainable < value - float(TIE)], attainable[attainable > value + float(TIE)]
+    below = value - float(lower[-1]) if lower.size else 0.0
+    return below, float(higher[0]) - value if higher.size else 0.0
+
+
 RADIUS = 100
 """How far `auroc_share` and `f1_share` look, in units of the last printed place."""
 

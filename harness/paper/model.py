@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.paper.prediction import Prediction, RowTest
 
 MODEL = "padim"
 """The paper's, by its file of configs/model."""
@@ -95,7 +99,10 @@ class Measured:
     """Runs that were left out although others of their place count, and why."""
     half_width: float | None = None
     """Half the width of the 95 % interval at the declared seed; of a mean over N places, whose test images are
-    independent, sqrt(sum of squares) / N; None where a part of it is missing."""
+    independent, sqrt(sum of squares) / N; None where a part of it is missing. For whiskers; no verdict uses it."""
+    steps: tuple[float, float] = (0.0, 0.0)
+    """From the mean over the seeds down and up to the next value of the metric's grid: 1/(n+ n-) for image AUROC, to
+    the neighbouring attainable values for image F1, 0 for pixel metrics; of a mean over N places their largest / N."""
 
     @property
     def declared(self) -> float | None:
@@ -112,9 +119,9 @@ class Verdict(StrEnum):
     """How a published number stands against the store; the rules are in `harness.paper.verdict`."""
 
     MATCH = "match"
-    WITHIN_SEEDS = "within seeds"
-    BELOW_SAMPLING_ERROR = "below sampling error"
+    CONSISTENT = "consistent"
     DIFFERS = "differs"
+    TOO_FEW_SEEDS = "too few seeds"
     NOT_RUN = "not run"
     NOT_COMPARABLE = "not comparable"
 
@@ -132,6 +139,10 @@ class Judgement:
     """Reproduced at the declared seed less published; None without such a run, or where the two are not comparable."""
     seeds_exact: tuple[int, ...] = ()
     """Seeds that give exactly the printed digits."""
+    prediction: Prediction | None = None
+    """Of one more seed; None with too few seeds, or where the two are not comparable."""
+    p: float | None = None
+    """Of the published number as one more seed's, two-sided; None without a prediction or where no seed differs."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,10 @@ class RowJudgement:
     """Of the row's numbers that a run gives."""
     verdict: Verdict
     reason: str
+    test: RowTest | None = None
+    """Of the numbers that vary over the seeds; None where it could not be made."""
+    most: str | None = None
+    """The column that contributes most to the test's statistic."""
 
 
 class ClaimVerdict(StrEnum):

@@ -1,4 +1,4 @@
-"""Rank the settings of `settings_bottle` by the paper's bottle rows: by digits, and by pixel F1 given pixel AUROC."""
+"""Rank the settings of `settings_bottle` by the paper's bottle rows: jointly, and by pixel F1 given pixel AUROC."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.paper.arithmetic import prints_as
-from harness.paper.model import PAPER_METRICS, Place
+from harness.paper.model import PAPER, PAPER_METRICS, Measured, Place, PublishedCell, RowJudgement
 from harness.paper.published import Published
-from harness.paper.selection import required_settings
+from harness.paper.selection import grid_steps, required_settings
+from harness.paper.verdict import judge, judge_rows
 from harness.store.settings import settings_of, varying
 
 if TYPE_CHECKING:
@@ -21,44 +21,6 @@ if TYPE_CHECKING:
 PLACE = Place("mvtec", "bottle", "resnet18")
 FIRST = ("index_sampler", "epsilon", "center_crop", "blur_sigma", "interpolation", "antialias")
 """What a setting's name says first; any other field of the protocol that is not the paper's follows."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """One run against one published row."""
-
-    table: int
-    setting: str
-    """What is not as in configs/protocol/paper.yaml, or `paper`; the weights' label where they are others."""
-    seed: int
-    exact: tuple[str, ...]
-    """Columns whose printed digits this run gives."""
-    differences: dict[str, float]
-    """Column -> reproduced less published."""
-
-    @property
-    def distance(self) -> float:
-        """Mean absolute difference over the row's columns."""
-        return sum(map(abs, self.differences.values())) / len(self.differences)
-
-
-def agreements(records: Iterable[RunRecord], published: Published) -> list[Agreement]:
-    """Compare every run that `comparable` takes with Table 1's and Table 2's row, the best of each table first.
-
-    Ranked by how many of the row's four numbers a run gives to the printed digit, then by the mean absolute difference.
-    """
-    rows = {(cell.table, cell.row) for cell in published.cells if cell.places == (PLACE,) and cell.table in (1, 2)}
-    taken = comparable(records)
-    usual = usual_weights(taken)
-    found = []
-    for record in taken:
-        values = _paper_values(record)
-        for table, row in rows:
-            printed = {column: published.cell(table, row, column).printed for column in values}
-            exact = tuple(column for column, value in values.items() if prints_as(value, printed[column]))
-            differences = {column: value - float(printed[column]) for column, value in values.items()}
-            found.append(Agreement(table, setting_of(record, usual), record.spec.seed, exact, differences))
-    return sorted(found, key=lambda one: (one.table, -len(one.exact), one.distance, one.setting, one.seed))
 
 
 def comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
@@ -115,6 +77,16 @@ def _plain(value: object) -> str:
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+def by_setting(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return the comparable runs of each setting, in the order of its name, `paper` first."""
+    taken = comparable(records)
+    usual = usual_weights(taken)
+    groups: dict[str, list[RunRecord]] = defaultdict(list)
+    for record in taken:
+        groups[setting_of(record, usual)].append(record)
+    return {name: groups[name] for name in sorted(groups, key=lambda name: (name != "paper", name))}
+
+
 @dataclass(frozen=True)
 class Spread:
     """All seeds of one setting: lowest and highest value of each of the paper's columns."""
@@ -126,16 +98,11 @@ class Spread:
 
 def spreads(records: Sequence[RunRecord]) -> list[Spread]:
     """Return the range over seeds for each setting, in the order of its name, `paper` first."""
-    taken = comparable(records)
-    usual = usual_weights(taken)
-    groups: dict[str, list[dict[str, float]]] = defaultdict(list)
-    for record in taken:
-        groups[setting_of(record, usual)].append(_paper_values(record))
     result = []
-    for setting in sorted(groups, key=lambda name: (name != "paper", name)):
-        by_column = {column: [values[column] for values in groups[setting]] for column in PAPER_METRICS}
-        ranges = {column: (min(values), max(values)) for column, values in by_column.items()}
-        result.append(Spread(setting, len(groups[setting]), ranges))
+    for setting, runs in by_setting(records).items():
+        values = [_paper_values(record) for record in runs]
+        ranges = {column: (min(v[column] for v in values), max(v[column] for v in values)) for column in PAPER_METRICS}
+        result.append(Spread(setting, len(runs), ranges))
     return result
 
 
@@ -219,3 +186,56 @@ def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:
             of_row = [Residual(cell.table, cell.row, line, auroc, f1, *line.predict(auroc)) for line in fitted]
             found += sorted(of_row, key=lambda each: abs(each.deviations))
     return found
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One setting against one published row."""
+
+    setting: str
+    n_runs: int
+    row: RowJudgement
+    """The joint test of the row against this setting's seeds."""
+    differences: dict[str, float]
+    """Column -> mean over the seeds less published."""
+    residual: Residual | None
+    """The row against the line of the setting's preprocessing; None where that has too few runs for a line."""
+
+    @property
+    def p(self) -> float | None:
+        """The joint p-value; None where there was no test."""
+        return self.row.test.p if self.row.test else None
+
+
+def rankings(records: Sequence[RunRecord], published: Published) -> list[Ranking]:
+    """Rank every setting by the joint p-value of Table 1's and Table 2's row, the largest of each table first.
+
+    A ranking is exploration: with so many settings the largest p-value says little by itself.
+    """
+    found = residuals(lines(records), published)
+    rows = dict.fromkeys(
+        (cell.table, cell.row) for cell in published.cells if cell.places == (PLACE,) and cell.table < 3
+    )
+    result = [
+        _rank(setting, runs, [published.cell(*row, column) for column in PAPER_METRICS], found)
+        for row in rows
+        for setting, runs in by_setting(records).items()
+    ]
+    return sorted(result, key=lambda one: (one.row.table, one.p is None, -(one.p or 0.0), one.setting))
+
+
+def _rank(
+    setting: str, runs: Sequence[RunRecord], cells: Sequence[PublishedCell], found: Sequence[Residual]
+) -> Ranking:
+    judgements, differences = [], {}
+    for cell in cells:
+        by_seed = {record.spec.seed: _paper_values(record)[cell.column] for record in runs}
+        mean = math.fsum(by_seed.values()) / len(by_seed)
+        steps = grid_steps(PAPER_METRICS[cell.column], mean, runs[0])
+        measured = Measured(by_seed, None, tuple(record.key for record in runs), steps=steps)
+        judgements.append(judge(cell, measured, PAPER))
+        differences[cell.column] = mean - float(cell.printed)
+    (row,) = judge_rows(judgements)
+    of_row = [one for one in found if (one.table, one.row) == (row.table, row.row)]
+    residual = next((one for one in of_row if one.line.preprocessing == _preprocessing_of(runs[0])), None)
+    return Ranking(setting, len(runs), row, differences, residual)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.catalog import CATALOG
 from harness.keys import protocol_settings
+from harness.paper.arithmetic import Classes, auroc_step, f1_steps
 from harness.paper.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Measured, Place, PublishedCell
 from harness.paper.published import Published
 from harness.paths import CONFIGS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from harness.store import Failure, RunRecord
 
 CONFIDENCE = 0.95
-"""Of the intervals that verdicts use; a record with intervals at another level counts, without its intervals."""
+"""Of the intervals that tables and whiskers show; a record with intervals at another level counts, without them."""
 
 LONGEST_MESSAGE = 200
 """Characters of a failed run's error that a reason quotes; the record has all of it."""
@@ -211,7 +212,17 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         keys=tuple(record.key for record in chosen.runs.values()),
         notes=chosen.notes,
         half_width=(interval.high - interval.low) / 2 if interval else None,
+        steps=grid_steps(metric, math.fsum(values.values()) / len(values), next(iter(chosen.runs.values()))),
     )
+
+
+def grid_steps(metric: str, value: float, record: RunRecord) -> tuple[float, float]:
+    """Return how far from a value the metric's grid goes on, by the test images that the runs of a place share."""
+    n_pos, n_neg = record.dataset.n_test_anomalous, record.dataset.n_test_normal
+    if not n_pos or not n_neg or not metric.startswith("image_"):
+        return 0.0, 0.0
+    classes = Classes(n_pos, n_neg)
+    return (auroc_step(classes),) * 2 if metric == "image_auroc" else f1_steps(value, classes)
 
 
 def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
@@ -233,4 +244,5 @@ def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
         keys=tuple(place.runs[seed].key for place in chosen for seed in common),
         notes=tuple(note for part in parts for note in part.notes),
         half_width=math.hypot(*widths) / len(parts) if len(widths) == len(parts) else None,
+        steps=(max(part.steps[0] for part in parts) / len(parts), max(part.steps[1] for part in parts) / len(parts)),
     )

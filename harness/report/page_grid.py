@@ -10,9 +10,9 @@ from harness.paper.model import ClaimVerdict, Verdict
 
 BADGES: Mapping[str, str] = {
     Verdict.MATCH: "match",
-    Verdict.WITHIN_SEEDS: "within",
-    Verdict.BELOW_SAMPLING_ERROR: "below",
+    Verdict.CONSISTENT: "consistent",
     Verdict.DIFFERS: "differs",
+    Verdict.TOO_FEW_SEEDS: "toofew",
     Verdict.NOT_RUN: "notrun",
     Verdict.NOT_COMPARABLE: "notcomparable",
     ClaimVerdict.TRUE: "match",

@@ -9,17 +9,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from harness.paper.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
-from harness.report.page_grid import BADGES, Cell, Grid, anchor, cell, grid
+from harness.paper.prediction import LEAST_SEEDS
+from harness.paper.verdict import CAVEATS, shown_p
+from harness.report.page_grid import BADGES, NOTHING, Cell, Grid, anchor, cell, grid
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
 MEANINGS: Mapping[Verdict, str] = {
     Verdict.MATCH: f"the run with seed {DECLARED_SEED} gives every printed digit",
-    Verdict.WITHIN_SEEDS: "inside the range over the seeds run",
-    Verdict.BELOW_SAMPLING_ERROR: "no seed gives it, but the gap is smaller than half the 95 % interval: "
-    "not reproduced, and too small a gap to say anything about the method",
-    Verdict.DIFFERS: "outside the seeds’ range, and further off than sampling explains",
+    Verdict.CONSISTENT: "inside the 95 % prediction interval for one more seed",
+    Verdict.DIFFERS: "outside that interval: more than the seed differs",
+    Verdict.TOO_FEW_SEEDS: f"a prediction needs {LEAST_SEEDS} seeds",
     Verdict.NOT_RUN: "the store has no run for it",
     Verdict.NOT_COMPARABLE: "no run could be set against it; its reason stands beside it",
 }
@@ -55,6 +56,8 @@ class Summary:
     by_table: Grid
     rows: Grid | None
     """The joint verdicts of the rows that were run; None where no row was."""
+    caveats: tuple[str, ...]
+    """What the verdicts assume, and what they do not say; empty where nothing is compared."""
     not_run: tuple[str, ...]
     """What has no run, and why, each once."""
     refused: tuple[str, ...]
@@ -85,6 +88,7 @@ def summarise(
         n_numbers=len(numbers),
         by_table=_by_table(numbers),
         rows=_row_table(row_judgements),
+        caveats=() if edition.synthetic else CAVEATS,
         not_run=tuple(dict.fromkeys(text for one in measured for text in one.missing)),
         refused=tuple(dict.fromkeys(text for one in measured for text in one.refused)),
         false_claims=tuple(finding for finding in findings if finding.verdict == ClaimVerdict.FALSE),
@@ -129,15 +133,15 @@ def _headline(counts: Mapping[Verdict, int], n: int, edition: Edition) -> str:
     run = n - counts[Verdict.NOT_RUN] - counts[Verdict.NOT_COMPARABLE]
     if not run:
         return f"None of the {n} published numbers that a run can give has been run yet."
-    good = counts[Verdict.MATCH] + counts[Verdict.WITHIN_SEEDS]
+    good = counts[Verdict.MATCH] + counts[Verdict.CONSISTENT]
     parts = [
-        f"{good} {_are(good)} reproduced ({counts[Verdict.MATCH]} at the declared seed, {counts[Verdict.WITHIN_SEEDS]} "
-        "within the range over seeds)"
+        f"{good} {_are(good)} reproduced ({counts[Verdict.MATCH]} at the declared seed, {counts[Verdict.CONSISTENT]} "
+        "consistent with one more seed)"
     ]
-    if near := counts[Verdict.BELOW_SAMPLING_ERROR]:
-        parts.append(f"{near} {_are(near)} off by less than sampling error")
     if off := counts[Verdict.DIFFERS]:
         parts.append(f"{off} {'differs' if off == 1 else 'differ'}")
+    if few := counts[Verdict.TOO_FEW_SEEDS]:
+        parts.append(f"{few} {'has' if few == 1 else 'have'} too few seeds")
     return (
         f"Of the {n} published numbers that a run can give, {run} {'was' if run == 1 else 'were'} run. "
         f"Of these, {', '.join(parts)}."
@@ -168,6 +172,12 @@ def _row_table(rows: Sequence[RowJudgement]) -> Grid | None:
     return grid(
         "rows-jointly",
         "Published rows judged as a whole: AUROC and F1 of one row must come from one run",
-        ("Row", "Verdict", "Why"),
-        [(Cell(f"Table {row.table}, {row.row}"), cell(row.verdict.value), Cell(row.reason)) for row in run],
+        ("Row", "Verdict", "p", "Most of it from", "Why"),
+        [_row_cells(row) for row in run],
     )
+
+
+def _row_cells(row: RowJudgement) -> tuple[Cell, ...]:
+    p = Cell(shown_p(row.test.p), row.test.p) if row.test else Cell(NOTHING)
+    name = Cell(f"Table {row.table}, {row.row}")
+    return name, cell(row.verdict.value), p, Cell(row.most or NOTHING), Cell(row.reason)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.paper.arithmetic import places, rounded
 from harness.paper.model import DECLARED_SEED, Judgement
 from harness.paper.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
-from harness.paper.verdict import judge_rows
+from harness.paper.verdict import CAVEATS, judge_rows, shown_p
 from harness.report.output import write_output
 from harness.report.words import Judged, absence, in_edition, places_run, protocol_facts, table_title
 from harness.store.files import csv_text, no_formula
@@ -26,10 +26,11 @@ NOTHING = "–"
 """Where a column cannot say anything; a value that is missing says why instead."""
 
 _BESIDE = (
-    "Metric", "Published", "Reproduced", "Difference", "Seeds", "Seed range", "95 % interval", "Verdict", "Because"
+    "Metric", "Published", "Reproduced", "Difference", "Seeds", "One more seed", "p", "Other images", "Verdict",
+    "Because",
 )  # fmt: skip
 
-_NUMERIC = (False, False, *[True] * 6, False, False)
+_NUMERIC = (False, False, *[True] * 7, False, False)
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -132,7 +133,19 @@ class _Maker:
                 rows.append((cells, self._keys([judgement], all_seeds=True)))
             whole = joint.get((layout.number, row))
             if whole is not None:
-                cells = (name, "row as a whole", *[NOTHING] * 6, str(whole.verdict), whole.reason)
+                n = str(whole.test.n) if whole.test else NOTHING
+                p = shown_p(whole.test.p) if whole.test else NOTHING
+                cells = (
+                    name,
+                    "row as a whole",
+                    *[NOTHING] * 3,
+                    n,
+                    NOTHING,
+                    p,
+                    NOTHING,
+                    str(whole.verdict),
+                    whole.reason,
+                )
                 rows.append((cells, self._keys(whole.judgements, all_seeds=True)))
         return self._table(layout, VERDICTS_FORM, rows)
 
@@ -179,9 +192,10 @@ class _Maker:
         return load_parameters()[self.judged.edition.backbones[judgement.cell.places[0].backbone]]
 
     def _beside(self, judgement: Judgement) -> tuple[str, ...]:
-        """Fill one number's row: published, reproduced, difference, seeds, their range, interval, verdict, why."""
+        """Fill one number's row: published, reproduced, difference, seeds, both 95 % intervals, verdict and why."""
         cell, measured = judgement.cell, judgement.measured
         digits, n_seeds, gap = places(cell.printed), len(measured.by_seed), judgement.difference
+        prediction = judgement.prediction
         interval = _span(measured.interval, digits)
         if measured.interval is None and measured.half_width is not None:  # of a mean: it combines its categories'
             interval = f"± {rounded(measured.half_width, digits)}"
@@ -190,7 +204,8 @@ class _Maker:
             self._reproduced(judgement),
             NOTHING if gap is None else f"{gap:+.{digits}f}",
             str(n_seeds or NOTHING),
-            _span(measured.seed_range if n_seeds > 1 else None, digits),
+            _span((prediction.low, prediction.high) if prediction else None, digits),
+            NOTHING if judgement.p is None else shown_p(judgement.p),
             interval,
             str(judgement.verdict),
             judgement.reason,
@@ -206,8 +221,9 @@ class _Maker:
         rule = " F1 is what anomalib's strict threshold gives (image_f1_strict, pixel_f1_strict)."
         f1 = rule if "Img F1" in layout.columns else ""
         beside = (
-            f"Reproduced: seed {DECLARED_SEED}.{f1} Interval: 95 % bootstrap over the test images; ± of a mean "
-            "combines its categories' half-widths. The verdicts' rules: docs/findings.md."
+            f"Reproduced: seed {DECLARED_SEED}.{f1} One more seed: where its number would lie, 95 %; p is the "
+            "published number's as one more seed's. Other images: 95 % interval for other test images, which no "
+            "verdict uses; ± of a mean combines its categories' half-widths. The verdicts' rules: docs/findings.md."
         )
         lines = [f"Values are rounded to the paper's digits.{f1}" if form == PAPER_FORM else beside, self.protocol]
         if layout.number == 2:
@@ -222,6 +238,8 @@ class _Maker:
         measured = [one.measured for one in shown]
         lines += dict.fromkeys(f"No value: {text}." for one in measured for text in (*one.missing, *one.refused))
         lines += dict.fromkeys(f"Left out: {text}." for one in measured for text in one.notes)
+        if form == VERDICTS_FORM and not self.judged.edition.synthetic:
+            lines += CAVEATS
         if form == VERDICTS_FORM or layout.number == 6:
             lines += [f"The paper notes: {note}" for note in layout.notes]
         return tuple(lines)

@@ -74,7 +74,7 @@ def test_the_report_has_all_names(drawn):
     assert {name: measured.version for name, measured in report.metrics.items()} == {
         name: metric.version for name, metric in registered().items()
     }
-    assert set(report.intervals) == {*METRICS, "image_auroc_delong"} - NO_INTERVAL
+    assert set(report.intervals) == set(METRICS) - NO_INTERVAL
     assert set(report.thresholds) == {"image_f1_max", "pixel_f1_max"}
 
 
@@ -123,7 +123,7 @@ def test_the_configuration_moves_what_it_names_and_nothing_else(drawn):
     )
     assert whole.metrics == other_seed.metrics == no_samples.metrics
     assert whole.intervals["pixel_auroc"] != other_seed.intervals["pixel_auroc"]
-    assert set(no_samples.intervals) == {"image_auroc_delong"}
+    assert set(no_samples.intervals) == {"image_auroc"}
     assert no_limit.metrics == {name: one for name, one in whole.metrics.items() if name != "pixel_aupro"}
     assert no_limit.absent == {"pixel_aupro": "metrics.aupro_fpr_limit is 0"}
     assert no_limit.intervals == {name: one for name, one in whole.intervals.items() if name != "pixel_aupro"}
@@ -141,7 +141,7 @@ def test_masks_that_define_no_pixel_metric_leave_the_images(drawn, reason):
     report, whole = run(drawn, masks=NO_PIXELS[reason](drawn.masks)), run(drawn)
     assert report.absent == dict.fromkeys(PIXEL_METRICS, reason)
     assert report.metrics == {name: whole.metrics[name] for name in IMAGE_METRICS}
-    assert set(report.intervals) == {*IMAGE_METRICS, "image_auroc_delong"} - NO_INTERVAL
+    assert set(report.intervals) == set(IMAGE_METRICS) - NO_INTERVAL
     assert set(report.thresholds) == {"image_f1_max"}
 
 

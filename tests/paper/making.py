@@ -60,6 +60,6 @@ def cell(printed: str, metric: str | None = "image_auroc", *places: Place, colum
     return PublishedCell(1, "Bottle", column, printed, "5.1", metric, places or (BOTTLE,))
 
 
-def measured(by_seed: dict[int, float], half_width: float | None = None) -> Measured:
+def measured(by_seed: dict[int, float], steps: tuple[float, float] = (0.0, 0.0)) -> Measured:
     """What the store has."""
-    return Measured(dict(sorted(by_seed.items())), None, tuple(map(str, by_seed)), half_width=half_width)
+    return Measured(dict(sorted(by_seed.items())), None, tuple(map(str, by_seed)), steps=steps)

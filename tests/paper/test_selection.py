@@ -9,7 +9,7 @@ import pytest
 
 from harness.config import run_key
 from harness.paper.model import PAPER, SMOKE, Measured, Place
-from harness.paper.selection import measure, read_config, required_settings
+from harness.paper.selection import measure, required_settings
 from harness.store import Interval
 from harness.store.record import MetricsSettings
 from harness.store.settings import flat
@@ -109,7 +109,7 @@ def test_a_run_of_other_settings_does_not_count_and_says_why(published, changes,
 
 def test_every_field_of_the_protocol_is_required():
     settings = flat(run().spec.model_dump(include={"preprocessing", "model"}))
-    assert required_settings(read_config("protocol/paper"), "resnet18").keys() == settings.keys() - {"model.name"}
+    assert required_settings("paper", "resnet18").keys() == settings.keys()
 
 
 def test_runs_that_do_not_count_leave_those_that_do(published):

@@ -257,7 +257,7 @@ def test_texts_have_contrast_in_light_in_dark_and_on_paper():
         for ground in ("ground", "raised"):
             for ink in ("ink", "muted", "link"):
                 assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
-        for badge in ("match", "within", "below", "differs", "notrun", "notcomparable", "banner"):
+        for badge in ("match", "consistent", "toofew", "differs", "notrun", "notcomparable", "banner"):
             assert contrast(colours[f"{badge}-ink"], colours[f"{badge}-tint"]) >= 4.5, badge
 
 

@@ -15,6 +15,7 @@ from harness.execution.job import prepare
 from harness.execution.monitor import Monitor
 from harness.experiment import expand
 from harness.keys import group_options
+from harness.models.padim import PadimConfig
 from harness.overrides import parse, quote
 from harness.paper.model import PAPER, SMOKE
 from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
@@ -41,7 +42,7 @@ def overrides(command):
             "weird, name='x' $(id) ö [1]",
             "resnet18",
             "random",
-            {"epsilon": 0.02, "center_crop": None, "antialias": False, "blur_sigma": 0, "mean": (0.5, 0.25, 0.0625)},
+            {"center_crop": None, "antialias": False, "mean": (0.5, 0.25, 0.0625)},
         ),
         ("01", "efficientnet_lite0", "package", {"resize": (96, 128), "center_crop": (64, 96), "batch_size": 3}),
     ],
@@ -49,6 +50,7 @@ def overrides(command):
 def test_the_command_of_a_run_gives_its_key(tmp_path, monkeypatch, capsys, category, backbone, weights, changes):
     root = tmp_path / "data"
     draw_mvtec_category(root / category)
+    model = {"epsilon": 0.02, "blur_sigma": 0} if "mean" in changes else {}
     layers = {
         "resnet18": (("layer1", "layer2", "layer3"), (64, 128, 256), "resnet18", None),
         "efficientnet_lite0": (("blocks.1", "blocks.2", "blocks.4"), (24, 40, 112), "tf_efficientnet_lite0",
@@ -58,11 +60,13 @@ def test_the_command_of_a_run_gives_its_key(tmp_path, monkeypatch, capsys, categ
         dataset=DatasetConfig("folder", "folder", root, limit=5 if changes else None),
         category=category,
         backbone=BackboneConfig(backbone, layers[2], "tag", layers[0], layers[1], (4, 8, 16), weights, layers[3]),
-        protocol=replace(read_protocol("paper", dataset="mvtec"), **changes),
+        preprocessing=replace(read_preprocessing("paper", dataset="mvtec"), **changes),
+        model=PadimConfig(
+            "padim", n_features=7, index_sampler="anomalib_v1", **({"epsilon": 0.01, "blur_sigma": 4} | model)
+        ),
         protocol_name="paper",
-        n_features=7,
-        seed=3,
         engine="reference" if "batch_size" in changes else "streaming",
+        seed=3,
         device="cpu",
         metrics=MetricsConfig(bootstrap_samples=10 if changes else 1000),
     )

@@ -7,11 +7,16 @@ import shutil
 import subprocess
 from fractions import Fraction
 
+import numpy as np
 import pytest
+from scipy.stats import t
 
 from harness.paper.arithmetic import rounded
 from harness.paper.model import PAPER, PAPER_METRICS, SMOKE, Place
+from harness.paper.verdict import CAVEATS
+from harness.paths import PROJECT
 from harness.report.tables import Table, build_tables, csv_document, latex_document, markdown_document, write_tables
+from harness.store import Store
 from tests.paper.making import failed, run
 from tests.report.stores import EDITIONS, PLACES, PUBLISHED, judge_store, run_of, values_of, whole
 
@@ -93,21 +98,34 @@ def test_table_5_has_n_and_table_6_mixes_literature_and_measured_rows_with_the_s
     assert any(PUBLISHED.table(6).notes[0] in line for line in table.footer)
 
 
-def test_published_beside_reproduced_says_difference_range_interval_and_verdict(full):
-    row = next(row for row in find(full, 1, "verdicts").rows if row[:2] == ("Bottle", "Img AUROC"))
-    place = PLACES[0]
-    at = {seed: values_of(place, seed)["image_auroc"] for seed in (0, 1, 42)}
-    assert row[2:8] == (
-        "0.9952",
-        rounded(at[42], 4),
-        f"{at[42] - 0.9952:+.4f}",
-        "3",
-        f"{rounded(min(at.values()), 4)} to {rounded(max(at.values()), 4)}",
-        f"{rounded(at[42] - 0.05, 4)} to 1.0000",
+def test_published_beside_reproduced_says_difference_prediction_interval_and_verdict(full):
+    seeds = (0, 1, 2, 3, 42)
+    table = find(tables_of(whole(PAPER, seeds)), 1, "verdicts")
+    row = next(row for row in table.rows if row[:2] == ("Bottle", "Pix AUROC"))
+    values = np.array([values_of(PLACES[0], seed)["pixel_auroc"] for seed in seeds])
+    spread = values.std(ddof=1) * np.sqrt(1.2)
+    low, high = t.interval(0.95, 4, values.mean(), spread)
+    assert row[2:10] == (
+        "0.9805",
+        rounded(values[-1], 4),
+        f"{values[-1] - 0.9805:+.4f}",
+        "5",
+        f"{rounded(low, 4)} to {rounded(high, 4)}",
+        f"{2 * t.sf(abs(0.9805 - values.mean()) / spread, 4):#.2g}",
+        f"{rounded(values[-1] - 0.05, 4)} to {rounded(min(values[-1] + 0.03, 1), 4)}",
+        "consistent" if low <= 0.9805 <= high else "differs",
     )
-    assert row[8] == "below sampling error"  # outside 0.9956 to 0.9960, yet not by half an interval
-    mean = next(row for row in find(full, 1, "verdicts").rows if row[:2] == ("Mean", "Pix F1"))
-    assert re.fullmatch(r"± 0\.0\d{3}", mean[7])
+    mean = next(row for row in table.rows if row[:2] == ("Mean", "Pix F1"))
+    assert re.fullmatch(r"± 0\.0\d{3}", mean[8])
+    assert set(CAVEATS) < set(table.footer)
+    assert {row[9] for row in find(full, 1, "verdicts").rows} == {"too few seeds"}  # three
+
+
+def test_a_row_as_a_whole_shows_its_p_value(full):
+    runs = Store(PROJECT / "results").records().records
+    row = next(row for row in find(tables_of(runs), 1, "verdicts").rows if row[:2] == ("Bottle", "row as a whole"))
+    assert row[2:10] == ("–", "–", "–", "11", "–", "0.00049", "–", "differs")
+    assert row[10] == "p = 0.00049, most of it from Pix F1 (without it p = 0.65); 0 of 11 seeds give all 4 numbers"
 
 
 def test_footers_carry_the_keys_the_weights_and_the_protocol():
@@ -181,7 +199,7 @@ def test_the_smoke_edition_says_synthetic_everywhere_and_names_its_own_backbones
         assert "SYNTHETIC" in markdown_document(table)
         assert not any("ResNet" in cell for row in table.rows for cell in row)
         if table.form == "verdicts":
-            assert {row[8] for row in table.rows} == {"not comparable"}
+            assert {row[9] for row in table.rows} == {"not comparable"}
     for table in tables_of(whole(PAPER)):
         assert "SYNTHETIC" not in csv_document(table) + latex_document(table) + markdown_document(table)
         assert csv_document(table).splitlines()[1].endswith(",no")
