@@ -19,6 +19,7 @@ from harness.models.padim import PadimConfig
 from harness.overrides import parse, quote
 from harness.paper.model import PAPER, SMOKE
 from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
+from harness.resolve import read_preprocessing
 from tests.drawing import draw_mvtec_category
 from tests.store.making import make_dataset, make_ok, make_spec
 
