@@ -9,7 +9,7 @@ import pytest
 
 import harness.metrics
 from harness.config import MetricsConfig
-from harness.metrics import UndefinedError, evaluate, metric, registered, registry
+from harness.metrics import UndefinedMetricError, evaluate, metric, registered, registry
 
 LABELS = np.array([0, 0, 1, 1])
 SCORES = np.array([1.0, 2.0, 3.0, 4.0])
@@ -81,12 +81,19 @@ def dummy(compute, **changes):
 
 def test_a_metric_says_where_it_is_not_defined():
     def undefined(sample):
-        raise UndefinedError("fewer than five images")
+        raise UndefinedMetricError("fewer than five images")
 
     dummy(undefined)
     report = run()
     assert report.absent == {"image_dummy": "fewer than five images"}
     assert "image_dummy" not in report.metrics
+
+
+@pytest.mark.parametrize("needs", [{"masks"}, {"regions"}, {"maps", "regions"}])
+def test_a_metric_is_not_called_without_what_it_needs(needs):
+    dummy(lambda sample: 1 / 0, name="pixel_dummy", level="pixel", needs=needs)
+    assert run(masks=None).absent["pixel_dummy"] == "no masks"
+    assert run(masks=np.zeros_like(MASKS)).absent["pixel_dummy"] == "no defective pixel in any mask"
 
 
 @pytest.mark.parametrize("value", [-0.001, 1.001, np.nan, np.inf])
