@@ -1,7 +1,7 @@
 """Exact metrics of raw scores, with intervals: pure functions of arrays."""
 
 from harness.metrics.evaluation import Measured, MetricReport, evaluate, evaluate_images
-from harness.metrics.registry import Metric, UndefinedMetricError, metric, registered
+from harness.metrics.registry import Metric, UndefinedError, metric, registered
 from harness.metrics.sample import Images, Pixels
 from harness.metrics.uncertainty import Interval
 
@@ -9,6 +9,6 @@ VERSION = 1
 """In every run's key, until the versions of the registry's metrics take its place."""
 
 __all__ = [
-    "VERSION", "Images", "Interval", "Measured", "Metric", "MetricReport", "Pixels", "UndefinedMetricError", "evaluate",
+    "VERSION", "Images", "Interval", "Measured", "Metric", "MetricReport", "Pixels", "UndefinedError", "evaluate",
     "evaluate_images", "metric", "registered",
 ]  # fmt: skip

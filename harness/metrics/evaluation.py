@@ -11,7 +11,7 @@ import numpy as np
 from harness.errors import DataError
 from harness.metrics import standard  # noqa: F401  # registers the metrics of every run before any other
 from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
-from harness.metrics.registry import Level, UndefinedMetricError, registered
+from harness.metrics.registry import Level, UndefinedError, registered
 from harness.metrics.sample import Images, Pixels
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
 
@@ -53,7 +53,7 @@ def evaluate(
     """Return every registered metric of one run, with intervals.
 
     A metric that fails stops the evaluation, and its run is recorded as failed: listed as absent, a defect would pass
-    for a metric that is not defined. One that knows that it is not defined raises `UndefinedMetricError`.
+    for a metric that is not defined. One that knows that it is not defined raises `UndefinedError`.
 
     Args:
         image_scores: (N,) float32 or float64, raw: any finite values, higher is more anomalous.
@@ -153,7 +153,7 @@ def _measure(
             continue
         try:
             value = float(metric.compute(sample))
-        except UndefinedMetricError as undefined:
+        except UndefinedError as undefined:
             absent[name] = str(undefined)
             continue
         if not metric.low <= value <= metric.high:

@@ -16,7 +16,7 @@ NEEDS: dict[Level, tuple[str, ...]] = {"image": ("scores",), "pixel": ("maps", "
 """By level. An image metric can be computed from scores.csv alone; `regions` are the connected ones of the masks."""
 
 
-class UndefinedMetricError(Exception):
+class UndefinedError(Exception):
     """Raised by a metric that has no value for this sample; the message is the reason, a few words."""
 
 

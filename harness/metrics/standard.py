@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.metrics import ranking, region
-from harness.metrics.registry import UndefinedMetricError, metric
+from harness.metrics.registry import UndefinedError, metric
 from harness.metrics.sample import Images, Pixels
 
 IMAGE, PIXEL, REGION = {"scores"}, {"maps", "masks"}, {"maps", "masks", "regions"}
@@ -51,7 +51,7 @@ def aupro(sample: Pixels) -> float:
     of 0 it is undefined. Source: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 129, 2021.
     """
     if sample.fpr_limit == 0:
-        raise UndefinedMetricError("metrics.aupro_fpr_limit is 0")
+        raise UndefinedError("metrics.aupro_fpr_limit is 0")
     return region.aupro(sample.regions, sample.fpr_limit)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import harness.metrics
 from harness.config import MetricsConfig
-from harness.metrics import UndefinedMetricError, evaluate, metric, registered, registry
+from harness.metrics import UndefinedError, evaluate, metric, registered, registry
 
 LABELS = np.array([0, 0, 1, 1])
 SCORES = np.array([1.0, 2.0, 3.0, 4.0])
@@ -81,7 +81,7 @@ def dummy(compute, **changes):
 
 def test_a_metric_says_where_it_is_not_defined():
     def undefined(sample):
-        raise UndefinedMetricError("fewer than five images")
+        raise UndefinedError("fewer than five images")
 
     dummy(undefined)
     report = run()
