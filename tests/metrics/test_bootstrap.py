@@ -32,7 +32,7 @@ def test_each_class_keeps_its_number_of_images():
 
 
 def test_the_resamples_are_the_ones_that_records_were_made_with():
-    """Where this fails (another NumPy may draw otherwise), raise the versions of the metrics with such intervals."""
+    """Where this fails (another NumPy may draw otherwise), raise the version of each metric with such an interval."""
     np.testing.assert_array_equal(draw(LABELS, 2, 0), [[0, 1, 0, 1, 1, 2, 1, 2, 1], [3, 0, 0, 1, 1, 0, 3, 1, 0]])
 
 

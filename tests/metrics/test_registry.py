@@ -89,6 +89,13 @@ def test_a_metric_says_where_it_is_not_defined():
     assert "image_dummy" not in report.metrics
 
 
+@pytest.mark.parametrize("needs", [{"masks"}, {"regions"}, {"maps", "regions"}])
+def test_a_metric_is_not_called_without_what_it_needs(needs):
+    dummy(lambda sample: 1 / 0, name="pixel_dummy", level="pixel", needs=needs)
+    assert run(masks=None).absent["pixel_dummy"] == "no masks"
+    assert run(masks=np.zeros_like(MASKS)).absent["pixel_dummy"] == "no defective pixel in any mask"
+
+
 @pytest.mark.parametrize("value", [-0.001, 1.001, np.nan, np.inf])
 def test_a_value_outside_the_range_is_an_error(value):
     dummy(lambda sample: value)
