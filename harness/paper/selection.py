@@ -150,11 +150,15 @@ def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
             yield "{} train/normal/defective images, officially {}".format(*slashed)
 
 
+def _versions(record: RunRecord) -> str:
+    """Return the version that all of the paper's metrics have, or each one's; nothing where a run has none of them."""
+    found = [str(record.metrics[name].version) for name in PAPER_METRICS.values() if name in record.metrics]
+    return found[0] if len(set(found)) == 1 else "/".join(found)
+
+
 _UNIFORM: dict[str, Callable[[RunRecord], str]] = {
     "weights": lambda record: record.spec.backbone.weights_digest[:12],
-    "versions of the metrics": lambda record: ", ".join(
-        sorted({str(record.metrics[name].version) for name in PAPER_METRICS.values() if name in record.metrics})
-    ),
+    "versions of the metrics": _versions,
 }
 """What runs of one place, and of the places of a mean, must share over all seeds."""
 _UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12]} | _UNIFORM
@@ -178,7 +182,7 @@ def _mixed(runs: Iterable[RunRecord], uniform: Mapping[str, Callable[[RunRecord]
     """Say what these runs should share and do not, as `different weights (a, b)`."""
     runs = list(runs)
     for what, of in uniform.items():
-        values = sorted({of(record) for record in runs})
+        values = sorted({of(record) for record in runs} - {""})
         if len(values) > 1:
             return f"different {what} ({', '.join(values)})"
     return None

@@ -124,7 +124,7 @@ def test_stores_within_the_store_are_verified_too(store):
     verification = verify(store, SMOKE, tables=store / "tables", figures=store / "figures")
     assert (verification.faults, verification.n_records) == ((), 20)
     path = min((store / "settings").rglob("record.json"))
-    path.write_text(path.read_text().replace('"image_auroc": 0.', '"image_auroc": 0.1'))
+    path.write_text(path.read_text().replace('"value": 0.', '"value": 0.1'))
     damaged, table = faults_of(store)
     assert damaged.startswith(f"{path}: was edited or damaged after it was written")
     assert table.startswith(f"{store / 'settings' / 'runs.csv'}: is not the table of the records")
