@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LIMIT ?= 8
 DEVICE ?= auto
-SEEDS ?= 42
+SEEDS ?= 42,0-9
 LAUNCHER ?= basic
 STORE ?= results
 REPEATS ?= 3
@@ -56,7 +56,7 @@ render: setup
 verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
 	$(PY) scripts/verify.py $(if $(filter-out results,$(STORE)),--store '$(STORE)')
 
-reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
+reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
 	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)' \
 	  $(foreach weights,$(WEIGHTS),--weights '$(weights)')
 

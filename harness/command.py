@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def seeds(text: str) -> tuple[int, ...]:
-    """Read a list of seeds such as `42` or `0,1,2`, each once.
+    """Read a list of seeds such as `42`, `0,1,2` or `42,0-9`, each once.
 
     Raises:
         ArgumentTypeError: it is none.
@@ -42,10 +42,20 @@ def seeds(text: str) -> tuple[int, ...]:
     from harness.keys import KEYS
 
     try:
-        found = [KEYS["seed"].check(int(part)) for part in re.split(r"[,\s]+", text.strip(" []"))]
+        parts = re.split(r"[,\s]+", text.strip(" []"))
+        found = [KEYS["seed"].check(seed) for part in parts for seed in _range_of(part)]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 42 or 0,1,2") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 42 or 0,1,2 or 0-9") from None
     return tuple(dict.fromkeys(found))
+
+
+def _range_of(text: str) -> range:
+    """Return the numbers of `7`, or of `0-9` both ends included, at most 1000."""
+    ends = re.fullmatch(r"(\d+)-(\d+)", text)
+    first, last = (int(ends[1]), int(ends[2])) if ends else (int(text),) * 2
+    if not 0 <= last - first < 1000:
+        raise ValueError(text)
+    return range(first, last + 1)
 
 
 class _Forgiving:

@@ -1,10 +1,16 @@
 """Set two results stores side by side: what differs in numbers, settings and environment, and what only one has.
 
+Runs are paired by dataset, category, backbone and seed. Where two scored the same test images otherwise, they are
+compared in pairs: for each seed image AUROC by DeLong's test and image F1 by the bootstrap over images; over the seeds
+that both have every metric by a t test. `--a` and `--b` choose runs, so that two settings of one store can be compared:
+  scripts/compare.py results/settings results/settings --a protocol.center_crop=[224,224] --b protocol.center_crop=null
+
 Exit status: 0 the same (environment, times and memory aside), 1 different, 2 a wrong request.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 import sys
 from collections.abc import Sequence
@@ -19,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("store_a", type=Path, metavar="STORE_A")
     parser.add_argument("store_b", type=Path, metavar="STORE_B")
+    for side in "ab":
+        told = f"of STORE_{side.upper()} only the runs with this setting, category or seed; repeatable"
+        parser.add_argument(f"--{side}", type=_setting, action="append", default=[], metavar="NAME=VALUE", help=told)
     parser.add_argument("--tolerance", type=float, default=0.0, metavar="X", help="within X is the same (default: 0)")
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.tolerance < math.inf:
@@ -26,9 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.report.compare import blocks, compare_stores
     from harness.store.overview_text import write
 
-    comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance)
+    only = (dict(arguments.a), dict(arguments.b))
+    comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance, only=only)
     write(blocks(comparison, str(arguments.store_a), str(arguments.store_b)))
     return 0 if comparison.is_same else 1
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, separator, value = text.partition("=")
+    if not name or not separator:
+        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE, such as protocol.center_crop=null or seed=42")
+    return name, value
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from harness.__main__ import leave
 from harness.command import Parser, one_line_errors, run_script, seeds
 from harness.errors import RequestError, printable
 from harness.keys import KEYS
+from harness.paper.model import SEEDS
 from harness.paths import PROJECT
 
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-root", type=Path, default=root, help="with mvtec, visa and btad (default: $DATA_ROOT)")
     parser.add_argument("--download", action="store_true", help="first fetch the datasets that are not there")
     parser.add_argument("--device", choices=KEYS["device"].words, default="auto", help="default: auto")
-    parser.add_argument("--seeds", type=seeds, default=(42,), metavar="N,N,...", help="default: 42")
+    parser.add_argument("--seeds", type=seeds, default=SEEDS, metavar="N,N-N,...", help="default: 42,0-9")
     parser.add_argument("--launcher", choices=KEYS["launcher"].words, default="basic", help="default: basic")
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="default: results")
     parser.add_argument(

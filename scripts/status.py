@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument("--experiment", action="append", default=[], metavar="NAME", help="repeatable; default: all")
-    parser.add_argument("--seeds", type=seeds, default=(), metavar="0,1,2", help="default: each experiment's own")
+    parser.add_argument("--seeds", type=seeds, default=(), metavar="42,0-9", help="default: each experiment's own")
     arguments = parser.parse_args(argv)
     from harness.store import Store
     from harness.store.overview_text import lines_about, write

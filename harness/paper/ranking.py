@@ -173,8 +173,9 @@ class Residual:
 
     @property
     def deviations(self) -> float:
-        """Printed less predicted pixel F1, in standard errors of the prediction."""
-        return (self.f1 - self.predicted) / self.error
+        """Printed less predicted pixel F1, in standard errors of the prediction; infinite where that is 0."""
+        gap = self.f1 - self.predicted
+        return gap / self.error if self.error else math.copysign(math.inf, gap)
 
 
 def residuals(fitted: Sequence[Line], published: Published) -> list[Residual]:

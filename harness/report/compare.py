@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import RequestError, StoreError
-from harness.store.fields import RUNS
+from harness.store.fields import METRICS, RUNS
 from harness.store.overview_text import table_lines
 from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 Identity = tuple[str, str, str, int]
 """Dataset, category, backbone, seed: what a person calls a run."""
 
+Filter = Mapping[str, str]
+"""Setting, or dataset, category, backbone or seed -> its value as `harness.store.settings.shown` writes it."""
+
 Unlike = Mapping[str, tuple[Any, Any]]
 """A field in which two runs differ -> its two values."""
 
 RESULTS = {"intervals", "thresholds", "dataset", "metrics_absent", "indices_sha256", "engine_metrics", "error"}
 """What a run found besides its metrics."""
+
+RESAMPLES = 1000
+"""Of the paired bootstrap over images."""
 
 LONGEST_VALUE = 60
 """Characters of a setting's value that a row shows."""
@@ -33,6 +39,10 @@ LONGEST_VALUE = 60
 _CHANGES = (
     "dataset", "category", "backbone", "variant", "metric", "runs", "mean A", "mean B", "largest B-A", "seed"
 )  # fmt: skip
+
+
+_BY_SEED = ("seed", "image AUROC A", "B", "difference", "95 %", "p", "image F1, difference at 95 %", "note")
+_OVER_SEEDS = ("metric", "seeds", "mean difference", "sd", "95 %", "p")
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Pair:
     """What else the two found and differ in: intervals, thresholds, counts of images, channels, errors."""
     is_same: bool
     """Same status, key, metrics and other results, these to within the tolerance."""
+    scores: tuple[ScoreTable, ScoreTable] | None = None
+    """Where both have scores of the same images."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +85,16 @@ class Comparison:
         return all(pair.is_same for pair in self.pairs) and not any((*self.only, *self.problems))
 
 
-def compare_stores(path_a: Path, path_b: Path, *, tolerance: float = 0.0) -> Comparison:
+def compare_stores(
+    path_a: Path, path_b: Path, *, tolerance: float = 0.0, only: tuple[Filter, Filter] = ({}, {})
+) -> Comparison:
     """Read two stores and compare them.
 
+    Args:
+        only: of each store the runs that have these settings.
+
     Raises:
-        RequestError: one of the paths is no store.
+        RequestError: one of the paths is no store, or no run of it has the settings asked for.
         StoreError: a store cannot be listed.
     """
     for path in (path_a, path_b):
@@ -85,13 +102,34 @@ def compare_stores(path_a: Path, path_b: Path, *, tolerance: float = 0.0) -> Com
             raise RequestError(f"{path}: is no store (it holds no folder {RUNS}); give the folder that holds {RUNS}/")
     stores = Store(path_a), Store(path_b)
     contents = [store.records() for store in stores]
-    found, only = pair_up(contents[0].records, contents[1].records)
+    chosen = [
+        _chosen(path, content.records, wanted)
+        for path, content, wanted in zip((path_a, path_b), contents, only, strict=True)
+    ]
+    found, alone = pair_up(*chosen)
     problems = [list(content.problems) for content in contents]
     pairs = []
     for pair in found:
         tables = [_scores(store, record, lines) for store, record, lines in zip(stores, pair, problems, strict=True)]
-        pairs.append(_compare(*pair, _score_gap(*tables), tolerance))
-    return Comparison(tuple(pairs), only, (tuple(problems[0]), tuple(problems[1])), tolerance)
+        gap = _score_gap(*tables)
+        pair_scores = (tables[0], tables[1]) if gap is not None and tables[0] and tables[1] else None
+        pairs.append(replace(_compare(*pair, gap, tolerance), scores=pair_scores))
+    return Comparison(tuple(pairs), alone, (tuple(problems[0]), tuple(problems[1])), tolerance)
+
+
+def _chosen(path: Path, records: Sequence[RunRecord], wanted: Filter) -> list[RunRecord]:
+    """Return the records that have the settings asked for."""
+    left = list(records)
+    for name, value in wanted.items():
+        left = [record for record in left if shown(_everything(record).get(name)) == value]
+        if not left:
+            raise RequestError(f"{path}: holds no run with {name}={value}; names and values are those of its records")
+    return left
+
+
+def _everything(record: RunRecord) -> dict[str, Any]:
+    dataset, category, backbone, seed = _identity(record)
+    return settings_of(record) | {"dataset": dataset, "category": category, "backbone": backbone, "seed": seed}
 
 
 def pair_up(
@@ -199,12 +237,79 @@ def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
     if incomparable := sum(pair.score_gap is None for pair in pairs):
         yield f"image scores cannot be held side by side in {_plural(incomparable, 'run')} (other images, or none)"
     header = ("dataset", "category", "backbone", "seed", "protocol", "status", "key")
+    yield from paired_blocks(comparison)
     for side, records in zip("AB", comparison.only, strict=True):
         told = [(*map(str, _identity(each)), each.protocol_name, each.status, each.key) for each in records]
         yield from _titled(f"only in {side}: {_plural(len(records), 'run')}", header, told)
     for side, problems in zip("AB", comparison.problems, strict=True):
         yield from (f"not counted in {side}: {problem}" for problem in problems)
     yield from ("", "the two stores are the same" if comparison.is_same else "the two stores differ")
+
+
+def paired_blocks(comparison: Comparison) -> Iterator[str]:
+    """Yield the paired comparison, B less A, of each cell whose runs scored the same images otherwise."""
+    is_any = False
+    for place, variant, alike in cells_of(comparison.pairs):
+        pairs = [pair for pair in alike if pair.scores is not None and pair.score_gap]
+        if not pairs:
+            continue
+        is_any = True
+        title = f"paired, {'/'.join(place)}{variant and f' {_cut(variant)}'}, B less A"
+        yield from _titled(f"{title}, for each seed (DeLong's test, bootstrap over images):", _BY_SEED, _by_seed(pairs))
+        rows = [row for metric in METRICS for row in _over_seeds(metric, pairs)]
+        yield from _titled(f"{title}, over seeds (t test of the paired differences):", _OVER_SEEDS, rows)
+    if is_any:
+        yield from (
+            "",
+            "intervals over images are for other test images, those over seeds for other seeds; no p-value is",
+        )
+        yield "adjusted; a store keeps the maps of four images only, so pixel metrics are compared over seeds alone"
+
+
+def _by_seed(pairs: Sequence[Pair]) -> list[tuple[str, ...]]:
+    return [_paired(pair) for pair in pairs if None not in (pair.a.values["image_auroc"], pair.b.values["image_auroc"])]
+
+
+def _paired(pair: Pair) -> tuple[str, ...]:
+    from harness.metrics.bootstrap import draw
+    from harness.metrics.comparison import delong_test, image_differences
+
+    assert pair.scores is not None
+    (a, b), labels = (table.scores for table in pair.scores), pair.scores[0].labels
+    found = delong_test(labels, a, b)
+    f1 = image_differences(labels, a, b, draw(labels, RESAMPLES, 0))
+    told = ", ".join(f"{name} {low:+.4f} to {high:+.4f}" for name, (low, high) in f1.items())
+    areas = (f"{record.values['image_auroc']:.6f}" for record in (pair.a, pair.b))
+    return (
+        str(pair.a.spec.seed),
+        *areas,
+        f"{found.value:+.6f}",
+        _interval(found.low, found.high),
+        _p(found.p),
+        told,
+        found.why,
+    )
+
+
+def _over_seeds(metric: str, pairs: Sequence[Pair]) -> Iterator[tuple[str, ...]]:
+    from harness.metrics.comparison import seed_difference
+
+    a, b = (
+        {record.spec.seed: value for record in records if (value := record.values[metric]) is not None}
+        for records in ([pair.a for pair in pairs], [pair.b for pair in pairs])
+    )
+    found = seed_difference(a, b)
+    if found is not None:
+        deviation = "" if found.deviation is None else f"{found.deviation:.6f}"
+        yield metric, str(found.n), f"{found.mean:+.6f}", deviation, _interval(found.low, found.high), _p(found.p)
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:+.6f} to {high:+.6f}"
+
+
+def _p(p: float | None) -> str:
+    return "" if p is None else f"{p:#.2g}"
 
 
 def _titled(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -220,19 +325,22 @@ def _tally(differences: Iterable[Unlike]) -> list[tuple[str, ...]]:
 
 
 def _changes(pairs: Iterable[Pair]) -> Iterator[tuple[str, ...]]:
-    """Yield a row for every metric of every cell in which at least one pair differs, in the order of the pairs.
+    """Yield a row for every metric of every cell in which at least one pair differs, in the order of the pairs."""
+    for place, variant, alike in cells_of(pairs):
+        for metric in METRICS:
+            if any(metric in pair.metrics for pair in alike):
+                yield (*place, _cut(variant), metric, *_change(metric, alike))
 
-    A cell is the seeds of one dataset, category and backbone under the same settings.
-    """
+
+def cells_of(pairs: Iterable[Pair]) -> Iterator[tuple[tuple[str, str, str], str, list[Pair]]]:
+    """Yield the seeds of one dataset, category and backbone under the same settings, with what sets them apart."""
     cells: dict[tuple[str, str, str], dict[str, list[Pair]]] = defaultdict(lambda: defaultdict(list))
     for pair in pairs:
         cells[_identity(pair.a)[:3]][repr(sorted(_told(pair).items()))].append(pair)
     for place, variants in cells.items():
         names = varying([_told(alike[0]) for alike in variants.values()])
         for alike in variants.values():
-            variant = ", ".join(f"{name}={shown(_told(alike[0]).get(name))}" for name in names)
-            for metric in dict.fromkeys(metric for pair in alike for metric in pair.metrics):
-                yield (*place, _cut(variant), metric, *_change(metric, alike))
+            yield place, ", ".join(f"{name}={shown(_told(alike[0]).get(name))}" for name in names), alike
 
 
 def _told(pair: Pair) -> dict[str, str]:

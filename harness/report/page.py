@@ -70,7 +70,11 @@ def load_pictures(paths: Iterable[Path]) -> dict[str, str]:
     What lies in the folder for pictures of real images is left out: the page may be passed on.
     """
     files = [path for path in paths if path.suffix == ".svg" and path.parent.name != LOCAL]
-    return {path.stem: f"data:image/svg+xml;base64,{_base64(path.read_bytes())}" for path in files}
+    return {path.stem: _svg_uri(path.read_bytes()) for path in files}
+
+
+def _svg_uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{_base64(svg)}"
 
 
 def render_page(
@@ -80,6 +84,7 @@ def render_page(
     tables: Sequence[Table],
     figures: Iterable[Path],
     problems: Sequence[str],
+    plot: bytes | None = None,
 ) -> str:
     """Return the report as one self-contained HTML page; the same arguments give the same text.
 
@@ -89,6 +94,7 @@ def render_page(
         tables: as `build_tables` makes them, the paper's form of each first.
         figures: files as `render_figures` writes them; each figure's SVG goes into the page.
         problems: lines on files of the store that are no valid record.
+        plot: pixel F1 on pixel AUROC of the settings that were searched, an SVG; None where there is none.
     """
     from markupsafe import Markup
 
@@ -112,6 +118,7 @@ def render_page(
             link=lambda line: link_keys(line, keys),
             figures=FIGURES,
             pictures=load_pictures(figures),
+            plot=None if plot is None else _svg_uri(plot),
             alternatives=ALTERNATIVES,
             anchor=anchor,
             cell=cell,

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.keys import DEFAULTS, group_options, protocol_settings
-from harness.paper.model import Edition
+from harness.paper.model import SEEDS, Edition
 from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[tuple[str, st
             ("The runs alone", f"{PYTHON} -m harness experiment=smoke"),
             *drawing,
         )
-    listed = ",".join(str(seed) for seed in sorted(set(seeds))) or "42"
+    listed = ",".join(str(seed) for seed in sorted(set(seeds) or SEEDS))
     sweeps = tuple(
         (f"The runs of Table {number}", f"{PYTHON} -m harness experiment={name} data_root=DATA_ROOT {_seeds(listed)}")
         for number, name in EXPERIMENTS.items()

@@ -19,6 +19,9 @@ from harness.report.words import Judged
 from harness.store import Store
 from harness.store.fields import RUNS
 
+SETTINGS = "settings"
+"""The folder of a store in which the store of experiment=settings_bottle lies."""
+
 EDITIONS: Mapping[str, Edition] = {edition.name: edition for edition in (PAPER, SMOKE)}
 
 
@@ -72,8 +75,8 @@ def render(
             from harness.paper.audit import run_audit
             from harness.report.page import render_page
 
-            findings = run_audit(published)
-            page = render_page(judged, findings=findings, tables=built, figures=drawn, problems=problems)
+            findings, plot = run_audit(published), settings_plot(store, judged)
+            page = render_page(judged, findings=findings, tables=built, figures=drawn, plot=plot, problems=problems)
             files.append(write_output(report, page.encode()))
     ours = [one for one in judgements if one.cell.metric is not None]
     filled = sum(bool(one.measured.by_seed) for one in ours)
@@ -87,6 +90,25 @@ def render(
         warnings.append(f"warning: store {store}: {why if names else 'holds no runs; every value is `not run`'}")
     summary = f"{filled} of {len(ours)} numbers have runs, out of {len(judged.records)} records"
     return Rendered(tuple(files), tuple(warnings), summary)
+
+
+def settings_plot(store: Path, judged: Judged) -> bytes | None:
+    """Draw pixel F1 on pixel AUROC of the bottle as an SVG: of the store of settings in a store, else of its own runs.
+
+    Returns:
+        None where no preprocessing has runs enough for a line.
+    """
+    from harness.paper.ranking import lines, residuals
+    from harness.report.drawings import settings_figure
+    from harness.report.style import drawing, encode
+
+    searched = store / SETTINGS
+    fitted = lines(check_store(Store(searched)).records if (searched / RUNS).is_dir() else judged.records)
+    if not fitted or judged.edition.synthetic:
+        return None
+    with drawing():
+        figure = settings_figure(fitted, residuals(fitted, judged.published))
+        return encode(figure, "svg", title="Pixel F1 on pixel AUROC, bottle")
 
 
 def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:

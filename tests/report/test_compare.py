@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy.stats import ttest_rel
+from sklearn.metrics import roc_auc_score
 
+from harness.metrics.comparison import delong_test
 from harness.report.compare import blocks, compare_stores, pair_up
 from harness.store import Interval, Store, failure_of
+from harness.store.scores import ScoreTable
+from harness.store.settings import settings_of
 from scripts.compare import main
 from tests.store.making import (
     VALUES,
@@ -208,3 +214,68 @@ def test_equal_failures_are_the_same_and_those_of_two_kinds_are_not(stores):
     assert comparison.pairs[0].results == ("error.message",)
     assert not comparison.is_same
     assert compare_stores(stores[0], stores[0]).is_same
+
+
+def scored(rng, gain, *, perfect=False):
+    """Scores of thirty images, the last twenty defective."""
+    labels = np.repeat([0, 1], [10, 20])
+    scores = labels * 10.0 + np.arange(30) * gain if perfect else rng.normal(labels * gain, 1)
+    return ScoreTable(tuple(f"bottle/test/{i:02d}.png" for i in range(30)), labels, ("x",) * 30, scores)
+
+
+def put_scored(store, seed, scores, **changes):
+    area = roc_auc_score(scores.labels, scores.scores)
+    put(store, seed=seed, scores=scores, values={"image_auroc": area}, **changes)
+
+
+def test_runs_on_the_same_images_are_compared_in_pairs(stores):
+    rng = np.random.default_rng(0)
+    tables = {seed: (scored(rng, 1.0), scored(rng, 2.0)) for seed in (1, 2, 3)}
+    for seed, pair in tables.items():
+        for store, scores in zip(stores, pair, strict=True):
+            put_scored(store, seed, scores)
+    text = text_of(compare_stores(*stores))
+    for seed, (a, b) in tables.items():
+        found = delong_test(a.labels, a.scores, b.scores)
+        assert f" {seed} {found.value:+.6f} {found.low:+.6f} to {found.high:+.6f} {found.p:#.2g} f1_max " in re.sub(
+            r"(\n \d+) \d\.\d{6} \d\.\d{6}", r"\1", text
+        )
+    areas = np.array([[roc_auc_score(one.labels, one.scores) for one in pair] for pair in tables.values()])
+    test = ttest_rel(areas[:, 1], areas[:, 0])
+    low, high = test.confidence_interval(0.95)
+    assert re.search(
+        rf"image_auroc 3 {re.escape(f'{np.mean(areas[:, 1] - areas[:, 0]):+.6f}')} \d\.\d+ "
+        rf"{re.escape(f'{low:+.6f} to {high:+.6f} {test.pvalue:#.2g}')}",
+        text,
+    )
+
+
+def test_two_perfect_runs_and_runs_on_other_images(stores):
+    rng = np.random.default_rng(0)
+    for store, gain in zip(stores, (0.1, 0.2), strict=True):
+        put_scored(store, 1, scored(rng, gain, perfect=True))
+    assert "both AUROCs are 1: the difference is 0, and no test is made" in text_of(compare_stores(*stores))
+    other = scored(rng, 1.0)
+    put_scored(stores[0], 2, scored(rng, 1.0))
+    put_scored(stores[1], 2, replace(other, paths=other.paths[::-1]))
+    assert text_of(compare_stores(*stores)).count("note\n 1 ") == 1
+    assert "\n 2 0." not in text_of(compare_stores(*stores))
+
+
+def test_two_settings_of_one_store_are_compared(stores, capsys):
+    rng = np.random.default_rng(0)
+    for seed in (1, 2):
+        for sigma in (0, 4):
+            put_scored(stores[0], seed, scored(rng, 1 + sigma), blur_sigma=sigma)
+    name = next(name for name in settings_of(Store(stores[0]).records().records[0]) if name.endswith("blur_sigma"))
+    store = str(stores[0])
+    assert main([store, store, "--a", f"{name}=0", "--b", f"{name}=4"]) == 1
+    out = re.sub(r" +", " ", capsys.readouterr().out)
+    assert "2 runs in both, 2 of them different" in out
+    assert f"{name} 0 4 2" in out
+    assert "image_auroc 2 +0." in out
+    assert main([store, store, "--a", f"{name}=0", "--a", "seed=1", "--b", f"{name}=0", "--b", "seed=1"]) == 0
+    capsys.readouterr()
+    assert main([store, store, "--a", f"{name}=9"]) == 2
+    assert f"holds no run with {name}=9" in capsys.readouterr().err
+    assert main([store, store, "--b", "seed"]) == 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
+
 import pytest
 
 from harness.paper.model import PAPER, SMOKE
 from harness.report.render import render
 from scripts.render import main
-from tests.report.stores import whole, write_store
+from tests.report.stores import PLACES, run_of, whole, write_store
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,22 @@ def test_an_empty_store_gives_every_table_and_a_warning(tmp_path, capsys):
     assert "holds no runs; every value is `not run`" in err
     table = (tmp_path / "t" / "table1.md").read_text()
     assert "| Bottle | not run | not run | not run | not run | ResNet-18 |" in table
+
+
+def test_the_page_shows_pixel_f1_on_pixel_auroc_of_the_settings_store(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.report.figures.FIGURES", ())
+    paths = {name: tmp_path / name / "report.html" for name in ("without", "with")}
+    for name, path in paths.items():
+        write_store(path.parent, whole(PAPER))  # one seed, so no line
+        if name == "with":
+            write_store(path.parent / "settings", [run_of(PLACES[0], PAPER, seed) for seed in range(5)])
+        render(path.parent, PAPER, figures=tmp_path / "f", report=path)
+    assert "settings-plot" in paths["with"].read_text()
+    assert (
+        "256x256, crop 224x224 (5 runs)"
+        in b64decode(paths["with"].read_text().split("base64,")[1].split('"')[0]).decode()
+    )
+    assert "settings-plot" not in paths["without"].read_text()
 
 
 def test_a_full_store_is_counted_and_one_of_the_other_edition_is_named(tmp_path):

@@ -145,6 +145,8 @@ def test_the_script_refuses_in_one_line_with_status_2(data_root, monkeypatch, ca
         [],
         [*given, "--seeds", "x"],
         [*given, "--seeds", "-1"],
+        [*given, "--seeds", "9-0"],
+        [*given, "--seeds", "0-1000"],
         [*given, "--seeds", ""],
         [*given, "--weights", "resnet18"],
         [*given, "--weights", "vgg=/x"],
@@ -162,6 +164,15 @@ def test_the_script_takes_data_root_from_the_environment(data_root, monkeypatch,
     monkeypatch.setenv("DATA_ROOT", str(data_root))
     assert main(["--dry-run", "--seeds", "[0, 1,1]", "--store", str(data_root / "s")]) == 0
     assert "need 20 runs" in capsys.readouterr().out
+    assert main(["--dry-run", "--seeds", "3,0-1", "--store", str(data_root / "s")]) == 0
+    assert "'seeds=[3,0,1]'" in capsys.readouterr().out
+
+
+def test_by_default_it_runs_seeds_42_and_0_to_9(data_root, capsys):
+    assert main(["--dry-run", "--data-root", str(data_root), "--store", str(data_root / "s")]) == 0
+    text = capsys.readouterr().out
+    assert "need 110 runs" in text
+    assert "'seeds=[42,0,1,2,3,4,5,6,7,8,9]'" in text
 
 
 @pytest.mark.slow
@@ -171,7 +182,7 @@ def test_it_all_runs_and_a_second_time_nothing_does(tmp_path, monkeypatch, capfd
     monkeypatch.setattr("harness.report.figures.FIGURES", FIGURES[1:2])
     draw_btad_category(tmp_path / "data" / "btad" / "BTech_Dataset_transformed" / "01")
     store = tmp_path / "store"
-    command = ["--data-root", str(tmp_path / "data"), "--store", str(store), "--weights=resnet18=random"]
+    command = ["--data-root", str(tmp_path / "data"), "--store", str(store), "--weights=resnet18=random", "--seeds=42"]
     assert main(command) == 0
     assert "1 of 10 runs of Tables 1 to 4 are done, 1 of them new" in capfd.readouterr().out
     assert len(list((store / "tables").glob("*.csv"))) == 12
