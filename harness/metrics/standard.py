@@ -9,7 +9,7 @@ from harness.metrics.sample import Images, Pixels
 IMAGE, PIXEL, REGION = {"scores"}, {"maps", "masks"}, {"maps", "masks", "regions"}
 
 
-@metric(name="image_auroc", level="image", label="Image AUROC", needs=IMAGE)
+@metric(name="image_auroc", level="image", label="Image AUROC", needs=IMAGE, version=2)
 @metric(name="pixel_auroc", level="pixel", label="Pixel AUROC", needs=PIXEL)
 def auroc(sample: Images | Pixels) -> float:
     """Return the area under the ROC curve, in [0, 1].
