@@ -12,8 +12,10 @@ import importlib
 import importlib.metadata
 import inspect
 import json
+import traceback
 from collections.abc import Generator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import numpy as np
@@ -21,7 +23,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from harness.config import STRICT, ModelConfig, RunConfig, Text, plain
-from harness.errors import RequestError
+from harness.device import ran_out
+from harness.errors import DataError, RequestError, UserError
 from harness.models.base import Model, Plan, Scores, joined
 from harness.models.compute import exact_arithmetic, silence
 
@@ -124,6 +127,7 @@ class AnomalibModel(Model):
 
         Raises:
             RequestError: the weights do not fit, or the constructor refuses a value.
+            DataError: anomalib's code failed on these images and settings; the line says where.
         """
         from lightning.pytorch.utilities.seed import isolate_rng
 
@@ -134,7 +138,12 @@ class AnomalibModel(Model):
             with own_interrupts(), silence(), isolate_rng():
                 with monitor.stage("load"):
                     model = _build(run, source, weights)
-                recorder, _ = fit_and_test(model, source, run.device, monitor, **_trainer(_settings(run)))
+                try:
+                    recorder, _ = fit_and_test(model, source, run.device, monitor, **_trainer(_settings(run)))
+                except Exception as error:
+                    if isinstance(error, UserError) or ran_out(error):
+                        raise
+                    raise DataError(_failure(run, error)) from error
             maps = joined(recorder.maps)
             scores = Scores(
                 image_scores=np.concatenate(recorder.scores),
@@ -176,6 +185,12 @@ def _build(run: RunConfig, source: SplitSource, weights: Weights) -> AnomalibMod
         except (TypeError, ValueError) as error:
             raise RequestError(f"model={config.name}: {config.title} refuses its arguments ({error})") from error
     return model
+
+
+def _failure(run: RunConfig, error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    what = f"{type(error).__name__}: {error}; {Path(place.filename).name}, line {place.lineno}"
+    return f"{_settings(run).title} failed ({what}): give other model.* settings or more images"
 
 
 def _settings(run: RunConfig) -> AnomalibConfig:
