@@ -215,7 +215,7 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
 
     own = Monitor()
     with own.stage("metrics"):
-        reason = f"{run.model.name} gives no anomaly map"
+        reason = scored.without_maps or "the model gives no anomaly map"
         report = evaluate(scored.image_scores, truth, scored.anomaly_maps, masks, config=run.metrics, no_maps=reason)
     return report, own.seconds["metrics"]
 

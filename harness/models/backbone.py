@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import torch
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -46,11 +48,7 @@ def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
             return _build(backbone, "cpu").eval().requires_grad_(False)
         # On the meta device numbers that the file replaces are not drawn.
         network = _build(backbone, "meta")
-        wanted = network.state_dict()
-        tensors = read_tensors(weights.path, weights.label)
-        if weights.source == "package":  # the file's digest says that it is the one that stands in timm's order
-            tensors = dict(zip(wanted, tensors.values(), strict=False))
-        state = _fitting_state(wanted, tensors, f"{weights.label} for {backbone.name}")
+        state = _read_state(network, backbone, weights.path, weights)
         if not {name for name, _ in network.named_buffers()} <= set(state):
             # Buffers that no file holds are computed when the network is made.
             network = _build(backbone, "cpu")
@@ -100,12 +98,61 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
             f"backbone {backbone.name}: its layers have channels {list(channels)} and reductions {list(reductions)}, "
             f"not {list(backbone.channels)} and {list(backbone.reductions)}"
         )
-    # timm leaves out what it does not need in every network whose modules it lists one by one (ResNets, say), but runs
-    # all stages of those that keep them in one `blocks` (EfficientNets).
-    numbers = [re.fullmatch(r"blocks\.(\d+)", layer) for layer in backbone.layers]
+    _cut(network)
+    return network  # type: ignore[no-any-return]
+
+
+def _cut(network: Any) -> None:
+    """Take the stages behind the last layer that is read out of one of timm's feature networks.
+
+    timm leaves out what it does not need in every network whose modules it lists one by one (ResNets, say), but runs
+    all stages of those that keep them in one `blocks` (EfficientNets).
+    """
+    numbers = [re.fullmatch(r"blocks\.(\d+)", layer) for layer in network.feature_info.module_name()]
     if all(numbers):
         network.blocks = network.blocks[: 1 + max(int(number[1]) for number in numbers if number)]
-    return network  # type: ignore[no-any-return]
+
+
+@contextmanager
+def weights_of_ours(backbone: BackboneConfig, weights: Weights) -> Iterator[None]:
+    """Give our weights to the networks that a model of anomalib asks timm for, once it has made all that it makes.
+
+    The networks that it asks for as pretrained get them, however firmly its code says so; the others (Stfpm's student)
+    keep what was drawn for them. Nothing is downloaded, and the model draws the same random numbers as with timm's own
+    weights: those replace drawn ones, too.
+
+    Raises:
+        RequestError: as `load_timm`; or the model asked for no pretrained network.
+    """
+    import timm
+
+    create = timm.create_model
+    asked: list[tuple[Any, Callable[[], Any]]] = []
+
+    def create_fresh(model_name: str, pretrained: bool = False, **options: Any) -> Any:
+        network = create(model_name, pretrained=False, **options)
+        if options.get("features_only"):
+            _cut(network)
+        if pretrained:
+            asked.append((network, functools.partial(create, model_name, pretrained=False, **options)))
+        return network
+
+    with patch.object(timm, "create_model", create_fresh):
+        yield
+    if not asked:
+        raise RequestError(
+            f"backbone={backbone.name}: the model asks timm for no pretrained network; take another model"
+        )
+    with torch.random.fork_rng(devices=[]):
+        for network, again in asked:
+            if weights.path is None:
+                torch.default_generator.manual_seed(RANDOM_SEED)
+                wanted = again()
+                _cut(wanted)
+                state = wanted.state_dict()
+            else:
+                state = _read_state(network, backbone, weights.path, weights)
+            network.load_state_dict(state)
 
 
 def read_tensors(path: Path, label: str) -> dict[str, Tensor]:
@@ -126,6 +173,14 @@ def read_tensors(path: Path, label: str) -> dict[str, Tensor]:
             f"backbone.weights: {label} is damaged, or not a file of nothing but named tensors "
             f"({type(error).__name__}); save a state dict as .safetensors, or download the file again"
         ) from error
+
+
+def _read_state(network: Any, backbone: BackboneConfig, path: Path, weights: Weights) -> dict[str, Tensor]:
+    wanted = network.state_dict()
+    tensors = read_tensors(path, weights.label)
+    if weights.source == "package":  # the file's digest says that it is the one that stands in timm's order
+        tensors = dict(zip(wanted, tensors.values(), strict=False))
+    return _fitting_state(wanted, tensors, f"{weights.label} for {backbone.name}")
 
 
 def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], label: str) -> dict[str, Tensor]:

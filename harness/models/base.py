@@ -119,6 +119,8 @@ class Scores:
     """`engine=reference` with PaDiM only: what anomalib's own evaluator printed, by anomalib's names."""
     notes: tuple[str, ...] = ()
     """What a reader of the record should know, for example a setting that the engine cannot take."""
+    without_maps: str | None = None
+    """Why there are no maps, for the record's `metrics_absent`; None where there are."""
 
 
 class Detector(ABC):
