@@ -24,7 +24,7 @@ from anomalib.engine import Engine
 from anomalib.models.components import TimmFeatureExtractor
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
-from harness.monitor import Monitor
+from harness.execution.monitor import Monitor
 from lightning import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 from PIL import Image
