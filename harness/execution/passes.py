@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from harness.models.weights import Weights
     from harness.store import RunRecord
 
-ENGINE_STAGES = ("fit", "test", "score")
+ENGINE_STAGES = ("fit", "prepare", "test", "score")
 """Where an engine spends its time; images a second are counted over these."""
 _RECORD_BYTES = 64 * 1024
 """Of a record and its scores, without the examples' arrays."""

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from harness.config import STRICT, ModelConfig, RunConfig, Text, plain
+from harness.config import STRICT, ModelConfig, Option, RunConfig, Text, plain
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, UserError
 from harness.models.base import Model, Plan, Scores, joined
@@ -55,8 +55,12 @@ class AnomalibConfig(ModelConfig):
 
     class_name: Text
     """Where it is imported from: `anomalib.models.Patchcore`."""
-    stages: Annotated[tuple[Annotated[int, Field(ge=0)], ...] | None, BeforeValidator(_tuples)]
-    """The backbone's layers that it reads, by number from 0, the finest; None: all."""
+    stages: Annotated[
+        tuple[Annotated[int, Field(ge=0)], ...] | None,
+        BeforeValidator(_tuples),
+        Option("a list such as [1,2], or null"),
+    ]
+    """Which of the backbone's layers it reads, counted from 0, the finest; null: all."""
     arguments: tuple[tuple[str, Any], ...]
     """Name and value of each argument of the constructor, sorted."""
     trainer: tuple[tuple[str, Any], ...]
@@ -77,6 +81,7 @@ class AnomalibConfig(ModelConfig):
 class AnomalibModel(Model):
     """A model of anomalib as the harness runs it; made from its YAML file."""
 
+    settings = AnomalibConfig
     engines = ("reference",)
 
     def __init__(self, name: str, values: Mapping[str, Any]) -> None:
@@ -84,7 +89,7 @@ class AnomalibModel(Model):
         self.takes = _title(values["class"])
         own = {key: value for key, value in values.items() if key not in _NOT_ARGUMENTS}
         trainer = {f"{_TRAINER}{key}": value for key, value in (values.get("trainer") or {}).items()}
-        self.arguments = {"stages": values.get("stages")} | own | trainer
+        self.arguments = own | trainer
 
     def configure(self, **values: Any) -> AnomalibConfig:
         """Make the settings of values as YAML has them; what is not given is the file's own.

@@ -117,19 +117,19 @@ class Recorder(Callback):
         self.advance: Callable[[int], None] = lambda _: None
 
     def on_train_batch_end(self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int) -> None:
-        """Count the images."""
+        """Count training images."""
         self.advance(len(batch.image))
 
     def on_validation_batch_end(
         self, _trainer: Any, _module: Any, _outputs: Any, batch: Any, _index: int, _loader: int = 0
     ) -> None:
-        """Count the images."""
+        """Count the validation pass's images."""
         self.advance(len(batch.image))
 
     def on_test_batch_end(
         self, _trainer: Any, _module: Any, outputs: Any, _batch: Any, _index: int, _loader: int = 0
     ) -> None:
-        """Keep scores and maps as they are."""
+        """Keep what the model gave."""
         self.paths += outputs.image_path
         self.scores.append(outputs.pred_score.flatten().cpu().numpy().astype(np.float64))
         maps = outputs.anomaly_map

@@ -179,7 +179,7 @@ def test_the_file_has_each_argument_with_anomalibs_default(name):
     defaults = {key: one.default for key, one in parameters.items() if key not in ours | broken}
     plain = {key: value.value if isinstance(value, Enum) else value for key, value in defaults.items()}
     assert {key: value for key, value in model.arguments.items() if key in parameters} == plain
-    assert set(model.arguments) - set(plain) <= {"stages", "trainer.max_epochs"}
+    assert set(model.arguments) - set(plain) <= {"trainer.max_epochs"}
 
 
 def test_settings_are_values():
