@@ -202,7 +202,7 @@ def choose_spread(judgements: Iterable[Judgement]) -> Spread:
 def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
     """Return both ends of a cell's whisker; None where it has none of this kind.
 
-    A mean over categories has no bootstrap interval of its own: its half-width combines the categories'.
+    A mean over categories has no interval of its own: its half-width combines the categories'.
     """
     measured = judgement.measured
     middle, width = measured.declared, measured.half_width
@@ -227,5 +227,5 @@ def spread_words(judgements: Sequence[Judgement]) -> str:
     else:
         combined = any(one.interval is None and one.half_width is not None for one in measured)
         how = ", combined for a mean from its categories' half-widths" if combined else ""
-        whiskers = f"Whiskers: 95 % bootstrap interval over the test images{how}."
+        whiskers = f"Whiskers: 95 % interval over the test images{how}."
     return f"Bars: the store's runs at seed {DECLARED_SEED}. {whiskers}"

@@ -24,7 +24,6 @@ from anomalib.engine import Engine
 from anomalib.models.components import TimmFeatureExtractor
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
-from harness.execution.monitor import Monitor
 from lightning import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 from PIL import Image
@@ -39,6 +38,7 @@ from harness.data.loader import SplitSource, labels, load_masks
 from harness.data.mini.counts import plan_category
 from harness.data.mini.draw import draw_plan
 from harness.errors import DataError, RequestError
+from harness.execution.monitor import Monitor
 from harness.models import base as models
 from harness.models.anomalib import AnomalibModel
 from harness.models.backbone import load_timm, weights_of_ours

@@ -113,7 +113,12 @@ def test_whiskers_are_of_one_kind_and_the_caption_says_which():
     at = [values_of(PLACES[0], seed)["image_auroc"] for seed in (0, 9, 42)]
     for records, kind, expected, told in (
         (whole(PAPER, seeds=(0, 9, 42)), Spread.SEEDS, (min(at), max(at)), "lowest to highest of the 3 seeds run."),
-        ([*whole(PAPER), run_of(PLACES[0], PAPER, 1)], Spread.INTERVAL, (value - 0.05, 1.0), "95 % bootstrap interval"),
+        (
+            [*whole(PAPER), run_of(PLACES[0], PAPER, 1)],
+            Spread.INTERVAL,
+            (value - 0.05, 1.0),
+            "95 % interval over the test",
+        ),
         ([run(place, record={"intervals": {}}) for place in PLACES], Spread.NONE, None, "No whiskers"),
     ):
         judged = judge_store(records, PAPER)
