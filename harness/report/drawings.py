@@ -130,7 +130,7 @@ def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     _write(axes, 2.96, 0.85, ["three layers on grids of", ", ".join(f"{side}×{side}" for side in small.grids)])
     lines = [
         "upsample to", f"{facts.grid}×{facts.grid} (nearest)", "", "concatenate", "",
-        f"keep {small.n_features} of {small.n_channels},", f"or {large.n_features} of {large.n_channels},",
+        f"keep {small.n_kept} of {small.n_channels},", f"or {large.n_kept} of {large.n_channels},",
         "channels that the", "seed draws once", "", "a vector x at each", f"of {facts.grid**2} locations",
     ]  # fmt: skip
     _box(axes, (3.76, bottom, 1.12, height), "Patch embedding", lines, style.GREEN)

@@ -100,7 +100,7 @@ class BackboneFacts:
 
     name: str
     n_channels: int
-    n_features: int
+    n_kept: int
     grids: tuple[int, ...]
 
 
@@ -122,7 +122,7 @@ class ProtocolFacts:
     @property
     def sentence(self) -> str:
         """The whole protocol on one line."""
-        kept = ", ".join(f"{one.n_features} of {one.n_channels} channels ({one.name})" for one in self.backbones)
+        kept = ", ".join(f"{one.n_kept} of {one.n_channels} channels ({one.name})" for one in self.backbones)
         return (
             f"Protocol {self.name}: resize {self.resize}, centre crop {self.input_size}, "
             f"{self.grid}×{self.grid} grid, {kept}, epsilon {self.settings['epsilon']:g}, "
