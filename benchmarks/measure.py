@@ -77,7 +77,7 @@ def once(name: str, command: Command, repeat: int = 0) -> Measurement:
         records = [json.loads(path.read_text("utf-8")) for path in (folder / "store").rglob("record.json")]
         if records:
             first = min(records, key=lambda record: record["spec"]["seed"])
-            metrics = {metric: value for metric, value in first["metrics"].items() if value is not None}
+            metrics = {metric: measured["value"] for metric, measured in first["metrics"].items()}
             said["predicted_rss_bytes"] = first["plan"]["predicted_rss_bytes"]
     return Measurement(name, repeat, seconds, usage.ru_maxrss * 1024, work, metrics, said)
 

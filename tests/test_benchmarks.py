@@ -118,7 +118,7 @@ def test_the_sides_find_the_same_on_a_few_images(tmp_path, monkeypatch):
     theirs = json.loads((tmp_path / "out.json").read_text())["metrics"]
     (path,) = (tmp_path / "store").rglob("record.json")
     ours = json.loads(path.read_text())["metrics"]
-    assert theirs == pytest.approx({name: ours[name] for name in METRICS}, abs=1e-6)
+    assert theirs == pytest.approx({name: ours[name]["value"] for name in METRICS}, abs=1e-6)
 
 
 def results_of(*measured: Measurement, section: str = "core") -> Results:

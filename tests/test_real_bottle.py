@@ -33,7 +33,9 @@ def run(real_mvtec, real_weights, tmp_path_factory):
         (written,) = set(store.rglob("record.json")) - before
         scores = read_scores(written.parent / "scores.csv").scores
         maps = read_examples(written.parent / "examples.npz")["anomaly_maps"]
-        return json.loads(written.read_text()) | {"scores": scores, "maps": maps}
+        record = json.loads(written.read_text())
+        metrics = {name: metric["value"] for name, metric in record["metrics"].items()}
+        return record | {"metrics": metrics, "scores": scores, "maps": maps}
 
     return call
 

@@ -52,7 +52,7 @@ Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Amount = Annotated[float, Field(ge=0)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
-MetricName = Annotated[str, Field(pattern=r"^(image|pixel)_[a-z0-9_]+$", max_length=80)]
+MetricName = Annotated[str, Field(pattern=r"^(image|pixel)_[A-Za-z0-9_]+$", max_length=80)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hexadecimal."""
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]

@@ -191,40 +191,37 @@ class Store:
         Raises:
             StoreError: the store is there and is no folder, or cannot be listed.
         """
-        found: dict[str, list[tuple[Path, RunRecord]]] = {}
+        found: dict[str, list[tuple[bool, Path, RunRecord]]] = {}
         problems = []
         for folder in self.folders():
             try:
                 record = _load(folder)
                 if record is not None:
-                    self.check_place(record, folder)
-                    found.setdefault(record.key, []).append((folder, record))
+                    found.setdefault(record.key, []).append((self.is_in_place(record, folder), folder, record))
             except StoreError as error:
                 problems.append(str(error))
         chosen = []
         for alike in found.values():
-            best = max(alike, key=lambda one: self._rank(*one))
-            chosen.append(best)
+            _, place, best = max(alike, key=lambda one: (one[0], *rank(one[2])))
+            chosen.append((place, best))
             problems += [
-                f"{folder / RECORD}: is the run of {best[0]}, but for its metrics.*; only that one counts"
-                for folder, record in alike
-                if record.upgraded_from != best[1].upgraded_from
+                f"{folder / RECORD}: is the run of {place}, but for its metrics.*; only that one counts"
+                for _, folder, record in alike
+                if record.upgraded_from != best.upgraded_from
             ]
         return Contents(tuple(record for _, record in sorted(chosen, key=lambda one: one[0])), tuple(problems))
 
-    def check_place(self, record: RunRecord, folder: Path) -> None:
-        """Make sure that a record lies where its run belongs, of an older schema also where it belonged then.
+    def is_in_place(self, record: RunRecord, folder: Path) -> bool:
+        """Say whether a record lies where its run belongs; False where only an older harness looks for it.
 
         Raises:
             StoreError: it lies elsewhere.
         """
-        places = [self.run_folder(record.spec.model_dump())]
-        places += [self._old_folder(record)] if record.upgraded_from else []
-        if not any(is_same(folder, place) for place in places):
-            raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
-
-    def _rank(self, folder: Path, record: RunRecord) -> tuple[Any, ...]:
-        return is_same(folder, self.run_folder(record.spec.model_dump())), *rank(record)
+        if _is_same(folder, self.run_folder(record.spec.model_dump())):
+            return True
+        if record.upgraded_from and _is_same(folder, self._old_folder(record)):
+            return False
+        raise StoreError(f"{folder / RECORD}: lies in the wrong folder (a copy?); move it out of the store")
 
     def remove_leftovers(self) -> None:
         """Remove temporary files that killed processes left, in the whole store."""
@@ -253,7 +250,7 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def is_same(folder: Path, other: Path) -> bool:
+def _is_same(folder: Path, other: Path) -> bool:
     """Compare without case: some file systems keep that of whoever made a folder first."""
     return str(folder).casefold() == str(other).casefold()
 

@@ -13,7 +13,7 @@ from harness.store.files import turn, write_atomically, writing
 from harness.store.frame import write_runs_csv
 from harness.store.record import RunRecord, dump_record, load_record
 from harness.store.scores import read_scores
-from harness.store.store import Store, is_complete, is_same, rank
+from harness.store.store import Store, is_complete, rank
 
 SET_ASIDE = "set_aside"
 """The store within a store that keeps runs which have no place of their own any more."""
@@ -77,8 +77,7 @@ def _is_to_do(store: Store, record: RunRecord, folder: Path) -> bool:
     Raises:
         StoreError: one line that says why it cannot be trusted.
     """
-    store.check_place(record, folder)
-    if is_same(folder, store.run_folder(record.spec.model_dump())):
+    if store.is_in_place(record, folder):
         return False
     if record.status == OK and not is_complete(record, folder) and not _is_moved(store, record):
         raise StoreError(f"{folder / SCORES}: is not what its record was made from; restore both (git checkout)")

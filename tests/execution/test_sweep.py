@@ -144,7 +144,7 @@ def test_a_plan_tells_what_is_claimed_and_by_whom_and_what_cannot_be_trusted(pla
     first, second, total = planned()
     key, other = first.split()[0], second.split()[0]
     assert total.startswith("2 runs, 0 done, 2 to do")
-    broken = tmp_path / "store/runs/mvtec/bottle/resnet18" / f"seed2-{other}" / "record.json"
+    broken = tmp_path / "store/runs/mvtec/bottle/padim-resnet18" / f"seed2-{other}" / "record.json"
     broken.parent.mkdir(parents=True)
     broken.write_text("{")
     with Claims(tmp_path / "store") as others:

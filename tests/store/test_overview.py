@@ -16,9 +16,9 @@ from harness.store import Store, failure_of
 from harness.store.claims import Claims
 from harness.store.overview import State, expected_runs, survey
 from harness.store.overview_text import lines_about, write
-from harness.store.settings import flat, settings_of, shown, varying
+from harness.store.settings import flat, not_measured, settings_of, shown, varying
 from scripts.status import main as status
-from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_scores, make_spec
+from tests.store.making import make_dataset, make_failed, make_metrics, make_ok, make_parts, make_scores, make_spec
 
 
 @pytest.fixture
@@ -256,3 +256,18 @@ def test_what_varies_is_named_once_in_the_order_of_the_fields():
     assert varying([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 3, "c": 4}, {"a": 1, "b": 2, "c": 3}]) == ["b", "c"]
     assert varying([{"a": 1}, {"a": 1, "b": 2}]) == ["b"]
     assert varying([{"a": None}, {}]) == []
+
+
+def test_a_value_counts_if_it_has_the_version_and_the_settings_that_are_wanted():
+    record = make_ok(metrics=make_metrics(version=2), intervals={})
+    assert not_measured(record, "pixel_aupro") is None
+    assert not_measured(record, "pixel_aupro", version=2, settings={"aupro_fpr_limit": 0.3}) is None
+    assert not_measured(record, "pixel_aupro", version=3) == (
+        "not measured: it has version 2 of the metric, and 3 is wanted"
+    )
+    assert not_measured(record, "pixel_aupro", version=2, settings={"aupro_fpr_limit": 0.05}) == (
+        "not measured: it was made with metrics.aupro_fpr_limit=0.3"
+    )
+    assert not_measured(record, "image_zeta", version=2) == "not measured"
+    absent = {"metrics_absent": {"image_zeta": "no normal test image"}}
+    assert not_measured(make_ok(**absent), "image_zeta", version=2) == "no normal test image"

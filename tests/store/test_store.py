@@ -68,6 +68,30 @@ def test_the_first_ok_record_stays_whole(store):
     assert {path.name: path.stat().st_ino for path in store.run_folder(make_spec()).iterdir()} == before
 
 
+def test_a_refreshed_run_replaces_record_and_scores_as_a_pair(store, monkeypatch):
+    first = store.write(make_ok(), make_scores(), MAPS)
+    assert store.write(make_failed(), replace=True) == first, "a failure never replaces what went well"
+    second = make_ok(scores_sha256=make_scores(1.0).sha256)
+    with monkeypatch.context() as patched:  # killed between the two
+        replace, renamed = os.replace, []
+
+        def dying(source, target):
+            if renamed:
+                raise KeyboardInterrupt
+            renamed.append(target)
+            replace(source, target)
+
+        patched.setattr(files.os, "replace", dying)
+        with pytest.raises(KeyboardInterrupt):
+            store.write(second, make_scores(1.0), replace=True)
+    assert store.done(make_spec()) is None
+    with pytest.raises(StoreError, match="is not what its record was made from"):
+        store.scores(store.find(make_spec()))
+    assert store.write(second, make_scores(1.0), replace=True) == second == store.done(make_spec())
+    assert store.scores(second).to_csv() == make_scores(1.0).to_csv()
+    assert store.examples(second) is None
+
+
 @pytest.mark.parametrize("damage", ["gone", "another's"])
 def test_a_run_that_does_not_count_is_replaced_whole(store, damage):
     record = store.write(make_ok(), make_scores(), MAPS)
