@@ -57,10 +57,13 @@ VALUES = {
     "image_auroc": 0.996031746031746,
     "image_f1_max": 0.9921259842519685,
     "image_f1_strict": 0.9841269841269841,
+    "image_ap": 0.9987,
     "pixel_auroc": 0.9777049,
     "pixel_f1_max": 0.7219991,
     "pixel_f1_strict": 0.7219985,
     "pixel_aupro": 0.9,
+    "pixel_ap": 0.8125,
+    "pixel_iou_max": 0.5649,
 }
 
 
