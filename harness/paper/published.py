@@ -60,7 +60,7 @@ class Setting:
     value: str | None = None
     """None where the paper states none."""
     field: str | None = None
-    """The field of configs/protocol/paper.yaml that holds it."""
+    """The key of a request that holds it."""
     choice: str | None = None
     """What the harness does where the paper states nothing, or otherwise than it states; and why."""
 

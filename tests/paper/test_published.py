@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-import yaml
 
+from harness.keys import protocol_settings
 from harness.paper.model import PAPER_METRICS
 from harness.paper.published import N_CATEGORIES, PARAMS
 
@@ -57,11 +57,9 @@ def test_stated_settings_quote_the_paper(published, paper_text):
     ("name", "value"),
     [("resize", [256, 256]), ("centre crop", [224, 224]), ("epsilon", 0.01), ("batch size", 16)],
 )
-def test_stated_settings_are_the_protocols(published, project, name, value):
-    protocol = yaml.safe_load((project / "configs" / "protocol" / "paper.yaml").read_text())
+def test_stated_settings_are_the_protocols(published, name, value):
     setting = next(setting for setting in published.settings if setting.name == name)
-    field = setting.field.removeprefix("protocol.")
-    assert protocol[field] == value
+    assert protocol_settings("paper", model="padim", backbone="resnet18")[setting.field] == value
     numbers = [float(number) for number in re.findall(r"[\d.]+", setting.value)]
     assert numbers == (value if isinstance(value, list) else [value])
 

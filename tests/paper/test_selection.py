@@ -14,7 +14,7 @@ from harness.store import Interval
 from harness.store.record import MetricsSettings
 from harness.store.settings import flat
 from tests.paper.making import BOTTLE, failed, run
-from tests.store.making import METRICS_SETTINGS, make_metrics
+from tests.store.making import METRICS_SETTINGS, VALUES, make_metrics
 
 CABLE, HAZELNUT = Place("mvtec", "cable", "resnet18"), Place("mvtec", "hazelnut", "resnet18")
 WIDE = Place("mvtec", "bottle", "wide_resnet50_2")
@@ -161,7 +161,7 @@ def test_two_versions_of_the_metrics_are_refused(published):
 
 
 def test_a_metric_without_a_value_says_why(published):
-    values = dict.fromkeys(("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro"))
+    values = dict.fromkeys(name for name in VALUES if name.startswith("pixel_"))
     record = run(
         values=values,
         counts={"has_masks": False},

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from harness import experiment, keys
 from harness.errors import RequestError
-from harness.store import Store, failure_of
+from harness.store import Store, failure_of, overview
 from harness.store.claims import Claims
 from harness.store.overview import State, expected_runs, survey
 from harness.store.overview_text import lines_about, write
@@ -30,6 +30,7 @@ def configs(tmp_path, monkeypatch, project):
     (folder / "experiment").mkdir()
     monkeypatch.setattr(experiment, "CONFIGS", folder)
     monkeypatch.setattr(keys, "CONFIGS", folder)
+    monkeypatch.setattr(overview, "CONFIGS", folder)
 
     def write(
         name="trial",
