@@ -70,6 +70,8 @@ def _grid(grid: Mapping[str, Any], where: str) -> dict[str, tuple[Any, ...]]:
 
 
 def _checked(key: str, value: Any, where: str) -> Any:
+    if key not in KEYS and (new := keys.renamed(key)):
+        raise RequestError(f"{where}: {key} is called {new} now")
     if key not in KEYS:
         raise RequestError(f"{where}: {key} is no key of a request; allowed: {', '.join(KEYS)}")
     try:

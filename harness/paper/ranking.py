@@ -138,7 +138,7 @@ def lines(records: Sequence[RunRecord]) -> list[Line]:
     for record in comparable(records):
         values = _paper_values(record)
         groups[_preprocessing_of(record)].append((values["Pix AUROC"], values["Pix F1"]))
-    return [_fit(name, points) for name, points in sorted(groups.items()) if len({x for x, _ in points}) > 2]
+    return [_fit(name, sorted(points)) for name, points in sorted(groups.items()) if len({x for x, _ in points}) > 2]
 
 
 def _preprocessing_of(record: RunRecord) -> str:

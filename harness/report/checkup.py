@@ -54,8 +54,13 @@ def check_store(store: Store) -> Checkup:
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     """Yield what a record says that its own scores deny: this finds a changed number even beside a new digest."""
-    from harness.metrics import Images, registered
+    from harness.config import MetricsConfig
+    from harness.metrics import evaluate_images, registered
 
+    versions = {metric.name: metric.version for metric in registered().values() if metric.level == "image"}
+    today = {name: one.value for name, one in record.metrics.items() if versions.get(name) == one.version}
+    if not today:
+        return  # computed in another way
     n_anomalous = int(scores.labels.sum())
     normal, defective = counts = (len(scores.labels) - n_anomalous, n_anomalous)
     stated = (record.dataset.n_test_normal, record.dataset.n_test_anomalous)
@@ -63,14 +68,11 @@ def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
         yield f"has {normal} normal and {defective} defective images, and its record says {stated[0]} and {stated[1]}"
     if not all(counts):
         return
-    sample = Images(scores.scores, scores.labels)
-    for name, metric in registered().items():
-        told = record.metrics.get(name)
-        # Another version was computed in another way.
-        if metric.level == "image" and told is not None and told.version == metric.version:
-            value = metric.compute(sample)
-            if told.value != value:
-                yield f"gives {name} {value!r}, and its record says {told.value!r}"
+    settings = record.metrics_settings.model_dump() | {"bootstrap_samples": 0}
+    ours = evaluate_images(scores.scores, scores.labels, MetricsConfig(**settings)).metrics
+    for name, value in today.items():
+        if name in ours and ours[name].value != value:
+            yield f"gives {name} {ours[name].value!r}, and its record says {value!r}"
 
 
 def _astray(store: Store) -> Iterator[str]:

@@ -197,7 +197,8 @@ class Store:
             try:
                 record = _load(folder)
                 if record is not None:
-                    found.setdefault(record.key, []).append((self.is_in_place(record, folder), folder, record))
+                    run = self.is_in_place(record, folder), folder, record
+                    found.setdefault(record.key, []).append(run)
             except StoreError as error:
                 problems.append(str(error))
         chosen = []

@@ -134,7 +134,7 @@ def test_expected_runs_are_those_of_the_sweep(configs):
 
 def test_variants_of_one_run_are_told_apart(configs, store):
     grid = {"dataset": "mvtec", "category": "bottle", "backbone": "resnet18"}
-    configs(grids=[grid | {"n_features": [50, 100], "protocol.index_sampler": ["anomalib_v1", "anomalib_v2"]}])
+    configs(grids=[grid | {"model.n_features": [50, 100], "model.index_sampler": ["anomalib_v1", "anomalib_v2"]}])
     write_ok(store, make_spec(n_features=50, index_sampler="anomalib_v2"))
     assert {run.variant: run.state for run in runs_of(store, "trial")} == {
         "n_features=50 index_sampler=anomalib_v1": State.OTHER,
