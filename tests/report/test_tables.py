@@ -19,6 +19,7 @@ from harness.report.tables import Table, build_tables, csv_document, latex_docum
 from harness.store import Store
 from tests.paper.making import failed, run
 from tests.report.stores import EDITIONS, PLACES, PUBLISHED, judge_store, run_of, values_of, whole
+from tests.store.making import VALUES
 
 CABLE = Place("mvtec", "cable", "resnet18")
 HOSTILE = (
@@ -173,7 +174,7 @@ def test_a_mean_over_fewer_categories_than_n_is_never_given():
 
 
 def test_contradicting_runs_other_seeds_and_missing_masks_give_no_number():
-    pixels = ("pixel_auroc", "pixel_f1_max", "pixel_f1_strict", "pixel_aupro")
+    pixels = [name for name in VALUES if name.startswith("pixel_")]
     absent = {"metrics_absent": dict.fromkeys(pixels, "no masks"), "intervals": {}}
     unmasked = run(PLACES[0], values=dict.fromkeys(pixels), counts={"has_masks": False}, record=absent)
     for records, shown, footer in (

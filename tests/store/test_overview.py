@@ -137,10 +137,10 @@ def test_variants_of_one_run_are_told_apart(configs, store):
     configs(grids=[grid | {"model.n_features": [50, 100], "model.index_sampler": ["anomalib_v1", "anomalib_v2"]}])
     write_ok(store, make_spec(n_features=50, index_sampler="anomalib_v2"))
     assert {run.variant: run.state for run in runs_of(store, "trial")} == {
-        "n_features=50 index_sampler=anomalib_v1": State.OTHER,
-        "n_features=100 index_sampler=anomalib_v1": State.OTHER,
-        "n_features=50 index_sampler=anomalib_v2": State.DONE,
-        "n_features=100 index_sampler=anomalib_v2": State.OTHER,
+        "index_sampler=anomalib_v1 n_features=50": State.OTHER,
+        "index_sampler=anomalib_v1 n_features=100": State.OTHER,
+        "index_sampler=anomalib_v2 n_features=50": State.DONE,
+        "index_sampler=anomalib_v2 n_features=100": State.OTHER,
     }
 
 
