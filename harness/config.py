@@ -67,6 +67,8 @@ def _no_absolute_path(text: str) -> str:
 
 
 Device = Literal["auto", "cpu", "cuda"]
+Argument = bool | int | float | str | list[bool | int | float | str] | None
+"""Of a model whose own code says what it takes."""
 Whole = Annotated[int, Field(ge=1)]
 Cores = Annotated[int, Field(ge=1, le=4096)]
 Seed = Annotated[int, Field(ge=0, le=LARGEST_SEED)]

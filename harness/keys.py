@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import TypeAdapter
 
-from harness.config import STRICT, Execution, LaunchConfig, Option, RunConfig
+from harness.config import STRICT, Argument, Execution, LaunchConfig, Option, RunConfig
 from harness.errors import RequestError
 from harness.models import base as models
 from harness.paths import CONFIGS
@@ -111,7 +111,7 @@ def model_keys(model: str) -> dict[str, Key]:
     """Return the keys of a model's own settings, by their full names: `model.epsilon`."""
     found = models.find(model)
     takes = Option(f"what {found.takes} takes")
-    own = {f"model.{name}": Key(takes, Annotated[Any, name], value) for name, value in found.arguments.items()}
+    own = {f"model.{name}": Key(takes, Annotated[Argument, name], value) for name, value in found.arguments.items()}
     return own | {name: key for name, _, key in _settings(found.settings, "model.") if key}
 
 
@@ -176,7 +176,8 @@ def check_model_keys(model: str, given: Mapping[str, Any]) -> None:
             continue
         if name not in own:
             has = ", ".join(own) or "none"
-            raise RequestError(f"{name}={value}: model={model} has no such setting{suggest(name, own)}; it has: {has}")
+            shown = f"{value:g}" if isinstance(value, float) else value  # a key of another model made 1.0 of 1
+            raise RequestError(f"{name}={shown}: model={model} has no such setting{suggest(name, own)}; it has: {has}")
         try:
             own[name].check(value)
         except ValueError:

@@ -27,7 +27,7 @@ from harness.config import (
 from harness.data.mini.counts import MINI_VERSION
 from harness.device import resolve_device
 from harness.errors import RequestError
-from harness.keys import FOLDED, KEYS, default_option, protocol_settings
+from harness.keys import FOLDED, KEYS, default_option, model_keys, protocol_settings
 from harness.models import base as models
 from harness.models.weights import weights_file
 from harness.paths import CACHE, CONFIGS, DEFAULT_STORE, SYNTHETIC_STORE
@@ -46,7 +46,8 @@ def _made(make: Callable[..., T], values: dict[str, Any], place: str = "") -> T:
     except ValidationError as error:
         first = error.errors()[0]
         key = f"{place}{'.'.join(map(str, first['loc'][:1]))}"
-        allowed = f"; allowed: {KEYS[key].allowed}" if key in KEYS else ""
+        own = model_keys(values["name"]) if place == "model." else KEYS
+        allowed = f"; allowed: {own[key].allowed}" if key in own else ""
         raise RequestError(f"{key}={first['input']}: does not fit ({first['msg']}){allowed}") from None
 
 

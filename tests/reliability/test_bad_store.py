@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from harness.metrics import VERSION
-from harness.metrics.ranking import auroc, f1, rank
+from harness.config import MetricsConfig
+from harness.metrics import evaluate_images, registered
 from harness.paper.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
-from harness.store import Store, write_runs_csv
+from harness.store import MetricValue, Store, write_runs_csv
 from harness.store.record import digest_of
 from scripts.verify import main as verify
 from tests.report.stores import whole, write_store
-from tests.store.making import VALUES, make_dataset, make_metrics, make_ok, make_scores, make_spec
+from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +145,14 @@ def consistent(**changes):
     """An ok record whose image metrics follow from its scores, as of today's metrics."""
     spec = make_spec()
     scores = make_scores()
-    ranked = rank(scores.scores[scores.labels == 1], scores.scores[scores.labels == 0])
-    best = f1(ranked)
-    values = {"image_auroc": auroc(ranked), "image_f1_max": best.maximum, "image_f1_strict": best.adaptive}
+    ours = evaluate_images(scores.scores, scores.labels, MetricsConfig(bootstrap_samples=0)).metrics
+    values = {name: one.value for name, one in ours.items()}
+    metrics = {
+        name: MetricValue(value=value, version=registered()[name].version)
+        for name, value in (VALUES | values | changes).items()
+    }
     dataset = make_dataset(spec, n_test_normal=3, n_test_anomalous=3)
-    return make_ok(spec, metrics=make_metrics(VALUES | values | changes, VERSION), dataset=dataset, intervals={})
+    return make_ok(spec, metrics=metrics, dataset=dataset, intervals={})
 
 
 def test_numbers_that_follow_from_their_scores_are_trusted(tmp_path):

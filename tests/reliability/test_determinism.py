@@ -23,7 +23,8 @@ from harness.__main__ import main
 from harness.config import DatasetConfig
 from harness.data.layouts import resolve_split
 from harness.execution.passes import image_bytes
-from harness.models.padim.plan import GIB, Task, plan_pass
+from harness.models.base import GIB, Task
+from harness.models.padim.plan import plan_pass
 from harness.models.weights import resolve_weights
 from harness.store import Store
 from tests.drawing import draw_visa_category

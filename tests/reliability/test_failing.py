@@ -92,11 +92,11 @@ def test_a_folder_that_is_removed_costs_what_was_in_it(
     calls = []
 
     def then(real, number):
-        def call(*arguments):
+        def call(*arguments, **options):
             calls.append(arguments)
             if len(calls) == number:
                 shutil.rmtree(tmp_path / vanishes)
-            return real(*arguments)
+            return real(*arguments, **options)
 
         return call
 

@@ -15,7 +15,8 @@ from PIL import Image
 from harness.__main__ import main
 from harness.execution.job import plan_job, prepare, run_job
 from harness.execution.monitor import Monitor
-from harness.models.padim.plan import GIB, Task, plan_pass
+from harness.models.base import GIB, Task
+from harness.models.padim.plan import plan_pass
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
 from tests.drawing import draw_mvtec_category
@@ -273,7 +274,7 @@ def test_a_run_that_takes_too_much_memory_refuses_no_other_of_its_job(root, tmp_
     one = job_of(root, tmp_path / "store", "model.n_features=[3,170]", "seeds=[0,1]")
     few, many = (_least_memory(replace(one, runs=(run,))) for run in one.runs[:2])
     one = replace(one, execution=replace(one.execution, memory_budget=(few + many) / 2))
-    ended = {(run.n_features, run.seed): (run.status, run.error) for run in run_job(one)}
+    ended = {(run.model.n_features, run.seed): (run.status, run.error) for run in run_job(one)}
     assert {key for key, (status, _) in ended.items() if status == "ok"} == {(3, 0), (3, 1)}
     assert {status for key, (status, _) in ended.items() if key[0] == 170} == {"refused"}
     assert all("this run needs about" in error for status, error in ended.values() if status == "refused")
@@ -284,4 +285,4 @@ def _least_memory(one) -> float:
     prepared, (run,) = prepare(one, Monitor()), one.runs
     n_train, n_test = len(prepared.split.train), len(prepared.split.test)
     task = Task(run.backbone, run.protocol, n_train, n_test, prepared.weights.path.stat().st_size, "cpu", 1, 1)
-    return plan_pass(task, [run.n_features], 0).host_bytes / GIB
+    return plan_pass(task, [run.model.n_features], 0).host_bytes / GIB
