@@ -152,16 +152,18 @@ def test_a_run_that_cannot_be_trusted_takes_no_other_of_its_pass_with_it(few_and
 
 def test_where_test_images_come_in_parts_the_guilty_run_is_found_all_the_same(few_and_many, monkeypatch):
     """The first part stops at the second run, before any map of the first is there."""
-    from harness.execution import passes
+    from harness.models.padim import plan as padim_plan
 
     _, both = few_and_many
-    plan = passes.plan_passes
+    plan = padim_plan.plan_passes
 
     def in_parts(*given, **draws):
         return [(place, replace(one, test_batches_at_once=1)) for place, one in plan(*given, **draws)]
 
-    monkeypatch.setattr(passes, "plan_passes", in_parts)
-    small = replace(both, runs=tuple(replace(run, protocol=replace(run.protocol, batch_size=4)) for run in both.runs))
+    monkeypatch.setattr(padim_plan, "plan_passes", in_parts)
+    small = replace(
+        both, runs=tuple(replace(run, preprocessing=replace(run.preprocessing, batch_size=4)) for run in both.runs)
+    )
     assert [(one.n_features, one.status) for one in run_job(small)] == [(3, "ok"), (60, "failed")]
 
 
@@ -284,5 +286,5 @@ def _least_memory(one) -> float:
     """GiB that a job's run takes when it is planned for the smallest budget."""
     prepared, (run,) = prepare(one, Monitor()), one.runs
     n_train, n_test = len(prepared.split.train), len(prepared.split.test)
-    task = Task(run.backbone, run.protocol, n_train, n_test, prepared.weights.path.stat().st_size, "cpu", 1, 1)
+    task = Task(run.backbone, run.preprocessing, n_train, n_test, prepared.weights.path.stat().st_size, "cpu", 1, 1)
     return plan_pass(task, [run.model.n_features], 0).host_bytes / GIB
