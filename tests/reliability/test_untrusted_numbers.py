@@ -133,7 +133,7 @@ def few_and_many(root, tmp_path):
 
 
 def job_of(root, store, *overrides):
-    names = [part for part in REQUEST if not part.startswith("n_features")]
+    names = [part for part in REQUEST if not part.startswith("model.n_features")]
     return job(*names, *LITE0, f"dataset.root={root}", "category=bottle", f"store={store}", *overrides)
 
 
@@ -141,12 +141,12 @@ def job_of(root, store, *overrides):
 def test_a_run_that_cannot_be_trusted_takes_no_other_of_its_pass_with_it(few_and_many, order):
     store, both = few_and_many
     ended = list(run_job(replace(both, runs=both.runs[::order])))
-    assert [(one.n_features, one.status) for one in ended] == [(3, "ok"), (60, "failed")][::order]
+    assert [(one.settings["model.n_features"], one.status) for one in ended] == [(3, "ok"), (60, "failed")][::order]
     by_key = {record.key: record for record in Store(store).records().records}
     assert [by_key[one.key].status for one in ended] == ["ok", "failed"][::order]
     assert not (store / ".claims").exists()
     # Once more: what is there stays, and what failed is tried again.
-    again = {one.n_features: one.status for one in run_job(both)}
+    again = {one.settings["model.n_features"]: one.status for one in run_job(both)}
     assert again == {3: "done", 60: "failed"}
 
 
@@ -164,7 +164,7 @@ def test_where_test_images_come_in_parts_the_guilty_run_is_found_all_the_same(fe
     small = replace(
         both, runs=tuple(replace(run, preprocessing=replace(run.preprocessing, batch_size=4)) for run in both.runs)
     )
-    assert [(one.n_features, one.status) for one in run_job(small)] == [(3, "ok"), (60, "failed")]
+    assert [(one.settings["model.n_features"], one.status) for one in run_job(small)] == [(3, "ok"), (60, "failed")]
 
 
 def test_a_failure_is_written_down_only_for_runs_that_were_tried(root, tmp_path, monkeypatch):
@@ -276,7 +276,7 @@ def test_a_run_that_takes_too_much_memory_refuses_no_other_of_its_job(root, tmp_
     one = job_of(root, tmp_path / "store", "model.n_features=[3,170]", "seeds=[0,1]")
     few, many = (_least_memory(replace(one, runs=(run,))) for run in one.runs[:2])
     one = replace(one, execution=replace(one.execution, memory_budget=(few + many) / 2))
-    ended = {(run.model.n_features, run.seed): (run.status, run.error) for run in run_job(one)}
+    ended = {(run.settings["model.n_features"], run.seed): (run.status, run.error) for run in run_job(one)}
     assert {key for key, (status, _) in ended.items() if status == "ok"} == {(3, 0), (3, 1)}
     assert {status for key, (status, _) in ended.items() if key[0] == 170} == {"refused"}
     assert all("this run needs about" in error for status, error in ended.values() if status == "refused")
