@@ -32,7 +32,7 @@ from harness.metrics.registry import registered
 from harness.store.settings import shown, varying
 
 COLUMNS = {name: metric.label.replace(" ", "\n", 1) for name, metric in registered().items()}
-"""Metrics of the summary table, in its order."""
+"""Metrics of the summary table, in its order. Where they do not fit, the last go first; AUROC always stays."""
 
 LONGEST_TABLE = 40
 """Rows beyond which only the table over seeds is shown, where there is one; each run has had its line by then."""
@@ -149,11 +149,11 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
     if len(outcomes) < 2:
         return
     out = console()
-    seeds = seed_table(outcomes)
-    if len(outcomes) <= LONGEST_TABLE or not seeds.row_count:
-        out.print(summary_table(outcomes))
-    if seeds.row_count:
-        out.print(seeds)
+    has_seeds = bool(seed_table(outcomes).row_count)
+    if len(outcomes) <= LONGEST_TABLE or not has_seeds:
+        _print_fitting(out, summary_table, outcomes)
+    if has_seeds:
+        _print_fitting(out, seed_table, outcomes)
     bad = [outcome for outcome in outcomes if outcome.status in (FAILED, REFUSED)]
     if bad:
         kinds = {FAILED: "failed", REFUSED: "were refused"}
@@ -165,20 +165,35 @@ def print_summary(outcomes: Sequence[Outcome]) -> None:
         _print_error(f"  {outcome.label}{which}: {outcome.error}")
 
 
-def summary_table(outcomes: Sequence[Outcome]) -> Table:
+def _print_fitting(out: Console, make: Callable[..., Table], outcomes: Sequence[Outcome]) -> None:
+    """Print a table with as many metrics as the width holds, and name the others below it."""
+    metrics = list(COLUMNS)
+    left_out: list[str] = []
+    wide = out.options.update(width=10_000)
+    for name in [name for name in reversed(COLUMNS) if not name.endswith("_auroc")]:
+        if out.measure(make(outcomes, metrics), options=wide).maximum <= out.width:
+            break
+        metrics.remove(name)
+        left_out.insert(0, COLUMNS[name].replace("\n", " "))
+    out.print(make(outcomes, metrics))
+    if left_out:
+        out.print(f"left out, for want of width: {', '.join(left_out)} (runs.csv has all)", soft_wrap=True)
+
+
+def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
     """Make a table with one row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
     table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None)
     keys = differing(outcomes)
-    _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes)
+    _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes, metrics)
     for outcome in outcomes:
         state = f"[{STYLES[outcome.status]}]{outcome.status}[/]"
-        numbers = (_number(outcome.metrics.get(name)) for name in COLUMNS)
+        numbers = (_number(outcome.metrics.get(name)) for name in metrics)
         table.add_row(*_labels(outcome, keys), str(outcome.seed), state, *numbers)
     return table
 
 
-def seed_table(outcomes: Sequence[Outcome]) -> Table:
+def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
     """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else.
 
     It has no rows where no run has several seeds.
@@ -189,13 +204,13 @@ def seed_table(outcomes: Sequence[Outcome]) -> Table:
         groups.setdefault(what, []).append(outcome)
     keys = differing(outcomes)
     table = _table("Over seeds")
-    _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes)
+    _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes, metrics)
     for members in groups.values():
         scored = [member for member in members if member.metrics]
         if len({member.seed for member in scored}) > 1:
             labels = [*_labels(scored[0], keys), str(len(scored))]
             for statistic, function in _STATISTICS.items():
-                table.add_row(*labels, statistic, *(_over(function, scored, name) for name in COLUMNS))
+                table.add_row(*labels, statistic, *(_over(function, scored, name) for name in metrics))
                 labels = [""] * len(labels)
     return table
 
@@ -204,14 +219,14 @@ def _table(title: str | None) -> Table:
     return Table(title=title, box=None, pad_edge=False)
 
 
-def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome]) -> None:
+def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome], metrics: Sequence[str]) -> None:
     for name in ("dataset", "category", "model", "backbone", *names):
         table.add_column(name, justify="right" if name == "seed" else "left", no_wrap=True)
     limits = {outcome.settings.get("metrics.aupro_fpr_limit") for outcome in outcomes}
     limit = limits.pop() if len(limits) == 1 else None
-    for name, heading in COLUMNS.items():
+    for name in metrics:
         at = f"\n@{limit:g}" if name == "pixel_aupro" and limit is not None else ""
-        table.add_column(f"{heading}{at}", justify="right", no_wrap=True)
+        table.add_column(f"{COLUMNS[name]}{at}", justify="right", no_wrap=True, min_width=len("0.1234"))
 
 
 def _labels(outcome: Outcome, keys: Sequence[str]) -> list[str]:
@@ -225,7 +240,7 @@ _STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {"mean": fmean, "lo
 
 
 def _over(function: Callable[[Sequence[float]], float], outcomes: Sequence[Outcome], metric: str) -> str:
-    values = [value for outcome in outcomes if (value := outcome.metrics[metric]) is not None]
+    values = [value for outcome in outcomes if (value := outcome.metrics.get(metric)) is not None]
     return _number(function(values) if values else None)
 
 

@@ -127,3 +127,15 @@ def test_what_varies_has_a_column_and_nothing_else_has():
     assert starts(summary_table(runs[:1]), 1) == [["seed"]]
     other = outcome(category="cable", settings=set_to(model__epsilon=1.0))
     assert starts(summary_table([outcome(), other]), 1) == [["seed"]]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 200])
+def test_no_number_is_cut_at_any_width_and_what_is_left_out_is_named(capsys, monkeypatch, width):
+    monkeypatch.setattr("harness.terminal.PLAIN_WIDTH", width)
+    print_summary([outcome(0, 0.25), outcome(1, 0.75)])
+    shown, _, left_out = capsys.readouterr().out.partition("Over seeds")[0].partition("left out, for want of width: ")
+    n_left_out = sum(label.replace("\n", " ") in left_out for label in COLUMNS.values())
+    assert "…" not in shown
+    assert shown.count("0.2500") == len(COLUMNS) - n_left_out
+    assert (n_left_out == 0) == (width == 200)
+    assert max(map(len, shown.splitlines())) <= width
