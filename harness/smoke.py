@@ -67,7 +67,7 @@ def load_golden(path: Path = GOLDEN) -> dict[str, Any]:
     if golden["mini_version"] != MINI_VERSION:
         raise RequestError(
             f"{path}: is of mini benchmark version {golden['mini_version']}, the drawings are of {MINI_VERSION}; "
-            "run `python scripts/smoke.py --update-golden` and look at what changes"
+            "run `.venv/bin/python scripts/smoke.py --update-golden` and look at what changes"
         )
     return golden
 

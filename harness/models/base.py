@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
-from pydantic import ValidationError
 
 from harness.config import BackboneConfig, ModelConfig, PreprocessingConfig, RunConfig
 from harness.errors import DataError, RequestError
@@ -240,11 +239,6 @@ def joined(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(there).astype(np.float32, copy=False) if there else None
 
 
-def names() -> list[str]:
-    """Return every model's name, sorted."""
-    return sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
-
-
 @cache
 def own_values(name: str) -> Mapping[str, Any]:
     """Return what configs/model/NAME.yaml holds, interpolations unresolved."""
@@ -269,9 +263,3 @@ def find(name: str) -> Model:
         raise RequestError(
             f"configs/model/{name}.yaml: has no `class` of anomalib, and harness/models/{name}.py no MODEL ({error})"
         ) from None
-
-
-def first_trouble(error: ValidationError) -> tuple[str, Any, str]:
-    """Return the setting that did not fit, its value, and why."""
-    first = error.errors()[0]
-    return ".".join(map(str, first["loc"][:1])), first["input"], str(first["msg"])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.store.fields import METRICS, RUNS_CSV
 from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
-from harness.store.record import RunRecord
+from harness.store.record import PreprocessingSpec, RunRecord
 from harness.store.settings import flat, shown
 from harness.store.store import Store
 
@@ -20,6 +20,8 @@ _MODEL = "model."
 _TEXT, _WHOLE, _REAL, _TRUTH, _TIME = "str", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 _NARROWEST = (({bool}, _TRUTH), ({int}, _WHOLE), ({int, float}, _REAL))
 
+_OF_TYPE: dict[Any, str] = {bool: "bool", int: "int64"}
+
 _SPEC: dict[str, tuple[str, str]] = {
     "dataset": (_TEXT, "spec.dataset"),
     "category": (_TEXT, "spec.category"),
@@ -28,13 +30,10 @@ _SPEC: dict[str, tuple[str, str]] = {
     "seed": ("int64", "spec.seed"),
 }
 _FIELDS: dict[str, tuple[str, str]] = {
-    "preprocessing.resize": (_TEXT, "spec.preprocessing.resize"),
-    "preprocessing.interpolation": (_TEXT, "spec.preprocessing.interpolation"),
-    "preprocessing.antialias": ("bool", "spec.preprocessing.antialias"),
-    "preprocessing.center_crop": (_TEXT, "spec.preprocessing.center_crop"),
-    "preprocessing.mean": (_TEXT, "spec.preprocessing.mean"),
-    "preprocessing.std": (_TEXT, "spec.preprocessing.std"),
-    "preprocessing.batch_size": ("int64", "spec.preprocessing.batch_size"),
+    **{
+        f"preprocessing.{name}": (_OF_TYPE.get(field.annotation, _TEXT), f"spec.preprocessing.{name}")
+        for name, field in PreprocessingSpec.model_fields.items()
+    },
     "engine": (_TEXT, "spec.engine"),
     "device": (_TEXT, "spec.device"),
     "weights": (_TEXT, "weights"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,16 +66,7 @@ class Store:
         record = _load(folder)
         if record is not None and record.key != run_key(spec):
             raise StoreError(f"{folder / RECORD}: is the record of another run ({record.key}); {REMEDY}")
-        return record or max(self._find_older(spec), key=rank, default=None)
-
-    def _find_older(self, spec: Mapping[str, Any]) -> Iterator[RunRecord]:
-        """Yield the records of older schemas that are of this spec: several may differ in what no key covers now."""
-        for folder in _subfolders((self.path / old_run_path(spec, "")).parent):
-            if folder.name.startswith(f"seed{spec['seed']}-"):
-                with suppress(StoreError):  # `records` names it
-                    record = _load(folder)
-                    if record is not None and record.key == run_key(spec):
-                        yield record
+        return record
 
     def done(self, spec: Mapping[str, Any]) -> RunRecord | None:
         """Return the record of a spec if its run is ok and complete, so that it need not run again.
@@ -167,7 +158,7 @@ class Store:
         if old := sum(_is_old(folder) for folder in self.folders()):
             runs = "a run" if old == 1 else f"{old} runs"
             raise StoreError(
-                f"store {self.path}: holds {runs} of an older harness; python scripts/upgrade.py "
+                f"store {self.path}: holds {runs} of an older harness; .venv/bin/python scripts/upgrade.py "
                 f"{shlex.quote(str(self.path))} gives them their new keys and changes no number"
             )
 

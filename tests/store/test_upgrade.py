@@ -80,12 +80,8 @@ def test_an_old_store_is_read_as_the_new_one(tmp_path, upgraded):
         upgrade([str(tmp_path)])
     store = Store(tmp_path)
     (record,) = store.records().records
-    spec = record.spec.model_dump()
-    assert store.find(spec) == store.done(spec) == record
     assert store.scores(record).to_csv() == make_scores().to_csv()
     np.testing.assert_array_equal(store.examples(record)["maps"], MAPS["maps"])
-    assert store.find(spec | {"seed": 1}) is None
-    assert store.find(spec | {"device": "cuda"}) is None
     assert load_frame(store)["key"].tolist() == [record.key]
 
 
@@ -98,8 +94,8 @@ def test_a_sweep_into_an_old_store_is_told_what_to_do(tmp_path):
     with pytest.raises(StoreError) as caught:
         store.check_writable()
     assert str(caught.value) == (
-        f"store {store.path}: holds a run of an older harness; python scripts/upgrade.py '{store.path}' gives them "
-        "their new keys and changes no number"
+        f"store {store.path}: holds a run of an older harness; .venv/bin/python scripts/upgrade.py "
+        f"'{store.path}' gives them their new keys and changes no number"
     )
     upgrade([str(store.path)])
     store.check_writable()
@@ -144,7 +140,7 @@ def test_an_upgrade_can_be_stopped_before_any_step_and_started_again(tmp_path, m
                 pass
         found = Store(store).records()
         assert [record.values for record in found.records] == before
-        assert all(Store(store).done(record.spec.model_dump()) for record in found.records), steps
+        assert all(len(Store(store).scores(record).paths) for record in found.records), steps
         assert upgrade([str(store)]) == 0
         assert content(store) == expected
         steps += 1
