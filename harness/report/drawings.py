@@ -262,7 +262,7 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
     published = {(each.table, each.row): (each.auroc, each.f1) for each in rows}
     targets = [auroc for auroc, _ in published.values()]
     figure = new_figure(4.2)
-    axes = figure.add_axes((0.08, 0.11, 0.55, 0.86))
+    axes = figure.add_axes((0.08, 0.11, 0.52, 0.86))
     for index, line in enumerate(fitted):
         colour = colours[index % len(colours)]
         x, y = zip(*line.points, strict=True)
@@ -287,5 +287,5 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
     axes.set_xlabel("pixel AUROC")
     axes.set_ylabel("pixel F1 (anomalib's)")
     axes.grid(True, axis="both")
-    figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.645, 0.97))
+    figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.605, 0.97))
     return figure
