@@ -160,7 +160,7 @@ def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimP
         running = waiting + plan.workers * passing
         # Part of what the workers used is not given back to the system when they have done.
         peak = max(running + summing, running / 2 + scoring + judging)
-        return replace(plan, host_bytes=int(_LIBRARIES + 3 * task.network_bytes + moments + peak))
+        return replace(plan, host_bytes=int(_LIBRARIES + 2 * task.network_bytes + moments + peak))
     # As many decoded batches as there are workers wait in pinned memory; others in ordinary memory.
     uploaded = min(n_batches, plan.workers)
     host = _CUDA + 3 * task.network_bytes + task.maps_bytes + judging + waiting + uploaded * (batch + _THREAD_BYTES)
