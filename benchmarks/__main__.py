@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.report import KEPT, bound_rows, results_now, write_page, write_results
 from benchmarks.sections import SECTIONS, Bench
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError
 
 

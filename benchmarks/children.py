@@ -37,12 +37,12 @@ def floor(root: str, weights: str) -> dict[str, Any]:
     """
     import torch
 
-    from harness.config import DatasetConfig
+    from harness.config.resolve import read_backbone, read_preprocessing
+    from harness.config.settings import DatasetConfig
     from harness.data.layouts import resolve_split
     from harness.data.loader import SplitSource
     from harness.models.backbone import load_timm, quickened
     from harness.models.weights import resolve_weights
-    from harness.resolve import read_backbone, read_preprocessing
 
     split = resolve_split(DatasetConfig("mvtec", "mvtec", Path(root)), CATEGORY)
     source = SplitSource(split, read_preprocessing("paper", dataset="mvtec"))

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from harness import __version__
-from harness.command import run_script
+from harness.cli.command import run_script
+from harness.cli.interruption import INTERRUPTED, TERMINATED, raise_if_interrupted
 from harness.errors import RequestError, StoreError, UserError
-from harness.interruption import INTERRUPTED, TERMINATED, raise_if_interrupted
 
 if TYPE_CHECKING:
-    from harness.overrides import Override
+    from harness.config.overrides import Override
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +36,7 @@ def _status(argv: Sequence[str]) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    from harness.overrides import parse, quote, split_flags
+    from harness.config.overrides import parse, quote, split_flags
 
     try:
         os.getcwd()  # Hydra cannot do without one
@@ -61,9 +61,9 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from harness.config.keys import register
     from harness.execution.outcome import exit_status
     from harness.execution.sweep import finished
-    from harness.keys import register
     from harness.paths import CONFIGS
 
     register()
@@ -91,7 +91,7 @@ def _one_line(error: Exception) -> str:
 
 def help_text() -> str:
     """Return the help page: what it does, three commands, every key."""
-    from harness.keys import help_text as keys_help
+    from harness.config.keys import help_text as keys_help
 
     return f"""Anomaly detection on images of industrial parts: metrics, intervals and a record per run.
 

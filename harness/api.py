@@ -42,10 +42,10 @@ def sweep(settings: Mapping[str, Any], over: Mapping[str, Sequence[Any]] | None 
         RequestError: the request is wrong; nothing has run.
         StoreError: the store cannot be read or written.
     """
+    from harness.config.overrides import parse, quote
     from harness.errors import RequestError
     from harness.execution.outcome import REFUSED
     from harness.execution.sweep import carry_out, prepare, requested
-    from harness.overrides import parse, quote
     from harness.store.fields import RECORD
     from harness.store.record import load_record
 
@@ -64,8 +64,8 @@ def sweep(settings: Mapping[str, Any], over: Mapping[str, Sequence[Any]] | None 
 
 def _text(key: str, value: Any) -> str:
     """Write a value as the command line takes it."""
-    from harness.keys import KEYS
-    from harness.overrides import render
+    from harness.config.keys import KEYS
+    from harness.config.overrides import render
 
     is_path = key in KEYS and KEYS[key].option.path
     return str(value) if is_path or (isinstance(value, str) and key != "category") else render(value)
@@ -76,7 +76,7 @@ def _compose(overrides: Sequence[str]) -> tuple[DictConfig, str]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from harness.keys import register
+    from harness.config.keys import register
     from harness.paths import CONFIGS
 
     register()

@@ -8,7 +8,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
-from harness.config import Device
+from harness.config.settings import Device
 from harness.errors import OutOfMemoryError, RequestError
 
 _CGROUPS = (

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.config.experiment import load_experiment
 from harness.data.mini.counts import MINI_VERSION
 from harness.errors import RequestError
-from harness.experiment import load_experiment
 from harness.paths import PROJECT
 from harness.store import RunRecord
 

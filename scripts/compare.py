@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script, write
 from harness.errors import RequestError
 
 
@@ -33,7 +33,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not 0 <= arguments.tolerance < math.inf:
         raise RequestError(f"--tolerance {arguments.tolerance}: must be 0 or more")
     from harness.report.compare import blocks, compare_stores
-    from harness.store.overview_text import write
 
     only = (dict(arguments.a), dict(arguments.b))
     comparison = compare_stores(arguments.store_a, arguments.store_b, tolerance=arguments.tolerance, only=only)

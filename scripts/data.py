@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script, table_lines, write
 from harness.errors import RequestError, UserError, printable
 
 
@@ -50,7 +50,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from harness.data.catalog import CATALOG
     from harness.data.verify import table
-    from harness.store.overview_text import table_lines, write
 
     write(table_lines(*table(CATALOG.values(), arguments.root)))
     return 0
@@ -81,8 +80,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from harness.config.resolve import read_preprocessing
     from harness.data.preview import categories_in, outside, preview
-    from harness.resolve import read_preprocessing
 
     folder, white = Path(os.path.abspath(arguments.folder)), arguments.white_level
     if not folder.is_dir():

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.measure import BenchError, once
 from benchmarks.sections import Bench, Setup, ours
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.device import resolve_device
 from harness.errors import RequestError
 from harness.store.scores import read_examples, read_scores

@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.metrics.ranking import auroc, rank
 from harness.metrics.uncertainty import Interval, delong_interval, newcombe_interval
 

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from harness.command import Parser, one_line_errors, run_script
-from harness.keys import group_options
-from harness.paper.published import PARAMETERS
+from harness.cli.command import Parser, one_line_errors, run_script
+from harness.config.keys import group_options
+from harness.config.resolve import read_backbone
+from harness.papers.published import PARAMETERS
 from harness.report.output import write_output
-from harness.resolve import read_backbone
 from harness.store.files import csv_text
 
 

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.__main__ import leave
-from harness.command import Parser, one_line_errors, run_script, seeds
+from harness.cli.command import Parser, one_line_errors, run_script, seeds, write
+from harness.config.keys import KEYS
 from harness.errors import RequestError, printable
-from harness.keys import KEYS
-from harness.paper.model import SEEDS
+from harness.papers.model import SEEDS
 from harness.paths import PROJECT
 
 
@@ -42,7 +42,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.execution.hardware import require
     from harness.reproduce.plan import Request
     from harness.reproduce.steps import reproduce
-    from harness.store.overview_text import write
 
     require(arguments["launcher"])
     download, dry_run = arguments.pop("download"), arguments.pop("dry_run")

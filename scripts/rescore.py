@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def rescored(record: RunRecord, scores: ScoreTable) -> RunRecord:
     """Return the record with image metrics, their intervals and thresholds as its scores give them today."""
-    from harness.config import MetricsConfig
+    from harness.config.settings import MetricsConfig
     from harness.metrics import evaluate_images
     from harness.store import Interval, MetricValue
 

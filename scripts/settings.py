@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
-from harness.paper.model import PAPER_METRICS
-from harness.paper.published import load_published
-from harness.paper.ranking import Line, Ranking, Residual, comparable, lines, rankings, residuals, spreads
-from harness.paper.verdict import shown_p
+from harness.papers.model import PAPER_METRICS
+from harness.papers.published import load_published
+from harness.papers.ranking import Line, Ranking, Residual, comparable, lines, rankings, residuals, spreads
+from harness.papers.verdict import shown_p
 from harness.paths import PROJECT
 from harness.report.checkup import check_store
 from harness.report.output import write_output

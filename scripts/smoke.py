@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.__main__ import main as harness
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError
 from harness.paths import PROJECT
 from harness.smoke import GOLDEN, deviations, load_golden, real_request, to_golden

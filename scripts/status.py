@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.command import Parser, one_line_errors, run_script, seeds
+from harness.cli.command import Parser, one_line_errors, run_script, seeds, write
 from harness.paths import PROJECT
 
 
@@ -17,8 +17,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--experiment", action="append", default=[], metavar="NAME", help="repeatable; default: all")
     parser.add_argument("--seeds", type=seeds, default=(), metavar="42,0-9", help="default: each experiment's own")
     arguments = parser.parse_args(argv)
+    from harness.execution.overview import lines_about
     from harness.store import Store
-    from harness.store.overview_text import lines_about, write
 
     write(lines_about(Store(arguments.store), arguments.experiment, arguments.seeds))
     return 0

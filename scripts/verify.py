@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.command import Parser, one_line_errors, run_script
+from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import printable
 from harness.paths import PROJECT
 

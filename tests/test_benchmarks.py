@@ -21,7 +21,7 @@ from benchmarks.images import count, draw, repeat
 from benchmarks.measure import BenchError, Measurement, check_same, once, take_turns
 from benchmarks.report import BOUNDS, DOCUMENT, KEPT, Results, bound_rows, page, read_results, write_results
 from benchmarks.sections import METRICS, Bench
-from harness.config import DatasetConfig
+from harness.config.settings import DatasetConfig
 from harness.data.layouts import resolve_split
 
 MACHINE = {"git": None, "device": "a processor", "cores": 2, "memory_bytes": 2**34, "python": "3.11", "packages": {}}

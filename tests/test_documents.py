@@ -8,9 +8,9 @@ import shlex
 import pytest
 
 from harness.api import _compose
-from harness.experiment import expand, to_hydra
-from harness.keys import KEYS
-from harness.overrides import parse, quote
+from harness.config.experiment import expand, to_hydra
+from harness.config.keys import KEYS
+from harness.config.overrides import parse, quote
 from harness.paths import PROJECT
 
 TEXTS = {

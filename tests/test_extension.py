@@ -46,7 +46,7 @@ from typing import Annotated
 import torch
 from pydantic.dataclasses import dataclass
 
-from harness.config import STRICT, ModelConfig, Option, Positive
+from harness.config.settings import STRICT, ModelConfig, Option, Positive
 from harness.models.base import Detector, Model
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.config import PreprocessingConfig
+from harness.config.settings import PreprocessingConfig
 from harness.data import pixels
 from harness.data.files import Header, counted, read_header, some_names
 from harness.data.fingerprint import digest_files

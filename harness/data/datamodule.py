@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import CenterCrop, Compose, Normalize, Resize
 from torchvision.transforms.v2.functional import to_dtype
 from torchvision.tv_tensors import Image, Mask
 
-from harness.config import PreprocessingConfig
+from harness.config.settings import PreprocessingConfig
 from harness.data.files import decoding, read_header
 from harness.data.loader import lanczos
 from harness.data.pixels import read_mask, read_pixels

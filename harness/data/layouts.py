@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig, PreprocessingConfig, preprocessing_in_words
+from harness.config.settings import DatasetConfig, PreprocessingConfig, preprocessing_in_words
 from harness.data.catalog import CATALOG
 from harness.data.checks import check_official, check_own
 from harness.data.files import direct_images, list_files, one_of, some_names, subfolders

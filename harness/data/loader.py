@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate, pad
 
-from harness.config import PreprocessingConfig
+from harness.config.settings import PreprocessingConfig
 from harness.data.pixels import in_threads, read_mask, read_pixels, shrink_mask
 from harness.data.split import Sample, Split
 

@@ -28,7 +28,7 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
-from harness.config import PreprocessingConfig
+from harness.config.settings import PreprocessingConfig
 from harness.data.files import FORMATS, Header, decoding, read_header
 from harness.data.split import Reading
 from harness.errors import DataError

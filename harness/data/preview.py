@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from harness.config import DatasetConfig, PreprocessingConfig
+from harness.config.settings import DatasetConfig, PreprocessingConfig
 from harness.data.files import list_files, read_header, some_names, subfolders
 from harness.data.layouts import resolve_split
 from harness.data.pixels import in_threads, read_pixels
@@ -63,7 +63,7 @@ def preview(folder: Path, preprocessing: PreprocessingConfig, white_level: float
 
 def command(folder: Path, white_level: float | None) -> str:
     """Return the command that runs a category, as a reader can paste it into a shell."""
-    from harness.overrides import render
+    from harness.config.overrides import render
 
     name = folder.name if _PLAIN_NAME.fullmatch(folder.name) else render(folder.name)
     arguments = ["dataset=folder", f"dataset.root={folder.parent}", f"category={name}"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.settings import DatasetConfig
 from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG, Counts, DatasetInfo
 from harness.data.files import decoding, read_header

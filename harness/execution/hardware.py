@@ -15,10 +15,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from harness.config import Execution
+from harness.config.overrides import Override
+from harness.config.settings import Execution
 from harness.device import available_memory, cores
 from harness.errors import RequestError
-from harness.overrides import Override
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launcher -> the package that it needs; `basic` needs none."""

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.config import Job, RunConfig, run_key, run_spec, settings_of
+from harness.cli.interruption import raise_if_interrupted
+from harness.config.settings import Job, RunConfig, run_key, run_spec, settings_of
 from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.device import ran_out
@@ -19,7 +20,6 @@ from harness.execution.monitor import Display, Monitor
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
 from harness.execution.recording import failed_record
-from harness.interruption import raise_if_interrupted
 from harness.models.base import find
 from harness.models.weights import Weights, resolve_weights
 from harness.store import Store

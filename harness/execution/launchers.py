@@ -18,13 +18,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from harness.command import unbreakable_output
-from harness.config import Device, Job
+from harness.cli.command import unbreakable_output
+from harness.cli.interruption import listen, undisturbed
+from harness.config.settings import Device, Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.execution.hardware import VISIBLE, take_gpu, visible_gpus
 from harness.execution.outcome import Outcome
-from harness.interruption import listen, undisturbed
 from harness.leftovers import is_alive
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.keys import FOLDED
+from harness.config.keys import FOLDED
 
 OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
@@ -21,7 +21,7 @@ class Outcome:
     backbone: str
     seed: int
     settings: Mapping[str, Any]
-    """All else that can tell it from another: `harness.config.settings_of`."""
+    """All else that can tell it from another: `harness.config.settings.settings_of`."""
     key: str | None
     """None where a run ended before it had one."""
     status: str
@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:
-        """What tells this run from the others of its job, which is what `harness.experiment.IN_ONE_JOB` folds."""
+        """What differs between the runs of a job: seed, and what `harness.config.experiment.IN_ONE_JOB` folds."""
         return self.seed, *(self.settings.get(name) for name in FOLDED)
 
     @property

@@ -15,7 +15,7 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.config import Execution, RunConfig
+from harness.config.settings import Execution, RunConfig
 from harness.data.files import read_header
 from harness.data.fingerprint import fingerprint
 from harness.device import available_memory, cores, free_device_memory, free_disk, own_memory

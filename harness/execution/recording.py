@@ -30,7 +30,7 @@ from harness.store.record import (
 )
 
 if TYPE_CHECKING:
-    from harness.config import RunConfig
+    from harness.config.settings import RunConfig
     from harness.data.split import Split
     from harness.execution.monitor import Monitor
     from harness.execution.passes import Prepared

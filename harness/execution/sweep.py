@@ -15,19 +15,19 @@ from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig
 
-from harness.config import DatasetConfig, Job
+from harness.cli.interruption import raise_if_interrupted, undisturbed
+from harness.cli.terminal import differing, make_display, print_outcomes, print_plan, print_status, print_summary
+from harness.config.experiment import expand, to_hydra
+from harness.config.overrides import Override, parse
+from harness.config.resolve import resolve
+from harness.config.settings import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
 from harness.execution.launchers import Ended, Spread, in_one_line, launch
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
-from harness.experiment import expand, to_hydra
-from harness.interruption import raise_if_interrupted, undisturbed
-from harness.overrides import Override, parse
-from harness.resolve import resolve
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
-from harness.terminal import differing, make_display, print_outcomes, print_plan, print_status, print_summary
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
 Launch = Callable[[Sequence[Job], Spread], Generator[tuple[int, Ended]]]
@@ -71,7 +71,7 @@ def requested(arguments: Sequence[str], *, compose: Compose) -> Request:
     """Return the jobs that the arguments mean.
 
     Args:
-        arguments: quoted overrides, as `harness.overrides.quote` makes them.
+        arguments: quoted overrides, as `harness.config.overrides.quote` makes them.
         compose: gives a job's configuration and the name of its protocol file.
 
     Raises:

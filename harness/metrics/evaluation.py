@@ -16,7 +16,7 @@ from harness.metrics.sample import Images, Pixels
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
 
 if TYPE_CHECKING:
-    from harness.config import MetricsConfig
+    from harness.config.settings import MetricsConfig
 
 
 @dataclass(frozen=True)

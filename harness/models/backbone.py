@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from timm.models import FeatureListNet
     from torch import Tensor
 
-    from harness.config import BackboneConfig
+    from harness.config.settings import BackboneConfig
     from harness.models.weights import Weights
 
 _PROBE_SIDE = 64

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from harness.config import BackboneConfig, ModelConfig, PreprocessingConfig, RunConfig
+from harness.config.settings import BackboneConfig, ModelConfig, PreprocessingConfig, RunConfig
 from harness.errors import DataError, RequestError
 from harness.paths import CONFIGS
 
@@ -145,7 +145,7 @@ class Model:
     """
 
     settings: type[ModelConfig] = ModelConfig
-    """Its fields with `harness.config.Option` are the model's keys; an option that `folds` shares a pass."""
+    """Its fields with `harness.config.settings.Option` are the model's keys; an option that `folds` shares a pass."""
     engines: tuple[str, ...] = ("streaming",)
     """What `engine` may be, the model's own first."""
     arguments: Mapping[str, Any] = {}

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.config import WEIGHT_WORDS
+from harness.config.settings import WEIGHT_WORDS
 from harness.errors import RequestError
 from harness.models.compute import silence
 
 if TYPE_CHECKING:
-    from harness.config import BackboneConfig
+    from harness.config.settings import BackboneConfig
 
 RANDOM_SEED = 0
 """Of random weights: always the same, so that runs with different seeds share one pass through the network."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.paper.model import PAPER_METRICS, Judgement
-from harness.paper.published import load_parameters
+from harness.papers.model import PAPER_METRICS, Judgement
+from harness.papers.published import load_parameters
 from harness.report import style
 from harness.report.style import Sheet, ink_on, new_sheet, write_notes
 from harness.report.words import Judged, Spread, absence, choose_spread, spread, spread_words

@@ -54,7 +54,7 @@ def check_store(store: Store) -> Checkup:
 
 def _contradictions(record: RunRecord, scores: ScoreTable) -> Iterator[str]:
     """Yield what a record says that its own scores deny: this finds a changed number even beside a new digest."""
-    from harness.config import MetricsConfig
+    from harness.config.settings import MetricsConfig
     from harness.metrics import evaluate_images, registered
 
     versions = {metric.name: metric.version for metric in registered().values() if metric.level == "image"}

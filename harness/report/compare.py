@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.command import table_lines
 from harness.errors import RequestError, StoreError
 from harness.store.fields import METRICS, RUNS
-from harness.store.overview_text import table_lines
 from harness.store.settings import flat, settings_of, shown, varying
 from harness.store.store import Store
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.paper.model import PAPER_METRICS, Judgement
-from harness.paper.ranking import Line, Residual
+from harness.papers.model import PAPER_METRICS, Judgement
+from harness.papers.ranking import Line, Residual
 from harness.report import style
 from harness.report.bars import MARKER, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval

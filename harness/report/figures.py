@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.paper.model import Judgement
+from harness.papers.model import Judgement
 from harness.report.bars import backbones_figure, categories_figure, datasets_figure, methods_figure
 from harness.report.drawings import pipeline_figure, radar_figure
 from harness.report.output import LOCAL, write_output

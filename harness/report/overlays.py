@@ -14,7 +14,7 @@ import numpy as np
 from harness.data.catalog import CATALOG
 from harness.errors import StoreError
 from harness.execution.examples import PER_LABEL
-from harness.paper.model import DECLARED_SEED
+from harness.papers.model import DECLARED_SEED
 from harness.report.style import EMPTY, MUTED, WIDTH, Sheet, new_sheet, write_notes
 from harness.report.words import Judged, absence
 

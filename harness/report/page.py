@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import __version__
-from harness.paper.model import Finding, Verdict
-from harness.paper.published import Published
-from harness.paper.verdict import judge_rows
+from harness.papers.model import Finding, Verdict
+from harness.papers.published import Published
+from harness.papers.verdict import judge_rows
 from harness.report import page_runs
 from harness.report.figures import FIGURES, caption, numbers
 from harness.report.output import LOCAL

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from harness.keys import DEFAULTS, group_options, protocol_settings
-from harness.paper.model import SEEDS, Edition
+from harness.config.keys import DEFAULTS, group_options, protocol_settings
+from harness.papers.model import SEEDS, Edition
 from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _name(category: str) -> str:
     """Write a category for Hydra: a plain name as it is, any other quoted, as for the command line."""
     if _PLAIN_NAME.fullmatch(category):
         return category
-    from harness.overrides import render
+    from harness.config.overrides import render
 
     return render(category)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.paper.model import ClaimVerdict, Verdict
+from harness.papers.model import ClaimVerdict, Verdict
 
 BADGES: Mapping[str, str] = {
     Verdict.MATCH: "match",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from harness.paper.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
-from harness.paper.prediction import LEAST_SEEDS
-from harness.paper.verdict import CAVEATS, shown_p
+from harness.papers.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
+from harness.papers.prediction import LEAST_SEEDS
+from harness.papers.verdict import CAVEATS, shown_p
 from harness.report.page_grid import BADGES, NOTHING, Cell, Grid, anchor, cell, grid
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.paper.model import PAPER, SMOKE, Edition
-from harness.paper.published import load_published
-from harness.paper.selection import measure
-from harness.paper.verdict import judge_all
+from harness.papers.model import PAPER, SMOKE, Edition
+from harness.papers.published import load_published
+from harness.papers.selection import measure
+from harness.papers.verdict import judge_all
 from harness.report.checkup import Verification, check_store, first_difference, verify_stores
 from harness.report.output import LOCAL, write_output
 from harness.report.tables import build_tables, write_tables
@@ -72,7 +72,7 @@ def render(
         drawn = render_figures(judged, find_exhibit(judged, Store(store)), figures)
         files += drawn
         if report is not None:
-            from harness.paper.audit import run_audit
+            from harness.papers.audit import run_audit
             from harness.report.page import render_page
 
             findings, plot = run_audit(published), settings_plot(store, judged)
@@ -98,7 +98,7 @@ def settings_plot(store: Path, judged: Judged) -> bytes | None:
     Returns:
         None where no preprocessing has runs enough for a line.
     """
-    from harness.paper.ranking import lines, residuals
+    from harness.papers.ranking import lines, residuals
     from harness.report.drawings import settings_figure
     from harness.report.style import drawing, encode
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.paper.model import Edition
+from harness.papers.model import Edition
 from harness.report.output import write_output
 
 if TYPE_CHECKING:

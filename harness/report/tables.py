@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.paper.arithmetic import places, rounded
-from harness.paper.model import DECLARED_SEED, Judgement
-from harness.paper.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
-from harness.paper.verdict import CAVEATS, judge_rows, shown_p
+from harness.papers.arithmetic import places, rounded
+from harness.papers.model import DECLARED_SEED, Judgement
+from harness.papers.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
+from harness.papers.verdict import CAVEATS, judge_rows, shown_p
 from harness.report.output import write_output
 from harness.report.words import Judged, absence, in_edition, places_run, protocol_facts, table_title
 from harness.store.files import csv_text, no_formula

@@ -9,11 +9,11 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from harness.config.keys import protocol_settings
 from harness.data.catalog import CATALOG
-from harness.keys import protocol_settings
-from harness.paper.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Judgement
-from harness.paper.published import Published, load_parameters
-from harness.paper.selection import read_config
+from harness.papers.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Judgement
+from harness.papers.published import Published, load_parameters
+from harness.papers.selection import read_config
 
 if TYPE_CHECKING:
     from harness.store import RunRecord
@@ -29,10 +29,10 @@ _SHORT = {"wide_resnet50_2": "WRN-50-2"}
 """How the paper shortens a backbone's name."""
 
 _PLACE = re.compile(r"[^/ ]+/[^/ ]+/[^/ ]+: ")
-"""How `harness.paper.selection` begins a reason: dataset/category/backbone."""
+"""How `harness.papers.selection` begins a reason: dataset/category/backbone."""
 
 _FAILED = re.compile(r": seed [0-9, ]+ failed")
-"""How `harness.paper.selection` begins a missing place's reasons where a run failed."""
+"""How `harness.papers.selection` begins a missing place's reasons where a run failed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Judged:
     published: Published
     edition: Edition
     judgements: tuple[Judgement, ...]
-    """Of every published number, by `harness.paper.verdict.judge_all`."""
+    """Of every published number, by `harness.papers.verdict.judge_all`."""
     records: tuple[RunRecord, ...] = ()
     """Of the store, failed ones too; those that fill a place are named in footers."""
 

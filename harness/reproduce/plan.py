@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.config import DatasetConfig, Device
+from harness.config.resolve import read_backbone
+from harness.config.settings import DatasetConfig, Device
 from harness.data.catalog import CATALOG
 from harness.data.layouts import validate_request
 from harness.errors import RequestError
+from harness.execution.overview import ExpectedRun, RunState, State, compare, expected_runs
 from harness.models.weights import resolve_weights
 from harness.report.page_commands import EXPERIMENTS
-from harness.resolve import read_backbone
-from harness.store.overview import ExpectedRun, RunState, State, compare, expected_runs
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord

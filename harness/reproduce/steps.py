@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 
 from harness.__main__ import main as harness
+from harness.cli.command import table_lines
+from harness.cli.interruption import INTERRUPTED, TERMINATED
 from harness.data.archive import megabytes
 from harness.data.catalog import CATALOG
 from harness.data.download import Request as DownloadRequest
@@ -16,8 +18,8 @@ from harness.data.download import download
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.execution.hardware import take_gpu
-from harness.interruption import INTERRUPTED, TERMINATED
-from harness.paper.model import PAPER
+from harness.execution.overview import RunState, State
+from harness.papers.model import PAPER
 from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
 from harness.reproduce.plan import (
@@ -33,8 +35,6 @@ from harness.reproduce.plan import (
     place_of,
 )
 from harness.store import Store
-from harness.store.overview import RunState, State
-from harness.store.overview_text import table_lines
 
 Say = Callable[[str], None]
 Show = Callable[[Iterable[str]], None]

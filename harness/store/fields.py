@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from harness.config import KEY_LENGTH, run_key
+from harness.config.settings import KEY_LENGTH, run_key
 from harness.errors import StoreError
 from harness.metrics.registry import registered
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.store.fields import REMEDY, SCHEMA_VERSION
 
 _OF_THE_MODEL = ("n_features", "index_sampler", "epsilon", "blur_sigma")

@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import from_json
 from typing_extensions import TypedDict
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.errors import StoreError
 from harness.metrics.registry import registered
 from harness.paths import PROJECT
@@ -98,7 +98,7 @@ def _named(model: dict[str, JsonValue]) -> dict[str, JsonValue]:
 
 
 class Spec(_Model):
-    """All that the key covers, exactly as `harness.config.run_spec` builds it."""
+    """All that the key covers, exactly as `harness.config.settings.run_spec` builds it."""
 
     dataset: Text
     category: Text
@@ -338,7 +338,7 @@ def new_record(
     """Make a record: `failed` where there is an error, else `ok`.
 
     Args:
-        spec: as `harness.config.run_spec` builds it.
+        spec: as `harness.config.settings.run_spec` builds it.
         engine_metrics: what the reference engine printed; a NaN or an infinity is kept as None.
         hide: label -> folder or file whose absolute path becomes `<label>` in notes and in the error's message.
         parts: further fields of `RunRecord`.

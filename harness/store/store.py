@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.errors import StoreError
 from harness.leftovers import temporary_name
 from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCORES, old_run_path, run_path

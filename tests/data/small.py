@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from harness.config import DatasetConfig, PreprocessingConfig
+from harness.config.settings import DatasetConfig, PreprocessingConfig
 
 if TYPE_CHECKING:
     import torch

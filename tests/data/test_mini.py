@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from harness.config import DatasetConfig
+from harness.config.settings import DatasetConfig
 from harness.data.layouts import resolve_split
 from harness.data.mini import write
 from harness.data.mini.counts import COUNTS, DEFECTS, MINI_VERSION, defect_classes, plan_category

@@ -6,9 +6,9 @@ import shlex
 import pytest
 from PIL import Image
 
-from harness.config import preprocessing_in_words
+from harness.config.resolve import read_preprocessing
+from harness.config.settings import preprocessing_in_words
 from harness.data.layouts import resolve_split
-from harness.resolve import read_preprocessing
 from tests.data.small import request, save
 from tests.drawing import draw_mvtec_category
 

@@ -10,10 +10,10 @@ from collections import Counter
 
 import pytest
 
+from harness.config.overrides import parse
 from harness.errors import RequestError
 from harness.execution import hardware as module
 from harness.execution.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
-from harness.overrides import parse
 
 EIGHT = Machine(cores=8, gpus=0, memory_bytes=64 << 30)
 

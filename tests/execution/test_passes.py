@@ -13,7 +13,7 @@ from harness.execution import passes
 from harness.execution.passes import plan_runs
 from harness.models.base import GIB
 from harness.models.weights import Weights
-from tests.test_config import job
+from tests.config.test_settings import job
 
 WEIGHTS = Weights("random", "0" * 64, None, "random")
 
@@ -78,7 +78,7 @@ def test_anomalibs_own_engine_shares_nothing_and_is_refused_where_it_takes_too_m
 @pytest.fixture
 def on_gpu(monkeypatch):
     """Plan for a GPU with so many GiB free."""
-    monkeypatch.setattr("harness.resolve.resolve_device", lambda _: "cuda")
+    monkeypatch.setattr("harness.config.resolve.resolve_device", lambda _: "cuda")
 
     def plan_on(free: float, *overrides: str):
         monkeypatch.setattr(passes, "free_device_memory", lambda: int(free * GIB))

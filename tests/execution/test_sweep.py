@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from harness.__main__ import main
-from harness.config import Execution, Job
+from harness.config.settings import Execution, Job
 from harness.errors import RequestError
 from harness.execution import sweep
 from harness.execution.job import outcome_of
@@ -17,7 +17,7 @@ from harness.execution.launchers import LostJobError, Spread
 from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from scripts import status
-from tests.test_config import job
+from tests.config.test_settings import job
 
 RUN = job().runs[0]
 

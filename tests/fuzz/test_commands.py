@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example
 from hypothesis import strategies as st
 
+from harness.config.experiment import expand
+from harness.config.keys import KEYS
+from harness.config.overrides import parse, quote, split_flags
 from harness.errors import RequestError
-from harness.experiment import expand
-from harness.keys import KEYS
-from harness.overrides import parse, quote, split_flags
 from harness.store.fields import component
 from tests.fuzz.strategies import json_values, texts
 from tests.fuzz.target import answer, fuzz

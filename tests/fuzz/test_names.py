@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.errors import UserError
-from harness.paper.model import PAPER, ClaimVerdict, Finding
+from harness.papers.model import PAPER, ClaimVerdict, Finding
 from harness.report.tables import (
     Table,
     csv_document,

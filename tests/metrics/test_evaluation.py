@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
-from harness.config import MetricsConfig
+from harness.config.settings import MetricsConfig
 from harness.errors import DataError
 from harness.metrics import MetricReport, evaluate, evaluate_images, registered
 from harness.metrics.bootstrap import draw, pixel_histograms, resampled

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import harness.metrics
-from harness.config import MetricsConfig
+from harness.config.settings import MetricsConfig
 from harness.metrics import UndefinedError, evaluate, metric, registered, registry
 
 LABELS = np.array([0, 0, 1, 1])

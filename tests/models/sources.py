@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from harness.config import DatasetConfig, PreprocessingConfig
+from harness.config.resolve import read_backbone, read_preprocessing
+from harness.config.settings import DatasetConfig, PreprocessingConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource
 from harness.execution.monitor import Monitor
@@ -17,7 +18,6 @@ from harness.models.base import Task
 from harness.models.padim.engine import Variant, Work
 from harness.models.padim.plan import plan_pass
 from harness.models.weights import resolve_weights
-from harness.resolve import read_backbone, read_preprocessing
 
 RESNET18 = replace(read_backbone("resnet18"), weights="random")
 WIDE_RESNET50 = replace(read_backbone("wide_resnet50_2"), weights="random")

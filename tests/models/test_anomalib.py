@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from sklearn.metrics import roc_auc_score
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from harness.config import DatasetConfig, RunConfig
+from harness.config.settings import DatasetConfig, RunConfig
 from harness.data.layouts import resolve_split
 from harness.data.loader import SplitSource, labels, load_masks
 from harness.data.mini.counts import plan_category

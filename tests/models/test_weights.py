@@ -27,7 +27,7 @@ ADDRESS = "/timm/resnet18.tv_in1k/resolve/main/model.safetensors"
 NOWHERE = "http://127.0.0.1:9"
 SCRIPT = """
 import sys
-from harness.config import BackboneConfig
+from harness.config.settings import BackboneConfig
 from harness.errors import RequestError
 from harness.models.weights import resolve_weights
 try:

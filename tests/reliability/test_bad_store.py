@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import MetricsConfig
+from harness.config.settings import MetricsConfig
 from harness.metrics import evaluate_images, registered
-from harness.paper.model import PAPER
+from harness.papers.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
 from harness.store import MetricValue, Store, write_runs_csv

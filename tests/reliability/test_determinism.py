@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from harness.__main__ import main
-from harness.config import DatasetConfig
+from harness.config.settings import DatasetConfig
 from harness.data.layouts import resolve_split
 from harness.execution.passes import image_bytes
 from harness.models.base import GIB, Task

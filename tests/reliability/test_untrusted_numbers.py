@@ -19,9 +19,9 @@ from harness.models.base import GIB, Task
 from harness.models.padim.plan import plan_pass
 from harness.store import Store, load_frame
 from harness.store.claims import Claims
+from tests.config.test_settings import job
 from tests.drawing import draw_mvtec_category
 from tests.models.sources import RESNET18
-from tests.test_config import job
 
 REQUEST = (
     "dataset=mvtec", "model.n_features=3", "device=cpu", "threads=1", "preprocessing.resize=64",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.paper.model import SMOKE
+from harness.papers.model import SMOKE
 from harness.report.render import render
 from harness.store import write_runs_csv
 from tests.report.stores import make_examples, whole, write_store

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 
-from harness.paper.audit import run_audit
-from harness.paper.model import Edition, Finding
+from harness.papers.audit import run_audit
+from harness.papers.model import Edition, Finding
 from harness.report.figures import FIGURES
 from harness.report.output import write_output
 from harness.report.page import render_page

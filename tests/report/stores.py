@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.paper.model import PAPER, SMOKE, Edition, Place
-from harness.paper.published import load_published
-from harness.paper.selection import measure
-from harness.paper.verdict import judge_all
+from harness.papers.model import PAPER, SMOKE, Edition, Place
+from harness.papers.published import load_published
+from harness.papers.selection import measure
+from harness.papers.verdict import judge_all
 from harness.report.words import Judged
 from harness.store import Interval, RunRecord, Store
-from tests.paper.making import run
+from tests.papers.making import run
 from tests.store.making import VALUES, make_scores
 
 PUBLISHED = load_published()

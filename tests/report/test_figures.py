@@ -16,13 +16,13 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from harness.paper.model import PAPER, PAPER_METRICS, SMOKE, Place
+from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Place
 from harness.report.bars import Bar, Series, floor_of
 from harness.report.figures import FIGURES, caption, numbers, render_figures
 from harness.report.overlays import Exhibit, blend, find_exhibit, jet, overlays_figure, unit_interval
 from harness.report.style import OURS, THEIRS, drawing
 from harness.report.words import Spread, choose_spread, spread
-from tests.paper.making import failed, run
+from tests.papers.making import failed, run
 from tests.report.stores import PLACES, PUBLISHED, judge_store, make_examples, run_of, values_of, whole, write_store
 from tests.store.making import patient
 

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.config import BackboneConfig, DatasetConfig, Execution, Job, MetricsConfig, RunConfig
+from harness.config.experiment import expand
+from harness.config.keys import group_options
+from harness.config.overrides import parse, quote
+from harness.config.resolve import read_preprocessing
+from harness.config.settings import BackboneConfig, DatasetConfig, Execution, Job, MetricsConfig, RunConfig
 from harness.data.layouts import resolve_split
 from harness.execution.job import prepare
 from harness.execution.monitor import Monitor
-from harness.experiment import expand
-from harness.keys import group_options
 from harness.models.padim import PadimConfig
-from harness.overrides import parse, quote
-from harness.paper.model import PAPER, SMOKE
+from harness.papers.model import PAPER, SMOKE
 from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
-from harness.resolve import read_preprocessing
 from tests.drawing import draw_mvtec_category
 from tests.store.making import make_dataset, make_ok, make_spec
 

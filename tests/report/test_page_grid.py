@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.paper.model import ClaimVerdict, Verdict
+from harness.papers.model import ClaimVerdict, Verdict
 from harness.report.page_grid import BADGES, Cell, amount, anchor, cell, grid, number_in
 
 

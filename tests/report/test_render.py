@@ -6,7 +6,7 @@ from base64 import b64decode
 
 import pytest
 
-from harness.paper.model import PAPER, SMOKE
+from harness.papers.model import PAPER, SMOKE
 from harness.report.render import render
 from scripts.render import main
 from tests.report.stores import PLACES, run_of, whole, write_store

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from harness.paper.arithmetic import rounded
-from harness.paper.model import PAPER, PAPER_METRICS, SMOKE, Place
-from harness.paper.verdict import CAVEATS
+from harness.papers.arithmetic import rounded
+from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Place
+from harness.papers.verdict import CAVEATS
 from harness.paths import PROJECT
 from harness.report.tables import Table, build_tables, csv_document, latex_document, markdown_document, write_tables
 from harness.store import Store
-from tests.paper.making import failed, run
+from tests.papers.making import failed, run
 from tests.report.stores import EDITIONS, PLACES, PUBLISHED, judge_store, run_of, values_of, whole
 from tests.store.making import VALUES
 

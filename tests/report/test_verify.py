@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.paper.model import SMOKE
+from harness.papers.model import SMOKE
 from harness.report.render import compare_folders, verify
 from scripts.verify import main
 

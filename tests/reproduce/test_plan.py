@@ -7,8 +7,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.experiment import expand
-from harness.overrides import parse, quote
+from harness.config.experiment import expand
+from harness.config.overrides import parse, quote
 from harness.reproduce.plan import (
     Presence,
     Request,
@@ -20,7 +20,7 @@ from harness.reproduce.plan import (
     needed_runs,
 )
 from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
-from tests.paper.making import failed, run
+from tests.papers.making import failed, run
 from tests.report.stores import PLACES
 from tests.store.making import patient
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.errors import RequestError, StoreError
 from harness.report.figures import FIGURES
 from harness.report.output import outputs_of
@@ -18,7 +18,7 @@ from harness.reproduce.plan import Request
 from harness.store import RunRecord, Store
 from scripts.reproduce import main
 from tests.drawing import draw_btad_category, draw_mvtec_category
-from tests.paper.making import failed, run
+from tests.papers.making import failed, run
 from tests.report.stores import PLACES, write_store
 from tests.store.making import make_scores
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.errors import StoreError
 from harness.paths import PROJECT
 from harness.store import Failure, failure_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.config import run_key
+from harness.config.settings import run_key
 from harness.errors import StoreError
 from harness.store import Store, load_frame
 from harness.store.fields import old_run_path

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from harness.config import STRICT, WHOLE, ModelConfig, Option, Positive, RunConfig, Whole
+from harness.config.settings import STRICT, WHOLE, ModelConfig, Option, Positive, RunConfig, Whole
 from harness.errors import RequestError
 from harness.models.base import Model, Plan, Scores, Task
 

@@ -18,7 +18,7 @@ import numpy as np
 from harness.errors import RequestError
 
 if TYPE_CHECKING:
-    from harness.config import BackboneConfig, PreprocessingConfig
+    from harness.config.settings import BackboneConfig, PreprocessingConfig
     from harness.data.loader import SplitSource
     from harness.execution.monitor import Monitor
     from harness.models.base import Scores

@@ -25,7 +25,7 @@ from harness.models.padim.gaussian import Fitted, Moments, check_trust
 from harness.models.padim.scoring import mahalanobis, map_maker
 
 if TYPE_CHECKING:
-    from harness.config import PreprocessingConfig
+    from harness.config.settings import PreprocessingConfig
     from harness.data.loader import Part, SplitSource
     from harness.execution.monitor import Monitor
 

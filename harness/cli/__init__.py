@@ -1,0 +1,1 @@
+"""The command line: arguments, one-line errors, signals, and what goes to the terminal."""

@@ -1,0 +1,1 @@
+"""Settings: what a request may say, how its keys become runs, and experiments."""

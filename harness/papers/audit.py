@@ -1,0 +1,99 @@
+"""The paper's numbers and sentences against arithmetic, its own tables and public facts; no run is needed.
+
+Also the audit as Markdown, and its place in docs/findings.md.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from harness.papers import checks_facts, checks_tables
+from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
+from harness.papers.model import ClaimVerdict, Finding
+from harness.papers.published import FOLDER, Published, load_context, read_toml
+
+BEGIN = "<!-- audit: written by `python -m harness.papers --write docs/findings.md`; do not edit by hand -->"
+END = "<!-- end of audit -->"
+
+KINDS = {
+    "mean": "mean rows and repeated numbers",
+    "attainable": "attainable values",
+    "consistency": "AUROC beside F1",
+    "claim": "claims of the prose",
+}
+ORDER = (ClaimVerdict.FALSE, ClaimVerdict.NOT_CHECKED, ClaimVerdict.TRUE)
+VERDICTS = {True: ClaimVerdict.TRUE, False: ClaimVerdict.FALSE, None: ClaimVerdict.NOT_CHECKED}
+
+CHECKS = {
+    name: function
+    for module in (checks_facts, checks_tables)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_")
+}
+"""Every public function of the two modules: `check(context, **arguments) -> Outcome`, by the name in claims.toml."""
+
+
+def run_audit(published: Published) -> tuple[Finding, ...]:
+    """Return every finding, in a fixed order: means, attainable values, consistency, claims."""
+    return (
+        *audit_means(published),
+        *audit_attainable(published),
+        *audit_consistency(published),
+        *audit_claims(published),
+    )
+
+
+def audit_claims(published: Published) -> Iterator[Finding]:
+    """Yield one finding for each claim, in the order of claims.toml, which is the paper's."""
+    context = load_context(published)
+    for claim in read_toml(FOLDER / "claims.toml")["claims"]:
+        holds, evidence = CHECKS[claim["check"]](context, **claim.get("with", {}))
+        yield Finding(claim["id"], "claim", claim["section"], claim["says"], VERDICTS[holds], evidence)
+
+
+def audit_markdown(findings: Sequence[Finding]) -> str:
+    """Write a summary by kind and verdict, then everything that is false, then every claim by verdict."""
+    claims = {verdict: [one for one in findings if (one.kind, one.verdict) == ("claim", verdict)] for verdict in ORDER}
+    wrong = [one for one in findings if one.kind != "claim" and one.verdict is ClaimVerdict.FALSE]
+    parts = [
+        _summary(findings),
+        _table("Arithmetic: false", wrong),
+        *(_table(f"Claims: {verdict}", listed) for verdict, listed in claims.items()),
+    ]
+    return "\n\n".join(parts)
+
+
+def replace_audit(document: str, findings: Sequence[Finding]) -> str:
+    """Return a document with a new audit between BEGIN and END.
+
+    Raises:
+        ValueError: the document has not exactly one such place.
+    """
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"the document needs exactly one line {BEGIN!r} and after it one {END!r}")
+    return f"{before}{BEGIN}\n\n{audit_markdown(findings)}\n\n{END}{after}"
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    counts = Counter((finding.kind, finding.verdict) for finding in findings)
+    lines = ["| | false | not checked here | true |", "|---|---:|---:|---:|"]
+    for kind, title in KINDS.items():
+        cells = " | ".join(str(counts[kind, verdict]) for verdict in ORDER)
+        lines.append(f"| {title} | {cells} |")
+    return "\n".join(lines)
+
+
+def _table(title: str, findings: Sequence[Finding]) -> str:
+    rows = (f"| {one.section} | {_cell(one.statement)} | {_cell(one.evidence)} |" for one in findings)
+    return "\n".join((f"### {title} ({len(findings)})", "", "| § | the paper | evidence |", "|---|---|---|", *rows))
+
+
+def _cell(text: str) -> str:
+    """Escape what Markdown would take for the end of a cell (a bar) or for emphasis (an asterisk or underscore)."""
+    for mark in "\\|*_":
+        text = text.replace(mark, f"\\{mark}")
+    return text.replace("<", "&lt;")
