@@ -7,7 +7,8 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 LIMIT ?= 8
 DEVICE ?= auto
-SEEDS ?= 42,0-9
+SEEDS ?=
+PAPER ?=
 LAUNCHER ?= basic
 STORE ?= results
 REPEATS ?= 3
@@ -56,8 +57,8 @@ render: setup
 verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
 	$(PY) scripts/verify.py $(if $(filter-out results,$(STORE)),--store '$(STORE)')
 
-reproduce: setup ## the whole paper: DATA_ROOT=... DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
-	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) --seeds $(SEEDS) --launcher $(LAUNCHER) --store '$(STORE)' \
+reproduce: setup ## a whole paper: DATA_ROOT=... PAPER=ID DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
+	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PAPER),--paper $(PAPER)) --launcher $(LAUNCHER) --store '$(STORE)' \
 	  $(foreach weights,$(WEIGHTS),--weights '$(weights)')
 
 bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,grid,tools

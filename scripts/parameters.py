@@ -1,4 +1,4 @@
-"""Count the backbones' parameters up to the last layer that PaDiM reads, into results/paper/parameters.csv.
+"""Count the backbones' parameters up to the last layer that PaDiM reads, into results/parameters.csv.
 
 Tables and figures read that file, since they must not need torch. Run this again where a backbone is added.
 """

@@ -1,4 +1,4 @@
-"""Reproduce the paper: images, the sweeps of Tables 1 to 4, then tables, figures and the page.
+"""Reproduce a paper: images, the sweeps of its tables, then tables, figures and the page.
 
 It says first what it will do. What is done is not done again, so the same command goes on after
 any interruption. Images that are not there leave their numbers `not run`, and the rest goes on.
@@ -17,7 +17,7 @@ from harness.__main__ import leave
 from harness.cli.command import Parser, one_line_errors, run_script, seeds, write
 from harness.config.keys import KEYS
 from harness.errors import RequestError, printable
-from harness.papers.model import SEEDS
+from harness.papers.published import load_published
 from harness.paths import PROJECT
 
 
@@ -26,9 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     root = os.environ.get("DATA_ROOT") or None
     parser.add_argument("--data-root", type=Path, default=root, help="with mvtec, visa and btad (default: $DATA_ROOT)")
+    parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
     parser.add_argument("--download", action="store_true", help="first fetch the datasets that are not there")
     parser.add_argument("--device", choices=KEYS["device"].words, default="auto", help="default: auto")
-    parser.add_argument("--seeds", type=seeds, default=SEEDS, metavar="N,N-N,...", help="default: 42,0-9")
+    parser.add_argument("--seeds", type=seeds, metavar="N,N-N,...", help="default: those of paper.toml")
     parser.add_argument("--launcher", choices=KEYS["launcher"].words, default="basic", help="default: basic")
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="default: results")
     parser.add_argument(
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.reproduce.steps import reproduce
 
     require(arguments["launcher"])
+    arguments["paper"] = load_published(arguments["paper"])
+    arguments["seeds"] = arguments["seeds"] or arguments["paper"].about.seeds
     download, dry_run = arguments.pop("download"), arguments.pop("dry_run")
     request = Request(**arguments | {"weights": dict(arguments["weights"])})
     return reproduce(request, download=download, dry_run=dry_run, show=write, say=_say)

@@ -1,4 +1,4 @@
-"""Rank the settings of experiment=settings_bottle by how well the paper's bottle rows fit their seeds.
+"""Rank the settings that were searched for a paper's rows by how well these rows fit their seeds.
 
 By the p-value of Hotelling's prediction test; beside it pixel F1 given pixel AUROC: the published row's distance from
 the line over the runs of the setting's preprocessing. A ranking is exploration, not a test: with so many settings the
@@ -14,9 +14,18 @@ from pathlib import Path
 
 from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
-from harness.papers.model import PAPER_METRICS
-from harness.papers.published import load_published
-from harness.papers.ranking import Line, Ranking, Residual, comparable, lines, rankings, residuals, spreads
+from harness.papers.published import Published, load_published
+from harness.papers.ranking import (
+    Line,
+    Ranking,
+    Residual,
+    comparable,
+    lines,
+    rankings,
+    residuals,
+    search_of,
+    seed_ranges,
+)
 from harness.papers.verdict import shown_p
 from harness.paths import PROJECT
 from harness.report.checkup import check_store
@@ -28,37 +37,42 @@ from harness.store import Store
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=PROJECT / "results" / "settings")
+    parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
+    parser.add_argument("--store", type=Path, help="default: what paper.toml names, below results/")
     parser.add_argument("--top", type=int, default=8, help="settings to show for each table (default: 8)")
-    parser.add_argument("--figure", type=Path, help="draw pixel F1 over pixel AUROC into this file (.svg, .png, .pdf)")
+    parser.add_argument("--figure", type=Path, help="draw the lines into this file (.svg, .png, .pdf)")
     arguments = parser.parse_args(argv)
     figure: Path | None = arguments.figure
     if figure is not None and figure.suffix[1:] not in FORMATS:
         raise RequestError(f"--figure={figure}: its name must end in .{', .'.join(FORMATS)}")
-    checkup = check_store(Store(arguments.store))
+    published = load_published(arguments.paper)
+    search = search_of(published)
+    store = arguments.store or PROJECT / "results" / search.store
+    checkup = check_store(Store(store))
     for fault in checkup.faults:
         print(f"not counted: {printable(fault)}", file=sys.stderr)
-    records, published = comparable(checkup.records), load_published()
+    records = comparable(checkup.records, published)
     ranked = rankings(records, published)
     if not ranked:
-        raise StoreError(f"{arguments.store}: holds no run of the real bottle; run experiment=settings_bottle first")
-    fitted = lines(records)
+        place = f"{search.dataset}/{search.category}"
+        raise StoreError(f"{store}: holds no run of {place} that counts; run experiment={search.experiment} first")
+    fitted = lines(records, published)
     found = residuals(fitted, published)
     if figure is not None:
-        _draw(fitted, found, figure)
+        _draw(fitted, found, published, figure)
     for (table, row), of_row in groupby(ranked, lambda one: (one.row.table, one.row.row)):
         print(f"Table {table}, {row}: settings by the joint p (differences: mean over the seeds less paper)")
         print("\n".join([_ranked(one) for one in of_row][: arguments.top]), end="\n\n")
     print("\n".join(_fits(fitted, found)))
     print("Range over seeds, by setting")
-    for spread in spreads(records):
-        cells = "  ".join(f"{column} {low:.4f}..{high:.4f}" for column, (low, high) in spread.ranges.items())
-        print(f"  {cells}  {spread.n_runs:>3} runs  {spread.setting}")
+    for one in seed_ranges(records, published):
+        cells = "  ".join(f"{column} {low:.4f}..{high:.4f}" for column, (low, high) in one.ranges.items())
+        print(f"  {cells}  {one.n_runs:>3} runs  {one.setting}")
     return 0
 
 
 def _ranked(one: Ranking) -> str:
-    cells = "  ".join(f"{column} {one.differences[column]:+z.4f}" for column in PAPER_METRICS)
+    cells = "  ".join(f"{column} {gap:+z.4f}" for column, gap in one.differences.items())
     residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} sd"
     p = f"p {shown_p(one.p):<8} most {one.row.most or '-':<9}"
     return f"  {p}  Pix F1 given Pix AUROC {residual:>8}  {cells}  {one.n_runs:>3} runs  {one.setting}"
@@ -72,21 +86,23 @@ def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:
         reach = f"AUROC {min(line.points)[0]:.4f}..{max(line.points)[0]:.4f}  {len(line.points):>3} runs"
         yield f"  {fit}  {reach}  {line.preprocessing}"
     yield ""
-    for (table, row, auroc, f1), rows in groupby(found, lambda each: (each.table, each.row, each.auroc, each.f1)):
-        yield f"Table {table}, {row}: pixel AUROC {auroc:.4f}, pixel F1 {f1:.4f}"
+    for (table, row, x, y), rows in groupby(found, lambda each: (each.table, each.row, each.x, each.y)):
+        yield f"Table {table}, {row}: pixel AUROC {x:.4f}, pixel F1 {y:.4f}"
         for each in rows:
-            beyond = "" if each.line.reaches(each.auroc) else "  (extrapolated)"
+            beyond = "" if each.line.reaches(each.x) else "  (extrapolated)"
             error = f"predicted {each.predicted:.4f} (error {each.error:.4f})"
             yield f"  {each.deviations:+6.1f} sd  {error}  {each.line.preprocessing}{beyond}"
         yield ""
 
 
-def _draw(fitted: Sequence[Line], found: Sequence[Residual], path: Path) -> None:
+def _draw(fitted: Sequence[Line], found: Sequence[Residual], published: Published, path: Path) -> None:
     from harness.report.drawings import settings_figure
     from harness.report.style import drawing, encode
 
     with drawing():
-        figure = encode(settings_figure(fitted, found), path.suffix[1:], title="Pixel F1 over pixel AUROC, bottle")
+        search = search_of(published)
+        title = f"{search.line.y} on {search.line.x}, {search.category}"
+        figure = encode(settings_figure(fitted, found, search.line), path.suffix[1:], title=title)
     write_output(path, figure)
 
 

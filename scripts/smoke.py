@@ -47,10 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(GOLDEN)
         return 0
     moved = deviations(contents.records, load_golden())
-    from harness.report.render import EDITIONS, render
+    from harness.papers.published import load_published
+    from harness.report.render import find_edition, render
 
     places = {"tables": store / "tables", "figures": store / "figures", "report": store / "report.html"}
-    rendered = render(store, EDITIONS["smoke"], **places)
+    published = load_published()
+    rendered = render(store, published, find_edition(published, "smoke"), **places)
     print(f"{len(rendered.files)} files in {store}: tables/, figures/, report.html; {rendered.summary}")
     for line in moved:
         print(f"moved: {line}", file=sys.stderr)

@@ -18,19 +18,23 @@ from harness.paths import PROJECT
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
+    parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
     parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="default: paper")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; of another store STORE/figures")
     arguments = parser.parse_args(argv)
+    from harness.papers.published import load_published
     from harness.report.checkup import verify_stores
     from harness.report.output import RESULTS, outputs_of
-    from harness.report.render import EDITIONS, verify
+    from harness.report.render import find_edition, verify
 
     usual = outputs_of(arguments.store)
     tables, figures = arguments.tables or usual.tables, arguments.figures or usual.figures
     rendered = (tables.exists() and figures.exists()) or arguments.store.resolve() == RESULTS
     if rendered or arguments.tables or arguments.figures:
-        verification = verify(arguments.store, EDITIONS[arguments.edition], tables=tables, figures=figures)
+        published = load_published(arguments.paper)
+        edition = find_edition(published, arguments.edition)
+        verification = verify(arguments.store, published, edition, tables=tables, figures=figures)
     else:
         verification = verify_stores(arguments.store)
         if tables.exists() or figures.exists():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
 
 PER_LABEL = 2
-"""As in the paper's Figure 4: two normal and two defective images."""
+"""Images kept of each label: two normal and two defective ones."""
 
 
 def choose_examples(labels: np.ndarray) -> np.ndarray:

@@ -1,20 +1,22 @@
-"""The paper's numbers and sentences against arithmetic, its own tables and public facts; no run is needed.
+"""A paper's numbers and sentences against arithmetic, its own tables and public facts; no run is needed.
 
-Also the audit as Markdown, and its place in docs/findings.md.
+Also the audit as Markdown, and its place in a document.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from harness.papers import checks_facts, checks_tables
+from harness.config.keys import suggest
+from harness.errors import RequestError
+from harness.papers import checks
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
-from harness.papers.model import ClaimVerdict, Finding
-from harness.papers.published import FOLDER, Published, load_context, read_toml
+from harness.papers.model import Checked, ClaimVerdict, Finding
+from harness.papers.published import Published, own_module
 
-BEGIN = "<!-- audit: written by `python -m harness.papers --write docs/findings.md`; do not edit by hand -->"
+BEGIN = "<!-- audit: written by `python -m harness.papers audit --write docs/findings.md`; do not edit by hand -->"
 END = "<!-- end of audit -->"
 
 KINDS = {
@@ -26,13 +28,16 @@ KINDS = {
 ORDER = (ClaimVerdict.FALSE, ClaimVerdict.NOT_CHECKED, ClaimVerdict.TRUE)
 VERDICTS = {True: ClaimVerdict.TRUE, False: ClaimVerdict.FALSE, None: ClaimVerdict.NOT_CHECKED}
 
-CHECKS = {
-    name: function
-    for module in (checks_facts, checks_tables)
-    for name, function in inspect.getmembers(module, inspect.isfunction)
-    if function.__module__ == module.__name__ and not name.startswith("_")
-}
-"""Every public function of the two modules: `check(context, **arguments) -> Outcome`, by the name in claims.toml."""
+
+def checks_of(published: Published) -> dict[str, Callable[..., Checked]]:
+    """Return the checks that a claim of a paper can name: the general ones, and those of its own module."""
+    modules = [module for module in (checks, own_module(published.id)) if module is not None]
+    return {
+        name: function
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
+    }
 
 
 def run_audit(published: Published) -> tuple[Finding, ...]:
@@ -47,10 +52,16 @@ def run_audit(published: Published) -> tuple[Finding, ...]:
 
 def audit_claims(published: Published) -> Iterator[Finding]:
     """Yield one finding for each claim, in the order of claims.toml, which is the paper's."""
-    context = load_context(published)
-    for claim in read_toml(FOLDER / "claims.toml")["claims"]:
-        holds, evidence = CHECKS[claim["check"]](context, **claim.get("with", {}))
-        yield Finding(claim["id"], "claim", claim["section"], claim["says"], VERDICTS[holds], evidence)
+    allowed = checks_of(published)
+    for claim in published.claims:
+        if claim.check not in allowed:
+            known = f"{suggest(claim.check, allowed)}; allowed: {', '.join(sorted(allowed))}"
+            raise RequestError(f"claims.toml, claim {claim.id}: check {claim.check} is not there{known}")
+        try:
+            holds, evidence = allowed[claim.check](published, **claim.arguments)
+        except (KeyError, TypeError, ValueError, StopIteration) as error:
+            raise RequestError(f"claims.toml, claim {claim.id}: check {claim.check} cannot run ({error!r})") from error
+        yield Finding(claim.id, "claim", claim.section, claim.says, VERDICTS[holds], evidence)
 
 
 def audit_markdown(findings: Sequence[Finding]) -> str:

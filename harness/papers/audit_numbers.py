@@ -27,29 +27,21 @@ from harness.papers.arithmetic import (
     unit,
 )
 from harness.papers.model import ClaimVerdict, Finding, PublishedCell
-from harness.papers.published import MEAN, Published
+from harness.papers.published import Published
 
-AUROC, F1 = "Img AUROC", "Img F1"
 SHOWN = 4
 """Witnesses that the evidence lists."""
-
-REPEATED = (
-    (5, "MVTec AD", 1, MEAN),
-    (5, "VisA", 3, MEAN),
-    (5, "BTAD", 4, MEAN),
-    (6, "PaDiM-ResNet-18 (Ours)*", 1, MEAN),
-    (6, "PaDiM-WRN-50-2 (Ours, Bottle)", 2, "Wide-ResNet-50-2, n = 256 (24.9 M)"),
-)
-"""(table, row) that prints again what stands in another (table, row)."""
 
 
 def audit_means(published: Published) -> Iterator[Finding]:
     """Yield one finding for each number of a mean row, then one for each row that repeats another."""
     for cell in published.cells:
-        if cell.row == MEAN:
+        if published.is_mean(cell):
             yield _mean(published, cell)
-    for table, row, origin, origin_row in REPEATED:
-        yield _repeated(published, table, row, origin, origin_row)
+    for table in published.tables:
+        for row in table.rows:
+            if row.repeats is not None:
+                yield _repeated(published, table.number, row.name, row.repeats.table, row.repeats.row)
 
 
 def _mean(published: Published, cell: PublishedCell) -> Finding:
@@ -107,6 +99,8 @@ class ImageRow:
     section: str
     auroc: str
     f1: str
+    columns: tuple[str, str]
+    """AUROC's and F1's, as printed."""
     classes: Classes
     n_train: int
     """Official training images."""
@@ -123,14 +117,19 @@ class ImageRow:
 
 
 def image_rows(published: Published) -> tuple[ImageRow, ...]:
-    """Return the rows of Tables 1 to 4 that are about one category, with its official counts."""
+    """Return the rows that print image AUROC and F1 of one category, with its official counts; no repeated ones."""
     rows = []
     for cell in published.cells:
-        if cell.table <= 4 and cell.column == AUROC and len(cell.places) == 1:
-            counts = CATALOG[cell.places[0].dataset].categories[cell.places[0].category]
-            f1 = published.cell(cell.table, cell.row, F1).printed
-            classes = Classes(n_pos=counts.test_anomalous, n_neg=counts.test_normal)
-            rows.append(ImageRow(cell.table, cell.row, cell.section, cell.printed, f1, classes, counts.train))
+        if cell.metric != "image_auroc" or len(cell.places) != 1:
+            continue
+        beside = [one for one in published.row(cell.table, cell.row) if (one.metric or "").startswith("image_f1")]
+        if not beside or published.table(cell.table).row(cell.row).repeats is not None:
+            continue
+        counts = CATALOG[cell.places[0].dataset].categories[cell.places[0].category]
+        classes = Classes(n_pos=counts.test_anomalous, n_neg=counts.test_normal)
+        columns = (cell.column, beside[0].column)
+        printed = (cell.printed, beside[0].printed)
+        rows.append(ImageRow(cell.table, cell.row, cell.section, *printed, columns, classes, counts.train))
     return tuple(rows)
 
 
@@ -140,9 +139,10 @@ def audit_attainable(published: Published) -> Iterator[Finding]:
     for row in rows:
         share = auroc_share(row.auroc, row.classes, ties=False)
         worth = f"without ties, {_percent(auroc_share(row.auroc, row.classes))} with ties"
-        yield _attainable(row, AUROC, row.auroc, _auroc_witnesses(row), share, how=f" {worth}")
-        yield _attainable(row, F1, row.f1, _f1_witnesses(row), f1_share(row.f1, row.classes))
-    yield _all_attainable(rows)
+        yield _attainable(row, row.columns[0], row.auroc, _auroc_witnesses(row), share, how=f" {worth}")
+        yield _attainable(row, row.columns[1], row.f1, _f1_witnesses(row), f1_share(row.f1, row.classes))
+    if rows:
+        yield _all_attainable(rows, published.about.metrics_section)
 
 
 def _attainable(row: ImageRow, column: str, printed: str, found: str, share: Fraction, *, how: str = "") -> Finding:
@@ -180,14 +180,14 @@ def _f1_witnesses(row: ImageRow) -> str:
     return " or ".join(shown) + more
 
 
-def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
+def _all_attainable(rows: tuple[ImageRow, ...], section: str) -> Finding:
     possible = sum(bool(auroc_halves(row.auroc, row.classes)) + bool(f1_counts(row.f1, row.classes)) for row in rows)
     shares = (auroc_share(row.auroc, row.classes, ties=False) * f1_share(row.f1, row.classes) for row in rows)
     chance = math.prod(map(float, shares))
     return Finding(
         identifier="attainable-all",
         kind="attainable",
-        section="4.2",
+        section=section,
         statement="The image-level numbers are of the official test sets, whole",
         verdict=_verdict(possible == 2 * len(rows)),
         evidence=(
@@ -199,21 +199,23 @@ def _all_attainable(rows: tuple[ImageRow, ...]) -> Finding:
 
 def audit_consistency(published: Published) -> Iterator[Finding]:
     """Check each image F1 beside its AUROC: as F1-max, which the paper says, and by anomalib's strict rule."""
+    section = published.about.metrics_section
     for row in image_rows(published):
         for ties in (False, True):
             claim = f"can be the largest F1 over all thresholds, {'with' if ties else 'without'} tied scores"
             found = list(readings(row.auroc, row.f1, row.classes, strict=False, ties=ties))
             evidence = _possible(row, found) or _why_no_f1_max(row, ties=ties)
-            yield _consistent(row, f"f1-max-{'tied-' if ties else ''}", claim, bool(found), evidence)
+            prefix = f"f1-max-{'tied-' if ties else ''}"
+            yield _consistent(row, prefix, claim, evidence, holds=bool(found), section=section)
         claim = "can be what `score > threshold` gives, without tied scores"
         found = list(readings(row.auroc, row.f1, row.classes, strict=True, ties=False))
         evidence = _possible(row, found) or f"{row.images}: no threshold that maximises F1 leaves this behind it"
-        yield _consistent(row, "f1-strict-", claim, bool(found), evidence)
+        yield _consistent(row, "f1-strict-", claim, evidence, holds=bool(found), section=section)
 
 
-def _consistent(row: ImageRow, prefix: str, claim: str, holds: bool, evidence: str) -> Finding:
-    statement = f"Table {row.table}, {row.row}: {F1} {row.f1} beside {AUROC} {row.auroc} {claim}"
-    return Finding(f"{prefix}{row.slug}", "consistency", "4.2", statement, _verdict(holds), evidence)
+def _consistent(row: ImageRow, prefix: str, claim: str, evidence: str, *, holds: bool, section: str) -> Finding:
+    statement = f"Table {row.table}, {row.row}: {row.columns[1]} {row.f1} beside {row.columns[0]} {row.auroc} {claim}"
+    return Finding(f"{prefix}{row.slug}", "consistency", section, statement, _verdict(holds), evidence)
 
 
 def _possible(row: ImageRow, found: list[tuple[Counts, Counts]]) -> str:

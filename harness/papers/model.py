@@ -10,61 +10,41 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from harness.papers.prediction import Prediction, RowTest
 
-MODEL = "padim"
-"""The paper's, by its file of configs/model."""
-DECLARED_SEED = 42
-"""The seed whose run a published digit is compared with: anomalib's README benchmark has it, the paper states none."""
-
-SEEDS = (DECLARED_SEED, *range(10))
-"""What a reproduction runs, so that verdicts have seeds to stand on; they share one pass through the backbone."""
-
-PAPER_METRICS: Mapping[str, str] = {
-    "Img AUROC": "image_auroc",
-    "Img F1": "image_f1_strict",
-    "Pix AUROC": "pixel_auroc",
-    "Pix F1": "pixel_f1_strict",
-}
-"""The paper's columns, and the record's metric that each is compared with: its F1 is anomalib's strict one."""
-
 
 @dataclass(frozen=True)
 class Edition:
-    """Whose runs fill the paper's places: the paper's own datasets and backbones, or the mini benchmark's."""
+    """Whose runs fill a paper's places: the paper's own datasets and backbones, or the mini benchmark's."""
 
     name: str
     """`paper` or `smoke`."""
     synthetic: bool
     datasets: Mapping[str, str]
-    """The paper's dataset (mvtec, visa, btad) -> the store's."""
+    """The paper's dataset (such as mvtec) -> the store's."""
     backbones: Mapping[str, str]
-    """The paper's backbone (resnet18, wide_resnet50_2) -> the store's."""
-    protocol: str = "paper"
+    """The paper's backbone (such as resnet18) -> the store's."""
+    protocol: str
     """Only runs that began with this protocol, none of its fields changed, fill a place."""
-
-
-PAPER = Edition(
-    name="paper",
-    synthetic=False,
-    datasets={"mvtec": "mvtec", "visa": "visa", "btad": "btad"},
-    backbones={"resnet18": "resnet18", "wide_resnet50_2": "wide_resnet50_2"},
-)
-SMOKE = Edition(
-    name="smoke",
-    synthetic=True,
-    datasets={"mvtec": "mini_mvtec", "visa": "mini_visa", "btad": "mini_btad"},
-    backbones={"resnet18": "efficientnet_lite0", "wide_resnet50_2": "efficientnet_lite2"},
-)
+    declared_seed: int
+    """The seed whose run a published digit is compared with."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """One category with one backbone: what a row of Tables 1 to 4 is about, in the paper's own terms."""
+    """One category with one model and backbone: what a row of results is about, in the paper's own terms."""
 
     dataset: str
-    """mvtec, visa or btad."""
     category: str
+    model: str
     backbone: str
-    """resnet18 or wide_resnet50_2."""
+
+
+class Quantity(StrEnum):
+    """A published number that is no metric of a run."""
+
+    PARAMETERS = "parameters"
+    """Of a backbone, in millions."""
+    CATEGORIES = "categories"
+    """How many categories a mean is over."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +59,13 @@ class PublishedCell:
     section: str
     """Where in the paper, for example 5.1."""
     metric: str | None
-    """The record's metric that it is compared with; None for a literature value, a count of parameters, an N."""
+    """The record's metric that it is compared with; None where no run gives such a number."""
     places: tuple[Place, ...]
     """One for a category's row, several for a mean over categories, none for a literature value."""
+    quantity: Quantity | None = None
+    """What it is, where it is no metric."""
+    not_comparable: str = ""
+    """Why it cannot be compared with a run; empty where it can."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +90,8 @@ class Measured:
     steps: tuple[float, float] = (0.0, 0.0)
     """From the mean over the seeds down and up to the next value of the metric's grid: 1/(n+ n-) for image AUROC, to
     the neighbouring attainable values for image F1, 0 for pixel metrics; of a mean over N places their largest / N."""
-
-    @property
-    def declared(self) -> float | None:
-        """The value at the declared seed."""
-        return self.by_seed.get(DECLARED_SEED)
+    declared: float | None = None
+    """The value at the declared seed."""
 
     @property
     def seed_range(self) -> tuple[float, float] | None:
@@ -172,16 +153,16 @@ class ClaimVerdict(StrEnum):
     NOT_CHECKED = "not checked here"
 
 
-Outcome = tuple[bool | None, str]
+Checked = tuple[bool | None, str]
 """Whether a claim of the paper holds (None: not checked here), and the numbers that decide it."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One claim or one arithmetical check of the audit, with its outcome."""
+    """One claim or one arithmetical check of the audit, with its verdict."""
 
     identifier: str
-    """Short and stable, for example `mean-table1-img-auroc`."""
+    """Short and stable, for example `mean-table7-img-auroc`."""
     kind: str
     """`mean`, `attainable`, `consistency`, `claim`."""
     section: str

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config.keys import protocol_settings
 from harness.data.catalog import CATALOG
 from harness.papers.arithmetic import Classes, auroc_step, f1_steps
-from harness.papers.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Measured, Place, PublishedCell
+from harness.papers.model import Edition, Measured, Place, PublishedCell
 from harness.papers.published import Published
 from harness.paths import CONFIGS
 from harness.store.settings import not_measured, settings_of, varying
@@ -45,8 +45,9 @@ def measure(
     """
     by_place = _sort_by_place(records, edition)
     places = sorted({place for cell in published.cells for place in cell.places}, key=_name)
-    chosen = {place: _choose(place, by_place.get(place, ()), edition) for place in places}
-    return {cell: _measured(cell, chosen) for cell in published.cells}
+    shared = _shared(published.metrics.values())
+    chosen = {place: _choose(place, by_place.get(_where(place), ()), edition, shared) for place in places}
+    return {cell: _measured(cell, chosen, edition, shared) for cell in published.cells}
 
 
 @dataclass(frozen=True)
@@ -64,14 +65,19 @@ def _name(place: Place) -> str:
     return f"{place.dataset}/{place.category}/{place.backbone}"
 
 
-def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[Place, list[RunRecord]]:
+def _where(place: Place) -> tuple[str, str, str]:
+    return place.dataset, place.category, place.backbone
+
+
+def _sort_by_place(records: Iterable[RunRecord], edition: Edition) -> Mapping[tuple[str, str, str], list[RunRecord]]:
+    """Return records by the paper's dataset, category and backbone; of any model."""
     datasets = {theirs: ours for ours, theirs in edition.datasets.items()}
     backbones = {theirs: ours for ours, theirs in edition.backbones.items()}
-    by_place: dict[Place, list[RunRecord]] = defaultdict(list)
+    by_place: dict[tuple[str, str, str], list[RunRecord]] = defaultdict(list)
     for record in records:
         dataset, backbone = datasets.get(record.spec.dataset), backbones.get(record.spec.backbone.name)
         if dataset is not None and backbone is not None:
-            by_place[Place(dataset, record.spec.category, backbone)].append(record)
+            by_place[dataset, record.spec.category, backbone].append(record)
     return by_place
 
 
@@ -83,16 +89,16 @@ def read_config(name: str) -> Mapping[str, Any]:
     return dict(yaml.safe_load((CONFIGS / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def required_settings(protocol: str, backbone: str) -> dict[str, Any]:
+def required_settings(protocol: str, model: str, backbone: str) -> dict[str, Any]:
     """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
-    return {"model": MODEL, **protocol_settings(protocol, model=MODEL, backbone=backbone)}
+    return {"model": model, **protocol_settings(protocol, model=model, backbone=backbone)}
 
 
-def _choose(place: Place, records: Sequence[RunRecord], edition: Edition) -> _Chosen:
+def _choose(place: Place, records: Sequence[RunRecord], edition: Edition, shared: _Shared) -> _Chosen:
     fit: dict[int, list[RunRecord]] = defaultdict(list)
     left_out: list[tuple[int, str]] = []
     for record in sorted(records, key=lambda record: (record.spec.seed, record.key)):
-        reason = next(_reasons(record, edition), None)
+        reason = next(_reasons(record, edition, place.model), None)
         if reason is not None:
             left_out.append((record.spec.seed, f"does not count ({reason})"))
         elif record.error is not None:
@@ -101,7 +107,7 @@ def _choose(place: Place, records: Sequence[RunRecord], edition: Edition) -> _Ch
             fit[record.spec.seed].append(record)
     if not fit:
         return _Chosen({}, missing=_why_missing(left_out))
-    conflict = _conflict(fit)
+    conflict = _conflict(fit, shared)
     if conflict is not None:
         return _Chosen({}, refused=conflict)
     return _Chosen(
@@ -126,10 +132,10 @@ def _why_missing(left_out: Sequence[tuple[int, str]]) -> str:
     return "; ".join(f"seed {numbers} {reason}" for numbers, reason in listed) or "not run"
 
 
-def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
+def _reasons(record: RunRecord, edition: Edition, model: str) -> Iterator[str]:
     """Yield why a run does not fill its place; nothing where it does, if it went well."""
     spec, info, own = record.spec, record.dataset, settings_of(record)
-    required = required_settings(edition.protocol, spec.backbone.name)
+    required = required_settings(edition.protocol, model, spec.backbone.name)
     if record.synthetic != edition.synthetic:
         yield f"{'drawn' if record.synthetic else 'real'} images"
     if info.limit is not None:
@@ -150,24 +156,25 @@ def _reasons(record: RunRecord, edition: Edition) -> Iterator[str]:
             yield "{} train/normal/defective images, officially {}".format(*slashed)
 
 
-def _versions(record: RunRecord) -> str:
-    """Return the version that all of the paper's metrics have, or each one's; nothing where a run has none of them."""
-    found = [str(record.metrics[name].version) for name in PAPER_METRICS.values() if name in record.metrics]
-    return found[0] if len(set(found)) == 1 else "/".join(found)
+_Shared = Mapping[str, Callable[["RunRecord"], str]]
 
 
-_UNIFORM: dict[str, Callable[[RunRecord], str]] = {
-    "weights": lambda record: record.spec.backbone.weights_digest[:12],
-    "versions of the metrics": _versions,
-}
-"""What runs of one place, and of the places of a mean, must share over all seeds."""
-_UNIFORM_IN_PLACE = {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12]} | _UNIFORM
+def _shared(metrics: Iterable[str]) -> _Shared:
+    """Return what runs of one place, and of the places of a mean, must share over all seeds."""
+    names = list(metrics)
+
+    def versions(record: RunRecord) -> str:
+        """Return the version that all of the paper's metrics have, or each one's; nothing where a run has none."""
+        found = [str(record.metrics[name].version) for name in names if name in record.metrics]
+        return found[0] if len(set(found)) == 1 else "/".join(found)
+
+    return {"weights": lambda record: record.spec.backbone.weights_digest[:12], "versions of the metrics": versions}
 
 
-def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
+def _conflict(fit: Mapping[int, Sequence[RunRecord]], shared: _Shared) -> str | None:
     """Say how runs that count contradict one another, on one line that says what to do."""
     runs = [record for records in fit.values() for record in records]
-    mixed = _mixed(runs, _UNIFORM_IN_PLACE)
+    mixed = _mixed(runs, {"fingerprints of the images": lambda record: str(record.spec.fingerprint)[:12], **shared})
     if mixed is not None:
         return f"runs of {mixed}: keep one kind in a store"
     for seed, records in sorted(fit.items()):
@@ -178,24 +185,28 @@ def _conflict(fit: Mapping[int, Sequence[RunRecord]]) -> str | None:
     return None
 
 
-def _mixed(runs: Iterable[RunRecord], uniform: Mapping[str, Callable[[RunRecord], str]]) -> str | None:
+def _mixed(runs: Iterable[RunRecord], shared: _Shared) -> str | None:
     """Say what these runs should share and do not, as `different weights (a, b)`."""
     runs = list(runs)
-    for what, of in uniform.items():
+    for what, of in shared.items():
         values = sorted({of(record) for record in runs} - {""})
         if len(values) > 1:
             return f"different {what} ({', '.join(values)})"
     return None
 
 
-def _measured(cell: PublishedCell, chosen: Mapping[Place, _Chosen]) -> Measured:
+def _measured(cell: PublishedCell, chosen: Mapping[Place, _Chosen], edition: Edition, shared: _Shared) -> Measured:
     if cell.metric is None:
         return Measured({}, None, ())
-    parts = [_measure_place(place, chosen[place], cell.metric) for place in cell.places]
-    return parts[0] if len(parts) == 1 else _mean([chosen[place] for place in cell.places], parts)
+    parts = [_measure_place(place, chosen[place], cell.metric, edition.declared_seed) for place in cell.places]
+    return (
+        parts[0]
+        if len(parts) == 1
+        else _mean([chosen[place] for place in cell.places], parts, edition.declared_seed, shared)
+    )
 
 
-def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
+def _measure_place(place: Place, chosen: _Chosen, metric: str, declared_seed: int) -> Measured:
     name = _name(place)
     if chosen.refused is not None:
         return Measured({}, None, (), refused=(f"{name}: {chosen.refused}",))
@@ -207,7 +218,7 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         if reason is not None:
             return Measured({}, None, (), missing=(f"{name}: {metric} is absent ({reason})",))
         values[seed] = record.metrics[metric].value
-    declared = chosen.runs.get(DECLARED_SEED)
+    declared = chosen.runs.get(declared_seed)
     usable = declared is not None and declared.metrics_settings.confidence == CONFIDENCE
     interval = declared.intervals.get(metric) if declared is not None and usable else None
     return Measured(
@@ -217,6 +228,7 @@ def _measure_place(place: Place, chosen: _Chosen, metric: str) -> Measured:
         notes=chosen.notes,
         half_width=(interval.high - interval.low) / 2 if interval else None,
         steps=grid_steps(metric, math.fsum(values.values()) / len(values), next(iter(chosen.runs.values()))),
+        declared=values.get(declared_seed),
     )
 
 
@@ -229,11 +241,11 @@ def grid_steps(metric: str, value: float, record: RunRecord) -> tuple[float, flo
     return (auroc_step(classes),) * 2 if metric == "image_auroc" else f1_steps(value, classes)
 
 
-def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
+def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured], declared_seed: int, shared: _Shared) -> Measured:
     """Take the mean over places, at the seeds that all of them have; nothing where a place has nothing."""
     missing = tuple(text for part in parts for text in part.missing)
     refused = tuple(text for part in parts for text in part.refused)
-    mixed = _mixed((record for place in chosen for record in place.runs.values()), _UNIFORM)
+    mixed = _mixed((record for place in chosen for record in place.runs.values()), shared)
     if not missing and not refused and mixed is not None:
         refused = (f"the mean's categories have {mixed}",)
     if missing or refused:
@@ -241,12 +253,14 @@ def _mean(chosen: Sequence[_Chosen], parts: Sequence[Measured]) -> Measured:
     common = sorted(set.intersection(*(set(part.by_seed) for part in parts)))
     if not common:
         return Measured({}, None, (), missing=("no seed that every category of the mean has",))
+    by_seed = {seed: math.fsum(part.by_seed[seed] for part in parts) / len(parts) for seed in common}
     widths = [part.half_width for part in parts if part.half_width is not None]
     return Measured(
-        by_seed={seed: math.fsum(part.by_seed[seed] for part in parts) / len(parts) for seed in common},
+        by_seed=by_seed,
         interval=None,
         keys=tuple(place.runs[seed].key for place in chosen for seed in common),
         notes=tuple(note for part in parts for note in part.notes),
         half_width=math.hypot(*widths) / len(parts) if len(widths) == len(parts) else None,
         steps=(max(part.steps[0] for part in parts) / len(parts), max(part.steps[1] for part in parts) / len(parts)),
+        declared=by_seed.get(declared_seed),
     )

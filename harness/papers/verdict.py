@@ -22,23 +22,30 @@ from itertools import groupby
 import numpy as np
 
 from harness.papers.arithmetic import places, prints_as, rounded
-from harness.papers.model import DECLARED_SEED, Edition, Judgement, Measured, PublishedCell, RowJudgement, Verdict
+from harness.papers.model import Edition, Judgement, Measured, PublishedCell, RowJudgement, Verdict
 from harness.papers.prediction import LEAST_SEEDS, LEVEL, Prediction, RowTest, least_seeds, predict, row_test
-from harness.papers.published import N_CATEGORIES, PARAMS, Published
+from harness.papers.published import Published
 
-SETTINGS_TRIED = 32
-"""Of bottle with ResNet-18, in results/settings; a test counts them."""
-
-CAVEATS = (
+_CAVEATS = (
     "Verdicts ask whether the published number, or row, can be one more seed's: 95 % prediction interval for a number, "
     "Hotelling's prediction test at 5 % for a row. Both assume that values over seeds are normal.",
     "p-values are not adjusted: of 20 numbers that do reproduce, one differs by chance.",
-    f"{SETTINGS_TRIED} settings of the bottle with ResNet-18 were tried (results/settings). A ranking of settings is "
-    "exploration, not a test: the largest of many p-values is no evidence by itself.",
     "Seeds vary only what the seed moves, for PaDiM the draw of the kept channels. Images, weights, versions and "
     "preprocessing are the same at every seed, so `differs` means that more than the seed does.",
 )
-"""What a reader must know beside every verdict."""
+
+
+def caveats(published: Published) -> tuple[str, ...]:
+    """Return what a reader must know beside every verdict, a sentence or two each."""
+    search = published.about.search
+    if search is None:
+        return _CAVEATS
+    tried = (
+        f"{search.tried} settings of {search.dataset}/{search.category} with {search.backbone} were tried "
+        f"(results/{search.store}). A ranking of settings is exploration, not a test: the largest of many p-values is "
+        "no evidence by itself."
+    )
+    return *_CAVEATS[:-1], tried, _CAVEATS[-1]
 
 
 def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgement:
@@ -53,7 +60,7 @@ def judge(cell: PublishedCell, measured: Measured, edition: Edition) -> Judgemen
     seeds_exact = tuple(seed for seed, value in measured.by_seed.items() if prints_as(value, cell.printed))
     prediction = predict(tuple(measured.by_seed.values()), measured.steps) if n >= LEAST_SEEDS else None
     p = prediction.p_value(float(cell.printed)) if prediction and prediction.deviation else None
-    verdict, reason = _compare(cell.printed, measured, prediction, p)
+    verdict, reason = _compare(cell.printed, measured, prediction, p, edition.declared_seed)
     reason = f"{reason}; {len(seeds_exact)} of {_seeds(n)} give exactly this"
     return Judgement(cell, measured, verdict, reason, difference, seeds_exact, prediction, p)
 
@@ -65,7 +72,7 @@ def judge_all(
     return tuple(judge(cell, measured[cell], edition) for cell in published.cells)
 
 
-def judge_rows(judgements: Iterable[Judgement]) -> tuple[RowJudgement, ...]:
+def judge_rows(judgements: Iterable[Judgement], edition: Edition) -> tuple[RowJudgement, ...]:
     """Judge each published row as a whole, by those numbers that a run gives; leave out rows without such numbers.
 
     `match`: the declared seed gives every number of the row. `too few seeds`: fewer than 5, or than the numbers that
@@ -74,29 +81,27 @@ def judge_rows(judgements: Iterable[Judgement]) -> tuple[RowJudgement, ...]:
     verdict.
 
     Args:
-        judgements: of one edition; those of a row stand together, as `judge_all` gives them.
+        judgements: of this edition; those of a row stand together, as `judge_all` gives them.
     """
     ours = (judgement for judgement in judgements if judgement.cell.metric is not None)
     grouped = groupby(ours, key=lambda judgement: (judgement.cell.table, judgement.cell.row))
-    return tuple(_judge_row(table, row, tuple(group)) for (table, row), group in grouped)
+    return tuple(_judge_row(table, row, tuple(group), edition.declared_seed) for (table, row), group in grouped)
 
 
 def _incomparable(cell: PublishedCell, measured: Measured, edition: Edition) -> str | None:
-    if cell.column == N_CATEGORIES:
-        return "a count of categories, not a result"
-    if cell.column == PARAMS:
-        return "a count of parameters, which no run gives: see the audit"
-    if cell.metric is None:
-        return "a literature value: its method is not run here"
+    if cell.not_comparable:
+        return cell.not_comparable
     if edition.synthetic:
         return "SYNTHETIC: the images are drawn, the paper's are photographs"
     return "; ".join(measured.refused) or None
 
 
-def _compare(printed: str, measured: Measured, prediction: Prediction | None, p: float | None) -> tuple[Verdict, str]:
+def _compare(
+    printed: str, measured: Measured, prediction: Prediction | None, p: float | None, seed: int
+) -> tuple[Verdict, str]:
     """Apply rules 3 to 6 to a number with at least one value."""
     declared, digits = measured.declared, places(printed)
-    told = f"seed {DECLARED_SEED} {'is not run' if declared is None else f'gives {rounded(declared, digits)}'}"
+    told = f"seed {seed} {'is not run' if declared is None else f'gives {rounded(declared, digits)}'}"
     if declared is not None and prints_as(declared, printed):
         return Verdict.MATCH, told
     if prediction is None:
@@ -127,7 +132,7 @@ def _seeds(n: int) -> str:
     return f"{n} seed" if n == 1 else f"{n} seeds"
 
 
-def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...]) -> RowJudgement:
+def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...], declared_seed: int) -> RowJudgement:
     for verdict in (Verdict.NOT_COMPARABLE, Verdict.NOT_RUN):
         reasons = dict.fromkeys(judgement.reason for judgement in judgements if judgement.verdict == verdict)
         if reasons:
@@ -136,8 +141,8 @@ def _judge_row(table: int, row: str, judgements: tuple[Judgement, ...]) -> RowJu
     exact = [seed for seed in seeds if all(seed in judgement.seeds_exact for judgement in judgements)]
     test, most = _joint(seeds, judgements)
     verdict, told = _test_row(seeds, judgements, test, most)
-    if DECLARED_SEED in exact:
-        verdict, told = Verdict.MATCH, f"seed {DECLARED_SEED} gives it"
+    if declared_seed in exact:
+        verdict, told = Verdict.MATCH, f"seed {declared_seed} gives it"
     share = f"{len(exact)} of {_seeds(len(seeds))} give all {len(judgements)} numbers"
     return RowJudgement(table, row, judgements, verdict, f"{told}; {share}", test, most)
 

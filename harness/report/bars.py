@@ -1,4 +1,4 @@
-"""Figures 2, 3 and 5 to 8: bars with whiskers, published values as markers, a labelled slot where there is no run."""
+"""Bar charts: bars with whiskers, published values as markers, a labelled slot where there is no run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from harness.papers.model import PAPER_METRICS, Judgement
+from harness.papers.model import Judgement
 from harness.papers.published import load_parameters
 from harness.report import style
 from harness.report.style import Sheet, ink_on, new_sheet, write_notes
-from harness.report.words import Judged, Spread, absence, choose_spread, spread, spread_words
+from harness.report.words import Judged, Whisker, absence, choose_whisker, whisker, whisker_words
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -32,7 +32,11 @@ EMPTY_SLOT: dict[str, Any] = {
     "linestyle": (0, (3, 2)),
 }
 
-_LONG = {"Img AUROC": "Image AUROC", "Img F1": "Image F1", "Pix AUROC": "Pixel AUROC", "Pix F1": "Pixel F1"}
+_LONG = {
+    "image_auroc": "Image AUROC", "image_f1_strict": "Image F1",
+    "pixel_auroc": "Pixel AUROC", "pixel_f1_strict": "Pixel F1",
+}  # fmt: skip
+"""Metrics as axes name them."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def _draw_whisker(axes: Axes, at: float, span: tuple[float, float], *, horizonta
             axes.errorbar(at, middle, yerr=error, **look)
 
 
-def _handles(parts: Sequence[tuple[str, str]], bars: Sequence[Bar], kind: Spread, published: str) -> list[Artist]:
+def _handles(parts: Sequence[tuple[str, str]], bars: Sequence[Bar], kind: Whisker, published: str) -> list[Artist]:
     """Make legend entries: (colour, label) of the bars first, then what else they use; nothing that does not occur."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -136,9 +140,9 @@ def published_label(judged: Judged) -> str:
     return "published, on photographs" if judged.edition.synthetic else "published"
 
 
-def _bar(judgement: Judgement, kind: Spread) -> Bar:
+def _bar(judgement: Judgement, kind: Whisker) -> Bar:
     published = float(judgement.cell.printed)
-    return Bar(judgement.measured.declared, spread(judgement, kind), published, absence(judgement))
+    return Bar(judgement.measured.declared, whisker(judgement, kind), published, absence(judgement))
 
 
 def _finish(sheet: Sheet, series: Sequence[Series], shown: Sequence[Judgement], judged: Judged) -> None:
@@ -147,27 +151,32 @@ def _finish(sheet: Sheet, series: Sequence[Series], shown: Sequence[Judgement], 
 
     bars = [bar for one in series for bar in one.bars]
     parts = list(dict.fromkeys((one.colour, one.label) for one in series))
-    handles = _handles(parts, bars, choose_spread(shown), published_label(judged))
+    handles = _handles(parts, bars, choose_whisker(shown), published_label(judged))
     if any(bar.value is None for bar in bars):
         handles.append(Patch(**EMPTY_SLOT, label="no value"))
     sheet.legend(handles, 0.44, len(handles))
-    write_notes(sheet, [spread_words(shown)], 0.16)
+    write_notes(sheet, [whisker_words(shown, judged.edition)], 0.16)
 
 
 def categories_figure(table: int, judged: Judged) -> Sheet:
-    """Draw Figure 2, 5 or 6: a dataset's categories at image and pixel level; panel (a) AUROC, panel (b) F1."""
-    layout, cells = judged.published.table(table), judged.cells
-    rows = [row for row in layout.rows if len(layout.places[row]) == 1]
-    place = layout.places[rows[0]][0]
+    """Draw a dataset's categories at image and pixel level; panel (a) AUROC, panel (b) F1."""
+    layout, columns = judged.published.table(table), {name: column for column, name in judged.published.columns.items()}
+    places = judged.published.places
+    rows = [row for row in layout.names if len(places(table, row)) == 1]
+    place = places(table, rows[0])[0]
     shown = judged.numbers(table, rows)
-    kind = choose_spread(shown)
+    kind = choose_whisker(shown)
     heading = f"PaDiM ({judged.backbone(place.backbone)}) on {judged.dataset(place.dataset)}"
     sheet = new_sheet(judged.edition, heading, height=2.95)
     everything: list[Series] = []
-    for left, letter, metric in ((0.5, "a", "AUROC"), (4.1, "b", "F1")):
+    for left, letter, metric, ending in ((0.5, "a", "AUROC", "auroc"), (4.1, "b", "F1", "f1_strict")):
         series = [
-            Series(f"{level} level", colour, tuple(_bar(cells[table, row, f"{short} {metric}"], kind) for row in rows))
-            for level, short, colour in (("Image", "Img", style.IMAGE_LEVEL), ("Pixel", "Pix", style.PIXEL_LEVEL))
+            Series(
+                f"{level} level",
+                colour,
+                tuple(_bar(judged.cells[table, row, columns[f"{level.lower()}_{ending}"]], kind) for row in rows),
+            )
+            for level, colour in (("Image", style.IMAGE_LEVEL), ("Pixel", style.PIXEL_LEVEL))
         ]
         axes = sheet.axes(left, 0.66, 2.98, 1.82)
         floor = floor_of(series) if metric == "AUROC" else 0.0
@@ -179,27 +188,34 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
     return sheet
 
 
+def _metric_names(judged: Judged) -> list[str]:
+    """Return the paper's metrics as axes name them."""
+    return [_LONG.get(name, name) for name in judged.published.metrics.values()]
+
+
 def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) -> tuple[list[Series], list[Judgement]]:
-    """Make a series of the four metrics for each row of a table, with its (label, colour); return the numbers, too."""
-    rows = judged.published.table(table).rows
+    """Make a series of all metrics for each row of a table, with its (label, colour); return the numbers, too."""
+    rows = judged.published.table(table).names
     shown = judged.numbers(table, rows)
-    kind = choose_spread(shown)
+    kind = choose_whisker(shown)
     series = [
-        Series(label, colour, tuple(_bar(judged.cells[table, row, column], kind) for column in PAPER_METRICS))
+        Series(
+            label, colour, tuple(_bar(judged.cells[table, row, column], kind) for column in judged.published.metrics)
+        )
         for row, (label, colour) in zip(rows, names, strict=True)
     ]
     return series, shown
 
 
-def backbones_figure(judged: Judged) -> Sheet:
-    """Draw Figure 3: two backbones on one category; (a) four metrics, (b) parameters up to the third layer."""
-    places = [one[0] for one in judged.published.table(2).places.values()]
-    category = f"{judged.dataset('mvtec')}, {places[0].category}"
+def backbones_figure(table: int, judged: Judged) -> Sheet:
+    """Draw two backbones on one category; (a) metrics, (b) parameters up to the last layer that is read."""
+    places = [judged.published.places(table, row)[0] for row in judged.published.table(table).names]
+    category = f"{judged.dataset(places[0].dataset)}, {places[0].category}"
     sheet = new_sheet(judged.edition, f"Two backbones on {category}", height=2.95)
     backbones = [(judged.backbone(place.backbone), style.BACKBONE_COLOURS[place.backbone]) for place in places]
-    series, shown = _row_series(2, judged, backbones)
+    series, shown = _row_series(table, judged, backbones)
     axes = sheet.axes(0.5, 0.66, 4.55, 1.82)
-    draw_bars(axes, list(_LONG.values()), series)
+    draw_bars(axes, _metric_names(judged), series)
     axes.set_title("(a) Metrics", pad=7)
     axes.set_ylabel("AUROC or F1")
     counts = [load_parameters()[judged.edition.backbones[place.backbone]] / 1e6 for place in places]
@@ -220,33 +236,35 @@ def _draw_parameters(axes: Axes, counts: Sequence[float], colours: Sequence[str]
     axes.set_ylabel("millions, up to layer 3")
 
 
-def datasets_figure(judged: Judged) -> Sheet:
-    """Draw Figure 7: means over each dataset's categories, by metric."""
+def datasets_figure(table: int, judged: Judged) -> Sheet:
+    """Draw means over each dataset's categories, by metric."""
     heading = f"PaDiM ({judged.backbone()}): means over the categories of three datasets"
     sheet = new_sheet(judged.edition, heading, height=2.95)
-    places = judged.published.table(5).places.values()
+    places = [judged.published.places(table, row) for row in judged.published.table(table).names]
     names = [(f"{judged.dataset(of[0].dataset)} ({len(of)})", style.DATASET_COLOURS[of[0].dataset]) for of in places]
-    series, shown = _row_series(5, judged, names)
+    series, shown = _row_series(table, judged, names)
     axes = sheet.axes(0.5, 0.66, 6.58, 1.94)
-    draw_bars(axes, list(_LONG.values()), series)
+    draw_bars(axes, _metric_names(judged), series)
     axes.set_ylabel("mean AUROC or F1")
     _finish(sheet, series, shown, judged)
     return sheet
 
 
-def methods_figure(judged: Judged) -> Sheet:
-    """Draw Figure 8: image and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
-    layout, cells = judged.published.table(6), judged.cells
-    ours = judged.numbers(6, [row for row in layout.rows if layout.places[row]])
-    kind = choose_spread(ours)
+def methods_figure(table: int, judged: Judged) -> Sheet:
+    """Draw image and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
+    layout, cells = judged.published.table(table), judged.cells
+    columns = {name: column for column, name in judged.published.columns.items()}
+    is_ours = {row: bool(judged.published.places(table, row)) for row in layout.names}
+    ours = judged.numbers(table, [row for row, own in is_ours.items() if own])
+    kind = choose_whisker(ours)
     sheet = new_sheet(judged.edition, "PaDiM beside published methods on MVTec AD", height=3.4)
     floor = 0.0 if any((one.measured.declared or 1) < CHANCE for one in ours) else CHANCE
-    names = [judged.row_name(6, row) for row in layout.rows]
-    panels = ((2.3, "(a) Image-level AUROC", "Img AUROC"), (4.86, "(b) Pixel-level AUROC", "Pix AUROC"))
-    for left, title, column in panels:
+    names = [judged.row_name(table, row) for row in layout.names]
+    panels = ((2.3, "(a) Image-level AUROC", "image_auroc"), (4.86, "(b) Pixel-level AUROC", "pixel_auroc"))
+    for left, title, metric in panels:
         axes = sheet.axes(left, 0.86, 2.2, 2.08)
-        for position, row in enumerate(layout.rows):
-            _draw_method(axes, position, cells[6, row, column], kind, floor)
+        for position, row in enumerate(layout.names):
+            _draw_method(axes, position, cells[table, row, columns[metric]], kind, floor)
         axes.set_title(title, pad=5)
         axes.set_xlim(floor, 1.0)
         axes.set_ylim(len(layout.rows) - 0.45, -0.55)
@@ -255,8 +273,8 @@ def methods_figure(judged: Judged) -> Sheet:
         axes.grid(axis="y", visible=False)
         axes.grid(axis="x", visible=True)
         axes.xaxis.set_major_formatter("{x:.1f}")
-        for label, row in zip(axes.get_yticklabels(), layout.rows, strict=True):
-            label.set_fontweight("bold" if layout.places[row] else "normal")
+        for label, row in zip(axes.get_yticklabels(), layout.names, strict=True):
+            label.set_fontweight("bold" if is_ours[row] else "normal")
     store = "drawn images" if judged.edition.synthetic else "this store"
     parts = [(style.OURS, f"PaDiM ({store})"), (style.THEIRS, "published baselines")]
     bars = [_bar(one, kind) for one in ours]
@@ -266,7 +284,7 @@ def methods_figure(judged: Judged) -> Sheet:
     return sheet
 
 
-def _draw_method(axes: Axes, y: int, judgement: Judgement, kind: Spread, floor: float) -> None:
+def _draw_method(axes: Axes, y: int, judgement: Judgement, kind: Whisker, floor: float) -> None:
     printed = float(judgement.cell.printed)
     if not judgement.cell.places:
         axes.barh(y, printed - floor, 0.68, left=floor, color=style.THEIRS)

@@ -1,4 +1,4 @@
-"""Figure 1, the pipeline with the numbers of configs/; Figure 9, the radar; and the settings of docs/findings.md."""
+"""The pipeline with the numbers of configs/, the radar, and the settings that were searched."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.papers.model import PAPER_METRICS, Judgement
+from harness.papers.model import Judgement
+from harness.papers.published import Axes as LineAxes
 from harness.papers.ranking import Line, Residual
 from harness.report import style
 from harness.report.bars import MARKER, published_label
@@ -27,8 +28,8 @@ _LINE = 0.118
 
 
 def pipeline_figure(judged: Judged) -> Sheet:
-    """Draw Figure 1: two lanes, training and inference, through the same preprocessing, backbone and embedding."""
-    facts = protocol_facts(judged.edition)
+    """Draw two lanes, training and inference, through the same preprocessing, backbone and embedding."""
+    facts = protocol_facts(judged.published, judged.edition)
     sheet = new_sheet(judged.edition, "PaDiM: from images to anomaly maps", _HEIGHT)
     axes = sheet.axes(0, 0, style.WIDTH, _HEIGHT)
     axes.set_axis_off()
@@ -189,18 +190,18 @@ def _draw_maps(axes: Axes, facts: ProtocolFacts) -> None:
             axes.text(x, 0.38 - 0.1 * number, line, fontsize=6, ha="center", va="top")
 
 
-def radar_figure(judged: Judged) -> Sheet:
-    """Draw Figure 9: each dataset's means on four axes, 0 at the centre, 1 at the rim; published profiles dashed."""
+def radar_figure(table: int, judged: Judged) -> Sheet:
+    """Draw each dataset's means on four axes, 0 at the centre, 1 at the rim; published profiles dashed."""
     from matplotlib.lines import Line2D
 
-    layout = judged.published.table(5)
+    metrics = judged.published.metrics
     sheet = new_sheet(judged.edition, f"PaDiM ({judged.backbone()}), three datasets", height=3.75, width=4.9)
     axes = sheet.axes(0.2, 0.72, 4.5, 2.7)
     _draw_web(axes)
     handles: list[Artist] = []
-    for row in layout.rows:
-        dataset = layout.places[row][0].dataset
-        colour, cells = style.DATASET_COLOURS[dataset], [judged.cells[5, row, column] for column in PAPER_METRICS]
+    for row in judged.published.table(table).names:
+        dataset = judged.published.places(table, row)[0].dataset
+        colour, cells = style.DATASET_COLOURS[dataset], [judged.cells[table, row, column] for column in metrics]
         _draw_profile(axes, cells, colour)
         absent = next(filter(None, map(absence, cells)), "")
         label = f"{judged.dataset(dataset)}: {absent}" if absent else judged.dataset(dataset)
@@ -253,14 +254,14 @@ def _draw_profile(axes: Axes, cells: Sequence[Judgement], colour: str) -> None:
         axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=colour)
 
 
-def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
-    """Draw pixel F1 over pixel AUROC of the bottle: a colour and a line for each preprocessing, marks for the paper.
+def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], names: LineAxes) -> Figure:
+    """Draw one metric over another: a colour and a line for each preprocessing, marks for the paper.
 
     Every run is a point; lines are dotted where they are extrapolated to reach a published row.
     """
     colours = (style.GREEN, style.PURPLE, style.ORANGE, style.SKY, style.OURS, style.BLUE)
-    published = {(each.table, each.row): (each.auroc, each.f1) for each in rows}
-    targets = [auroc for auroc, _ in published.values()]
+    published = {(each.table, each.row): (each.x, each.y) for each in rows}
+    targets = [x for x, _ in published.values()]
     figure = new_figure(4.2)
     axes = figure.add_axes((0.08, 0.11, 0.52, 0.86))
     for index, line in enumerate(fitted):
@@ -273,19 +274,19 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual]) -> Figure:
         for end, beyond in ((min(x), min(targets)), (max(x), max(targets))):
             if not line.reaches(beyond):
                 axes.plot((end, beyond), [line.predict(each)[0] for each in (end, beyond)], ":", color=colour)
-    for mark, ((table, row), (auroc, f1)) in zip("*sD", published.items(), strict=True):
+    for mark, ((table, row), place) in zip("*sD", published.items(), strict=True):
         name = row.split(" (")[0].split(",")[0]
-        axes.plot(auroc, f1, mark, color=style.BLACK, markersize=8 if mark == "*" else 5, zorder=5)
+        axes.plot(*place, mark, color=style.BLACK, markersize=8 if mark == "*" else 5, zorder=5)
         axes.annotate(
             f"Table {table}, {name}",
-            (auroc, f1),
+            place,
             xytext=(7, -3),
             textcoords="offset points",
             ha="left",
             color=style.INK,
         )
-    axes.set_xlabel("pixel AUROC")
-    axes.set_ylabel("pixel F1 (anomalib's)")
+    axes.set_xlabel(names.x)
+    axes.set_ylabel(names.y)
     axes.grid(True, axis="both")
     figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.605, 0.97))
     return figure

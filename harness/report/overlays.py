@@ -1,6 +1,6 @@
-"""Figure 4: two normal and two defective images, each as image, score map and overlay; or why there are none.
+"""Two normal and two defective images, each as image, score map and overlay; or why there are none.
 
-Maps are shown as the paper shows them: min-max, Jet, laid over the image at 0.45 (its section 3.4).
+Maps are shown min-max, in Jet, laid over the image at 0.45.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.data.catalog import CATALOG
-from harness.errors import StoreError
+from harness.errors import RequestError, StoreError
 from harness.execution.examples import PER_LABEL
-from harness.papers.model import DECLARED_SEED
+from harness.papers.model import Judgement
+from harness.papers.published import FigureEntry
 from harness.report.style import EMPTY, MUTED, WIDTH, Sheet, new_sheet, write_notes
 from harness.report.words import Judged, absence
 
@@ -64,7 +65,7 @@ _OWN_ENDS = ("map's lowest score", "its highest")
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """What there is for Figure 4."""
+    """What there is to show of one run."""
 
     arrays: Mapping[str, np.ndarray] | None
     """Of the run's examples.npz, as `harness.execution.examples` makes them."""
@@ -74,10 +75,16 @@ class Exhibit:
     """Of the run; empty where there is none."""
 
 
-def find_exhibit(judged: Judged, store: Store) -> Exhibit:
-    """Find the examples of the run that fills Table 1's first row at the declared seed."""
-    cell = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"]
-    runs = {one.key: one for one in judged.records if one.spec.seed == DECLARED_SEED}
+def _cell_of(judged: Judged, figure: FigureEntry) -> Judgement:
+    if figure.table is None or figure.row is None:
+        raise RequestError(f"figures.toml, figure {figure.stem}: the kind {figure.kind} needs a table and a row")
+    return judged.numbers(figure.table, [figure.row])[0]
+
+
+def find_exhibit(judged: Judged, store: Store, figure: FigureEntry) -> Exhibit:
+    """Find the examples of the run that fills the figure's row at the declared seed."""
+    cell = _cell_of(judged, figure)
+    runs = {one.key: one for one in judged.records if one.spec.seed == judged.edition.declared_seed}
     record = next((runs[key] for key in cell.measured.keys if key in runs), None)
     if record is None:
         return Exhibit(None, absence(cell) or "not run", "")
@@ -97,14 +104,14 @@ def find_exhibit(judged: Judged, store: Store) -> Exhibit:
     return Exhibit(arrays, "", record.key)
 
 
-def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> Sheet:
-    """Draw Figure 4 from a run's examples; a labelled slot for each image that is not there.
+def overlays_figure(judged: Judged, exhibit: Exhibit, figure: FigureEntry, *, one_scale: bool) -> Sheet:
+    """Draw a run's examples; a labelled slot for each image that is not there.
 
     Args:
         one_scale: colour every map between the lowest and the highest score of the whole category's test images,
             instead of each by its own minimum and maximum, which makes every normal image look defective.
     """
-    sheet = _layout(judged)
+    sheet = _layout(judged, figure)
     arrays = exhibit.arrays
     low, high = map(float, arrays["map_range"]) if arrays is not None else (0.0, 0.0)
     limits = (low, high) if arrays is not None and one_scale else None
@@ -120,23 +127,24 @@ def overlays_figure(judged: Judged, exhibit: Exhibit, *, one_scale: bool) -> She
         "Numbers: a map's lowest and highest." if limits else "Each map fills the whole scale, a normal image's too."
     )
     outline = " White outline: ground truth." if arrays is not None and "masks" in arrays else ""
-    run = f" Run {exhibit.key}, seed {DECLARED_SEED}." if exhibit.key else ""
+    run = f" Run {exhibit.key}, seed {judged.edition.declared_seed}." if exhibit.key else ""
     overlaid = f"Overlay at {OPACITY:g}.{outline}{run}"
     write_notes(sheet, [overlaid] if arrays is None else [scale, overlaid], 0.35)
     return sheet
 
 
-def placeholder_figure(judged: Judged, *, one_scale: bool) -> Sheet:
-    """Draw Figure 4's layout without images: pictures of a dataset with a licence of its own are not passed on."""
-    sheet = _layout(judged)
+def placeholder_figure(judged: Judged, figure: FigureEntry, *, one_scale: bool) -> Sheet:
+    """Draw the layout without images: pictures of a dataset with a licence of its own are not passed on."""
+    sheet = _layout(judged, figure)
     for label in (0, 1):
         for place in range(PER_LABEL):
             _draw_empty(sheet, label, place, "")
-    dataset = CATALOG[judged.edition.datasets["mvtec"]]
+    shown = _cell_of(judged, figure).cell.places[0]
+    dataset = CATALOG[judged.edition.datasets[shown.dataset]]
     lines = (
         f"Pictures of {dataset.title} are not passed on with this repository.",
         f"Licence: {dataset.licence}.",
-        "Run the category bottle on your own copy, then `make figures`:",
+        f"Run the category {shown.category} on your own copy, then `make figures`:",
         "this figure is then drawn into figures/local/, in both colour scales.",
     )
     _draw_scale(sheet, ("lowest score", "highest") if one_scale else _OWN_ENDS, one_scale=one_scale)
@@ -146,8 +154,8 @@ def placeholder_figure(judged: Judged, *, one_scale: bool) -> Sheet:
     return sheet
 
 
-def _layout(judged: Judged) -> Sheet:
-    place = judged.cells[1, judged.published.table(1).rows[0], "Img AUROC"].cell.places[0]
+def _layout(judged: Judged, figure: FigureEntry) -> Sheet:
+    place = _cell_of(judged, figure).cell.places[0]
     heading = f"Anomaly maps on {judged.dataset(place.dataset)}, {place.category} ({judged.backbone(place.backbone)})"
     sheet = new_sheet(judged.edition, heading, 3.66)
     for column, left in enumerate(_LEFTS):

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from harness.papers.model import Finding, Verdict
 from harness.papers.published import Published
 from harness.papers.verdict import judge_rows
 from harness.report import page_runs
-from harness.report.figures import FIGURES, caption, numbers
+from harness.report.figures import caption, numbers
 from harness.report.output import LOCAL
 from harness.report.page_commands import part_commands, run_command
 from harness.report.page_grid import Cell, Grid, anchor, cell, grid
@@ -32,33 +32,6 @@ if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
 TEMPLATES = Path(__file__).with_name("templates")
-
-PAPER_TITLE = (
-    "Explainable Deep Learning for Visual Anomaly Detection in Industrial Monitoring Systems: "
-    "A Cross-Dataset Evaluation Using MVTec AD, VisA, and BTAD"
-)
-
-_BARS = (
-    "Two bar charts of {what}: on the left image and pixel AUROC by category, on the right image and pixel F1, with "
-    "whiskers, and the published values as diamonds. A category without a run has an empty, labelled place."
-)
-
-ALTERNATIVES: Mapping[int, str] = {
-    1: "Drawing in two lanes. Training: normal images, preprocessing, a frozen backbone, patch embeddings, one "
-    "Gaussian for each location. Inference: a test image through the same steps, then Mahalanobis distances, an "
-    "anomaly map, an overlay and the image’s score.",
-    2: _BARS.format(what="the MVTec AD categories"),
-    3: "Bar charts of two backbones on one category: the four metrics side by side, with the published values as "
-    "diamonds, and the number of parameters of each backbone.",
-    4: "Two normal and two defective test images, each as image, anomaly map from blue (low) to red (high), and "
-    "the map laid over the image; where there is nothing to show, a labelled empty place.",
-    5: _BARS.format(what="the VisA categories"),
-    6: _BARS.format(what="the BTAD categories"),
-    7: "Bar chart of the four metrics’ means for three datasets, with the published values as diamonds.",
-    8: "Two bar charts, image AUROC and pixel AUROC: six published methods in blue, the two PaDiM rows in red.",
-    9: "Radar chart: an axis for each of the four metrics, a solid outline a dataset, dashed ones as published.",
-}
-"""Figure -> what is drawn, for who does not see it; its numbers follow in words."""
 
 Line = tuple[tuple[str, str | None], ...]
 """A line of text in parts, each with the address that it links to, or None."""
@@ -94,11 +67,11 @@ def render_page(
         tables: as `build_tables` makes them, the paper's form of each first.
         figures: files as `render_figures` writes them; each figure's SVG goes into the page.
         problems: lines on files of the store that are no valid record.
-        plot: pixel F1 on pixel AUROC of the settings that were searched, an SVG; None where there is none.
+        plot: one metric on another of the settings that were searched, an SVG; None where there is none.
     """
     from markupsafe import Markup
 
-    edition, records, judgements = judged.edition, judged.records, judged.judgements
+    published, edition, records, judgements = judged.published, judged.edition, judged.records, judged.judgements
     keys = {record.key for record in records}
     style, script = _asset("page.css"), _asset("page.js")
     text = (
@@ -106,32 +79,31 @@ def render_page(
         .get_template("page.html.jinja")
         .render(
             edition=edition,
-            paper_title=PAPER_TITLE,
+            about=published.about,
             version=__version__,
             style=Markup(style),  # our own files, the only text that is not escaped
             script=Markup(script),
             policy=_policy(style, script),
-            summary=summarise(judgements, judge_rows(judgements), findings, records, edition),
-            tables=[[one for one in tables if one.number == layout.number] for layout in judged.published.tables],
-            title_of=lambda number: table_title(judged.published, number, edition),
+            summary=summarise(judged, judge_rows(judgements, edition), findings),
+            tables=[[one for one in tables if one.number == layout.number] for layout in published.tables],
+            title_of=lambda number: table_title(published, number, edition),
             grid_of=_grid,
             link=lambda line: link_keys(line, keys),
-            figures=FIGURES,
+            figures=published.figures,
             pictures=load_pictures(figures),
             plot=None if plot is None else _svg_uri(plot),
-            alternatives=ALTERNATIVES,
             anchor=anchor,
             cell=cell,
             caption=lambda figure: caption(figure, judged),
             numbers=lambda figure: numbers(figure, judged),
             audit=audit_parts(findings),
-            settings=_settings(judged.published),
+            settings=_settings(published),
             runs=page_runs.describe_runs(records),
             page_runs=page_runs,
             run_command=run_command,
             failures=page_runs.failures(records),
             problems=[_below_store(line) for line in problems],
-            commands=part_commands(edition, (record.spec.seed for record in records)),
+            commands=part_commands(published, edition, (record.spec.seed for record in records)),
             finding_id=finding_id,
             span=_span(records),
         )
@@ -181,7 +153,7 @@ def link_keys(line: str, keys: Collection[str]) -> Line:
 def _settings(published: Published) -> Grid:
     rows = [
         (Cell(one.name), Cell(one.section), Cell(one.says), cell(one.value or "not stated"), cell(one.choice or ""))
-        for one in published.settings
+        for one in published.about.settings
     ]
     caption = (
         "Settings: what the paper states and leaves open, and what the harness does where it leaves something open"

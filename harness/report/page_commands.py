@@ -8,20 +8,19 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.config.keys import DEFAULTS, group_options, protocol_settings
-from harness.papers.model import SEEDS, Edition
+from harness.papers.model import Edition
+from harness.papers.published import Published
 from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
 PYTHON = ".venv/bin/python"
-EXPERIMENTS = {1: "table1_mvtec", 2: "table2_backbone", 3: "table3_visa", 4: "table4_btad"}
-"""Table -> the experiment whose runs fill it; Tables 5 and 6 are means of these."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[tuple[str, str], ...]:
+def part_commands(published: Published, edition: Edition, seeds: Iterable[int]) -> tuple[tuple[str, str], ...]:
     """Return what each command makes, and the command: for all of the report at once, and for each part of it.
 
     Args:
@@ -37,10 +36,10 @@ def part_commands(edition: Edition, seeds: Iterable[int]) -> tuple[tuple[str, st
             ("The runs alone", f"{PYTHON} -m harness experiment=smoke"),
             *drawing,
         )
-    listed = ",".join(str(seed) for seed in sorted(set(seeds) or SEEDS))
+    listed = ",".join(str(seed) for seed in sorted(set(seeds) or published.about.seeds))
     sweeps = tuple(
         (f"The runs of Table {number}", f"{PYTHON} -m harness experiment={name} data_root=DATA_ROOT {_seeds(listed)}")
-        for number, name in EXPERIMENTS.items()
+        for number, name in published.experiments.items()
     )
     return (
         (

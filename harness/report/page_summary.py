@@ -6,18 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
-from harness.papers.model import DECLARED_SEED, ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
+from harness.papers.model import ClaimVerdict, Edition, Finding, Judgement, RowJudgement, Verdict
 from harness.papers.prediction import LEAST_SEEDS
-from harness.papers.verdict import CAVEATS, shown_p
+from harness.papers.verdict import caveats, shown_p
 from harness.report.page_grid import BADGES, NOTHING, Cell, Grid, anchor, cell, grid
-
-if TYPE_CHECKING:
-    from harness.store.record import RunRecord
+from harness.report.words import Judged
 
 MEANINGS: Mapping[Verdict, str] = {
-    Verdict.MATCH: f"the run with seed {DECLARED_SEED} gives every printed digit",
+    Verdict.MATCH: "the run with the declared seed gives every printed digit",
     Verdict.CONSISTENT: "inside the 95 % prediction interval for one more seed",
     Verdict.DIFFERS: "outside that interval: more than the seed differs",
     Verdict.TOO_FEW_SEEDS: f"a prediction needs {LEAST_SEEDS} seeds",
@@ -68,15 +65,10 @@ class Summary:
     n_failed: int
 
 
-def summarise(
-    judgements: Sequence[Judgement],
-    row_judgements: Sequence[RowJudgement],
-    findings: Sequence[Finding],
-    records: Sequence[RunRecord],
-    edition: Edition,
-) -> Summary:
+def summarise(judged: Judged, row_judgements: Sequence[RowJudgement], findings: Sequence[Finding]) -> Summary:
     """Make the summary of one edition. Only numbers that a run could give are counted, literature values are not."""
-    numbers = [judgement for judgement in judgements if judgement.cell.metric is not None]
+    edition, records = judged.edition, judged.records
+    numbers = [judgement for judgement in judged.judgements if judgement.cell.metric is not None]
     counts = Counter(judgement.verdict for judgement in numbers)
     measured = [judgement.measured for judgement in numbers]
     starts = accumulate((counts[v] for v in Verdict), initial=0)
@@ -88,7 +80,7 @@ def summarise(
         n_numbers=len(numbers),
         by_table=_by_table(numbers),
         rows=_row_table(row_judgements),
-        caveats=() if edition.synthetic else CAVEATS,
+        caveats=() if edition.synthetic else caveats(judged.published),
         not_run=tuple(dict.fromkeys(text for one in measured for text in one.missing)),
         refused=tuple(dict.fromkeys(text for one in measured for text in one.refused)),
         false_claims=tuple(finding for finding in findings if finding.verdict == ClaimVerdict.FALSE),

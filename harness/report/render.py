@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import RequestError
-from harness.papers.model import PAPER, SMOKE, Edition
-from harness.papers.published import load_published
+from harness.papers.model import Edition
+from harness.papers.published import Published
 from harness.papers.selection import measure
 from harness.papers.verdict import judge_all
 from harness.report.checkup import Verification, check_store, first_difference, verify_stores
@@ -18,11 +17,6 @@ from harness.report.tables import build_tables, write_tables
 from harness.report.words import Judged
 from harness.store import Store
 from harness.store.fields import RUNS
-
-SETTINGS = "settings"
-"""The folder of a store in which the store of experiment=settings_bottle lies."""
-
-EDITIONS: Mapping[str, Edition] = {edition.name: edition for edition in (PAPER, SMOKE)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +28,20 @@ class Rendered:
     summary: str
 
 
+def find_edition(published: Published, name: str) -> Edition:
+    """Return an edition of a paper by its name.
+
+    Raises:
+        RequestError: the paper has none of this name.
+    """
+    if name not in published.editions:
+        raise RequestError(f"edition {name}: paper {published.id} has only {', '.join(published.editions)}")
+    return published.editions[name]
+
+
 def render(
     store: Path,
+    published: Published,
     edition: Edition,
     *,
     tables: Path | None = None,
@@ -46,6 +52,7 @@ def render(
 
     Args:
         store: the results store's folder.
+        edition: of this paper.
         tables: the folder for tables; None for no tables. Likewise the others.
         report: the page, a file; its figures are those of `figures`, which then must be given.
 
@@ -59,7 +66,7 @@ def render(
         )
     if report is not None and figures is None:
         raise RequestError("the page shows the figures: give their folder too (--figures)")
-    published, checkup = load_published(), check_store(Store(store))
+    checkup = check_store(Store(store))
     problems = (*checkup.faults, *checkup.astray)
     judgements = judge_all(published, measure(checkup.records, edition, published=published), edition)
     judged = Judged(published, edition, judgements, checkup.records)
@@ -67,9 +74,8 @@ def render(
     files = write_tables(built, tables) if tables is not None else []
     if figures is not None:
         from harness.report.figures import render_figures
-        from harness.report.overlays import find_exhibit
 
-        drawn = render_figures(judged, find_exhibit(judged, Store(store)), figures)
+        drawn = render_figures(judged, Store(store), figures)
         files += drawn
         if report is not None:
             from harness.papers.audit import run_audit
@@ -93,25 +99,30 @@ def render(
 
 
 def settings_plot(store: Path, judged: Judged) -> bytes | None:
-    """Draw pixel F1 on pixel AUROC of the bottle as an SVG: of the store of settings in a store, else of its own runs.
+    """Draw the settings that were searched, as an SVG: from the store of settings in a store, else from its own runs.
 
     Returns:
-        None where no preprocessing has runs enough for a line.
+        None where the paper says of no search, or no preprocessing has runs enough for a line.
     """
     from harness.papers.ranking import lines, residuals
     from harness.report.drawings import settings_figure
     from harness.report.style import drawing, encode
 
-    searched = store / SETTINGS
-    fitted = lines(check_store(Store(searched)).records if (searched / RUNS).is_dir() else judged.records)
-    if not fitted or judged.edition.synthetic:
+    published = judged.published
+    search = published.about.search
+    if search is None or judged.edition.synthetic:
+        return None
+    searched = store / search.store
+    records = check_store(Store(searched)).records if (searched / RUNS).is_dir() else judged.records
+    fitted = lines(records, published)
+    if not fitted:
         return None
     with drawing():
-        figure = settings_figure(fitted, residuals(fitted, judged.published))
-        return encode(figure, "svg", title="Pixel F1 on pixel AUROC, bottle")
+        figure = settings_figure(fitted, residuals(fitted, published), search.line)
+        return encode(figure, "svg", title=f"{search.line.y} on {search.line.x}, {search.category}")
 
 
-def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Verification:
+def verify(store: Path, published: Published, edition: Edition, *, tables: Path, figures: Path) -> Verification:
     """Read the whole store, make tables and figures again in a folder of their own, and compare byte for byte.
 
     Stores that lie in folders of this one are read too. What lies in a folder for pictures of real images, and hidden
@@ -128,7 +139,7 @@ def verify(store: Path, edition: Edition, *, tables: Path, figures: Path) -> Ver
     faults = list(stores.faults)
     with tempfile.TemporaryDirectory(prefix="verify-") as fresh:
         again = {tables: Path(fresh, "tables"), figures: Path(fresh, "figures")}
-        render(store, edition, tables=again[tables], figures=again[figures])
+        render(store, published, edition, tables=again[tables], figures=again[figures])
         for kept, made in again.items():
             faults += compare_folders(kept, made)
         n_files = sum(len(_files(made)) for made in again.values())

@@ -29,7 +29,7 @@ IMAGE_LEVEL, PIXEL_LEVEL = BLUE, ORANGE
 DATASET_COLOURS = {"mvtec": GREEN, "visa": PURPLE, "btad": SKY}
 BACKBONE_COLOURS = {"resnet18": SKY, "wide_resnet50_2": "#4D4D4D"}
 OURS, THEIRS = "#C62828", "#1565C0"
-"""Figure 8's red and blue are the paper's; each bar is labelled too."""
+"""Of our own methods and of others; each bar is labelled too."""
 INK, MUTED, RULE, EMPTY, WARNING = "#1A1A1A", "#555555", "#D0D0D0", "#F3F3F3", "#A61C00"
 
 _FAMILY = "Harness DejaVu"

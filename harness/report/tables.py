@@ -1,4 +1,4 @@
-"""Tables 1 to 6: as the paper lays them out, and published beside reproduced; as CSV, Markdown and LaTeX."""
+"""A paper's tables: as the paper lays them out, and published beside reproduced; as CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.papers.arithmetic import places, rounded
-from harness.papers.model import DECLARED_SEED, Judgement
-from harness.papers.published import N_CATEGORIES, PARAMS, PublishedTable, load_parameters
-from harness.papers.verdict import CAVEATS, judge_rows, shown_p
+from harness.papers.model import Judgement, Quantity
+from harness.papers.published import PublishedTable, load_parameters
+from harness.papers.verdict import caveats, judge_rows, shown_p
 from harness.report.output import write_output
 from harness.report.words import Judged, absence, in_edition, places_run, protocol_facts, table_title
 from harness.store.files import csv_text, no_formula
@@ -83,7 +83,7 @@ class Table:
 
 
 def build_tables(judged: Judged) -> tuple[Table, ...]:
-    """Build Tables 1 to 6, each in the paper's form and then with verdicts."""
+    """Build a paper's tables, each in the paper's form and then with verdicts."""
     maker = _Maker(judged)
     return tuple(make(layout) for layout in judged.published.tables for make in (maker.paper_form, maker.verdicts_form))
 
@@ -112,11 +112,15 @@ class _Maker:
 
     @cached_property
     def protocol(self) -> str:
-        return protocol_facts(self.judged.edition).sentence
+        return protocol_facts(self.judged.published, self.judged.edition).sentence
+
+    @cached_property
+    def seed(self) -> int:
+        return self.judged.edition.declared_seed
 
     def paper_form(self, layout: PublishedTable) -> Table:
         rows = []
-        for row in layout.rows:
+        for row in layout.names:
             cells = (self._laid_out(layout, row, column) for column in layout.columns[1:])
             keys = self._keys(self.judged.numbers(layout.number, [row]), all_seeds=False)
             rows.append(((self.judged.row_name(layout.number, row), *cells), keys))
@@ -124,8 +128,8 @@ class _Maker:
 
     def verdicts_form(self, layout: PublishedTable) -> Table:
         rows = []
-        joint = {(one.table, one.row): one for one in judge_rows(self.judged.judgements)}
-        for row in layout.rows:
+        joint = {(one.table, one.row): one for one in judge_rows(self.judged.judgements, self.judged.edition)}
+        for row in layout.names:
             name = self.judged.row_name(layout.number, row)
             for cell in self.judged.published.row(layout.number, row):
                 judgement = self.judged.cells[layout.number, row, cell.column]
@@ -154,7 +158,7 @@ class _Maker:
         columns: tuple[str, ...] = (layout.columns[0], *_BESIDE)
         numeric: tuple[bool, ...] = _NUMERIC
         if form == PAPER_FORM:
-            shown, columns = f"Reproduced: the store's runs at seed {DECLARED_SEED}.", layout.columns
+            shown, columns = f"Reproduced: the store's runs at seed {self.seed}.", layout.columns
             numeric = tuple(column in layout.value_columns for column in columns)
         return Table(
             number=layout.number,
@@ -172,17 +176,17 @@ class _Maker:
     def _laid_out(self, layout: PublishedTable, row: str, column: str) -> str:
         """Fill one cell of the paper's form."""
         if column not in layout.value_columns:
-            return in_edition(layout.texts[row, column], self.judged.edition)
+            return in_edition(layout.row(row).texts[column], self.judged.edition)
         judgement = self.judged.cells[layout.number, row, column]
-        return self._reproduced(judgement) if layout.places[row] else judgement.cell.printed
+        return self._reproduced(judgement) if judgement.cell.places else judgement.cell.printed
 
     def _reproduced(self, judgement: Judgement) -> str:
         """Write a cell's own value with as many digits as the paper's, or why there is none."""
         cell, measured = judgement.cell, judgement.measured
-        if cell.column == PARAMS:
+        if cell.quantity is Quantity.PARAMETERS:
             return rounded(self._parameters(judgement) / 1e6, places(cell.printed))
-        if cell.column == N_CATEGORIES:
-            n = places_run(self.judged.cells[cell.table, cell.row, "Img AUROC"])
+        if cell.quantity is Quantity.CATEGORIES:
+            n = places_run(self.judged.numbers(cell.table, [cell.row])[0])
             return str(n) if n == len(cell.places) else f"{n} of {len(cell.places)}"
         if cell.metric is None:
             return "literature"
@@ -213,34 +217,36 @@ class _Maker:
 
     def _keys(self, judgements: Sequence[Judgement], *, all_seeds: bool) -> str:
         keys = dict.fromkeys(key for one in judgements for key in one.measured.keys)
-        chosen = [key for key in keys if all_seeds or self.records[key].spec.seed == DECLARED_SEED]
+        chosen = [key for key in keys if all_seeds or self.records[key].spec.seed == self.seed]
         return " ".join(chosen) or "none"
 
     def _footer(self, layout: PublishedTable, form: str) -> tuple[str, ...]:
-        shown = self.judged.numbers(layout.number, layout.rows)
+        shown = self.judged.numbers(layout.number, layout.names)
         rule = " F1 is what anomalib's strict threshold gives (image_f1_strict, pixel_f1_strict)."
-        f1 = rule if "Img F1" in layout.columns else ""
+        f1 = rule if any((one.cell.metric or "").endswith("f1_strict") for one in shown) else ""
         beside = (
-            f"Reproduced: seed {DECLARED_SEED}.{f1} One more seed: where its number would lie, 95 %; p is the "
+            f"Reproduced: seed {self.seed}.{f1} One more seed: where its number would lie, 95 %; p is the "
             "published number's as one more seed's. Other images: 95 % interval for other test images, which no "
             "verdict uses; ± of a mean combines its categories' half-widths. The verdicts' rules: docs/findings.md."
         )
         lines = [f"Values are rounded to the paper's digits.{f1}" if form == PAPER_FORM else beside, self.protocol]
-        if layout.number == 2:
-            small, large = (self._parameters(self.judged.cells[2, row, PARAMS]) for row in layout.rows)
+        quantities = [one for one in self.judged.judgements if one.cell.table == layout.number and one.cell.quantity]
+        counted = [self._parameters(one) for one in quantities if one.cell.quantity is Quantity.PARAMETERS]
+        if counted:
+            listed = " and ".join(f"{count:,}" for count in counted)
             lines.append(
-                f"Parameters up to the third layer, counted: {small:,} and {large:,}, ratio {large / small:.1f} "
-                "(results/paper/parameters.csv)."
+                f"Parameters up to the last layer that is read, counted: {listed}, ratio "
+                f"{max(counted) / min(counted):.1f} (results/parameters.csv)."
             )
-        if layout.number == 5:
+        if any(one.cell.quantity is Quantity.CATEGORIES for one in quantities):
             lines.append("A mean is given only where every one of its N categories has a run that counts.")
         lines += self._run_lines(self._keys(shown, all_seeds=form == VERDICTS_FORM))
         measured = [one.measured for one in shown]
         lines += dict.fromkeys(f"No value: {text}." for one in measured for text in (*one.missing, *one.refused))
         lines += dict.fromkeys(f"Left out: {text}." for one in measured for text in one.notes)
         if form == VERDICTS_FORM and not self.judged.edition.synthetic:
-            lines += CAVEATS
-        if form == VERDICTS_FORM or layout.number == 6:
+            lines += caveats(self.judged.published)
+        if form == VERDICTS_FORM or layout.notes_below:
             lines += [f"The paper notes: {note}" for note in layout.notes]
         return tuple(lines)
 

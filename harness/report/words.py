@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.config.keys import protocol_settings
 from harness.data.catalog import CATALOG
-from harness.papers.model import DECLARED_SEED, MODEL, PAPER_METRICS, Edition, Judgement
+from harness.papers.model import Edition, Judgement
 from harness.papers.published import Published, load_parameters
 from harness.papers.selection import read_config
 
@@ -54,33 +54,37 @@ class Judged:
     def numbers(self, table: int, rows: Iterable[str]) -> list[Judgement]:
         """Return the numbers of these rows that runs give, row by row."""
         there = self.published.table(table).value_columns
-        return [self.cells[table, row, column] for row in rows for column in PAPER_METRICS if column in there]
+        return [self.cells[table, row, column] for row in rows for column in self.published.metrics if column in there]
 
-    def backbone(self, name: str = "resnet18") -> str:
-        """Return what the edition has for one of the paper's backbones, as people write it."""
-        return BACKBONE_NAMES[self.edition.backbones[name]]
+    def backbone(self, name: str | None = None) -> str:
+        """Return what the edition has for one of the paper's backbones (None: the first), as people write it."""
+        return written(self.edition.backbones[name or next(iter(self.edition.backbones))])
 
     def dataset(self, name: str) -> str:
         """Return what the edition has for one of the paper's datasets, as people write it."""
         return DATASET_NAMES[self.edition.datasets[name]]
 
     def row_name(self, table: int, row: str) -> str:
-        """Return a row's name in the edition; Table 2's holds the parameter count as computed, not the paper's."""
-        if table != 2:
+        """Return a row's name in the edition; parameters and features in it are the harness's, not the paper's."""
+        shown = self.published.table(table).row(row).shown
+        if shown is None:
             return in_edition(row, self.edition)
-        layout = self.published.table(2)
-        backbone = self.edition.backbones[layout.places[row][0].backbone]
-        millions, name = f"{load_parameters()[backbone] / 1e6:.1f} M", BACKBONE_NAMES[backbone]
-        kept = _kept(self.edition.protocol, backbone)
-        return f"{name} ({millions} params)" if row == layout.rows[0] else f"{name}, n = {kept} ({millions})"
+        place = self.published.places(table, row)[0]
+        backbone = self.edition.backbones[place.backbone]
+        return shown.format(
+            backbone=written(backbone),
+            parameters=f"{load_parameters()[backbone] / 1e6:.1f}",
+            kept=_protocol_of(self.edition, place.model, backbone).get("model.n_features"),
+        )
 
 
 def table_title(published: Published, table: int, edition: Edition) -> str:
-    """Return `Table n.` and the paper's title; Table 6 is about the literature's MVTec AD in every edition."""
-    title = in_edition(published.table(table).title, edition, datasets=table != 6)
+    """Return `Table n.` and the paper's title; in a table of the literature datasets keep their names."""
+    literature = published.table(table).literature
+    title = in_edition(published.table(table).title, edition, datasets=not literature)
     if not edition.synthetic:
         return f"Table {table}. {title}"
-    drawn = " The PaDiM rows are of drawn images." if table == 6 else ""
+    drawn = " The PaDiM rows are of drawn images." if literature else ""
     return f"SYNTHETIC (drawn images). Table {table}. {title}{drawn}"
 
 
@@ -88,8 +92,8 @@ def in_edition(text: str, edition: Edition, *, datasets: bool = True) -> str:
     """Return the paper's words, with what the edition puts in place of the paper's datasets and backbones."""
     for ours, theirs in edition.backbones.items():
         if ours != theirs:
-            text = text.replace(BACKBONE_NAMES[ours], BACKBONE_NAMES[theirs])
-            text = text.replace(_SHORT.get(ours, BACKBONE_NAMES[ours]), BACKBONE_NAMES[theirs])
+            text = text.replace(written(ours), written(theirs))
+            text = text.replace(_SHORT.get(ours, written(ours)), written(theirs))
     for ours, theirs in edition.datasets.items() if datasets else ():
         text = text.replace(DATASET_NAMES[ours], DATASET_NAMES[theirs]) if ours != theirs else text
     return text
@@ -124,36 +128,46 @@ class ProtocolFacts:
     def sentence(self) -> str:
         """The whole protocol on one line."""
         kept = ", ".join(f"{one.n_kept} of {one.n_channels} channels ({one.name})" for one in self.backbones)
-        return (
-            f"Protocol {self.name}: resize {self.resize}, centre crop {self.input_size}, "
-            f"{self.grid}×{self.grid} grid, {kept}, epsilon {self.settings['model.epsilon']:g}, "
-            f"batch {self.settings['preprocessing.batch_size']}, Gaussian sigma {self.settings['model.blur_sigma']}, "
-            f"index sampler {self.settings['model.index_sampler']}."
-        )
+        own = {
+            "epsilon": f"epsilon {self.settings.get('model.epsilon')}",
+            "blur_sigma": f"Gaussian sigma {self.settings.get('model.blur_sigma')}",
+            "index_sampler": f"index sampler {self.settings.get('model.index_sampler')}",
+        }
+        parts = [f"resize {self.resize}, centre crop {self.input_size}, {self.grid}×{self.grid} grid, {kept}"]
+        parts += [text for name, text in own.items() if f"model.{name}" in self.settings]
+        parts.insert(2, f"batch {self.settings['preprocessing.batch_size']}")
+        return f"Protocol {self.name}: {', '.join(parts)}."
 
 
-def _kept(protocol: str, backbone: str) -> int:
-    return int(protocol_settings(protocol, model=MODEL, backbone=backbone)["model.n_features"])
+def written(backbone: str) -> str:
+    """Return a backbone's name as people write it."""
+    return BACKBONE_NAMES.get(backbone, backbone)
 
 
-def protocol_facts(edition: Edition) -> ProtocolFacts:
-    """Read configs/protocol and configs/backbone for an edition."""
-    protocol = protocol_settings(edition.protocol, model=MODEL, backbone="")
+def _protocol_of(edition: Edition, model: str, backbone: str = "") -> Mapping[str, Any]:
+    return protocol_settings(edition.protocol, model=model, backbone=backbone)
+
+
+def protocol_facts(published: Published, edition: Edition) -> ProtocolFacts:
+    """Read configs/protocol and configs/backbone for an edition, and the model of the paper's first row of runs."""
+    model = next(cell.places[0].model for cell in published.cells if cell.places)
+    protocol = _protocol_of(edition, model)
     side = protocol["preprocessing.center_crop"] or protocol["preprocessing.resize"]
     backbones = []
     for name in edition.backbones.values():
-        backbone, kept = read_config(f"backbone/{name}"), _kept(edition.protocol, name)
+        backbone = read_config(f"backbone/{name}")
+        kept = int(_protocol_of(edition, model, name).get("model.n_features") or sum(backbone["channels"]))
         grids = tuple(side[0] // reduction for reduction in backbone["reductions"])
-        backbones.append(BackboneFacts(BACKBONE_NAMES[name], sum(backbone["channels"]), kept, grids))
+        backbones.append(BackboneFacts(written(name), sum(backbone["channels"]), kept, grids))
     resize, input_size = (f"{height}×{width}" for height, width in (protocol["preprocessing.resize"], side))
     return ProtocolFacts(edition.protocol, protocol, resize, input_size, tuple(backbones), backbones[0].grids[0])
 
 
-class Spread(StrEnum):
-    """What whiskers show."""
+class Whisker(StrEnum):
+    """What the whiskers of a figure show."""
 
     SEEDS = "range over the seeds run"
-    INTERVAL = f"95 % interval of seed {DECLARED_SEED}"
+    INTERVAL = "95 % interval over the test images"
     NONE = ""
 
 
@@ -166,7 +180,7 @@ def absence(judgement: Judgement) -> str:
     if judgement.cell.metric is None or measured.declared is not None:
         return ""
     if measured.by_seed:
-        return f"no seed {DECLARED_SEED}"
+        return "no declared seed"
     reasons = " ".join((*measured.missing, *measured.refused))
     if _FAILED.search(reasons):
         word = "failed"
@@ -188,44 +202,44 @@ def places_run(judgement: Judgement) -> int:
     return len(judgement.cell.places) - sum(bool(_PLACE.match(text)) for text in (*measured.missing, *measured.refused))
 
 
-def choose_spread(judgements: Iterable[Judgement]) -> Spread:
+def choose_whisker(judgements: Iterable[Judgement]) -> Whisker:
     """Choose one kind of whisker for a whole figure: the seeds' range where every measured cell has two seeds or more.
 
     Else intervals, where any cell has one, so that two kinds never stand side by side.
     """
     measured = [one.measured for one in judgements if one.measured.by_seed]
     if measured and all(len(one.by_seed) > 1 for one in measured):
-        return Spread.SEEDS
-    return Spread.INTERVAL if any(one.half_width is not None for one in measured) else Spread.NONE
+        return Whisker.SEEDS
+    return Whisker.INTERVAL if any(one.half_width is not None for one in measured) else Whisker.NONE
 
 
-def spread(judgement: Judgement, kind: Spread) -> tuple[float, float] | None:
+def whisker(judgement: Judgement, kind: Whisker) -> tuple[float, float] | None:
     """Return both ends of a cell's whisker; None where it has none of this kind.
 
     A mean over categories has no interval of its own: its half-width combines the categories'.
     """
     measured = judgement.measured
     middle, width = measured.declared, measured.half_width
-    if kind is Spread.SEEDS:
+    if kind is Whisker.SEEDS:
         return measured.seed_range
-    if kind is Spread.NONE or middle is None or width is None:
+    if kind is Whisker.NONE or middle is None or width is None:
         return None
     return measured.interval or (max(middle - width, 0.0), min(middle + width, 1.0))
 
 
-def spread_words(judgements: Sequence[Judgement]) -> str:
+def whisker_words(judgements: Sequence[Judgement], edition: Edition) -> str:
     """Say what a figure's bars and whiskers are, in one sentence, with how many seeds there are."""
-    measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_spread(judgements)
+    measured, kind = [one.measured for one in judgements if one.measured.by_seed], choose_whisker(judgements)
     if not measured:
         return "No run fills a place of this figure: the published values stand alone."
-    if kind is Spread.SEEDS:
+    if kind is Whisker.SEEDS:
         counts = sorted({len(one.by_seed) for one in measured})
         number = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         whiskers = f"Whiskers: lowest to highest of the {number} seeds run."
-    elif kind is Spread.NONE:
+    elif kind is Whisker.NONE:
         whiskers = "No whiskers: one seed, and no intervals in the records."
     else:
         combined = any(one.interval is None and one.half_width is not None for one in measured)
         how = ", combined for a mean from its categories' half-widths" if combined else ""
         whiskers = f"Whiskers: 95 % interval over the test images{how}."
-    return f"Bars: the store's runs at seed {DECLARED_SEED}. {whiskers}"
+    return f"Bars: the store's runs at seed {edition.declared_seed}. {whiskers}"

@@ -16,7 +16,7 @@ from harness.data.layouts import validate_request
 from harness.errors import RequestError
 from harness.execution.overview import ExpectedRun, RunState, State, compare, expected_runs
 from harness.models.weights import resolve_weights
-from harness.report.page_commands import EXPERIMENTS
+from harness.papers.published import Published
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
@@ -29,6 +29,7 @@ Category = tuple[str, str]
 class Request:
     """What a reproduction is asked for."""
 
+    paper: Published
     data_root: Path
     store: Path
     seeds: tuple[int, ...]
@@ -84,11 +85,11 @@ def look(data_root: Path, categories: Iterable[Category]) -> Presence:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Todo:
     """What will happen."""
 
     states: tuple[RunState, ...]
-    """Every run that Tables 1 to 4 need, once."""
+    """Every run that the paper's tables need, once."""
     presence: Presence
     calls: tuple[Call, ...]
 
@@ -108,21 +109,21 @@ def place_of(run: ExpectedRun) -> Place:
     return run.dataset, run.category, run.backbone
 
 
-def needed_runs(seeds: Sequence[int]) -> tuple[ExpectedRun, ...]:
-    """List every run of the experiments of Tables 1 to 4 at these seeds, each once."""
-    runs = [run for name in EXPERIMENTS.values() for run in _runs_of(name)]
+def needed_runs(paper: Published, seeds: Sequence[int]) -> tuple[ExpectedRun, ...]:
+    """List every run of the experiments of a paper's tables at these seeds, each once."""
+    runs = [run for name in paper.experiments.values() for run in _runs_of(name)]
     return tuple({(place_of(run), seed): replace(run, seed=seed) for run in runs for seed in seeds}.values())
 
 
-def needed_categories() -> tuple[Category, ...]:
-    """List dataset and category of everything that Tables 1 to 4 need."""
-    return tuple(dict.fromkeys((run.dataset, run.category) for run in needed_runs([0])))
+def needed_categories(paper: Published) -> tuple[Category, ...]:
+    """List dataset and category of everything that a paper's tables need."""
+    return tuple(dict.fromkeys((run.dataset, run.category) for run in needed_runs(paper, [0])))
 
 
-def make_plan(request: Request, presence: Presence, records: Iterable[RunRecord]) -> Plan:
+def make_plan(request: Request, presence: Presence, records: Iterable[RunRecord]) -> Todo:
     """Put together what is needed, what is there and what is done."""
-    states = compare(needed_runs(request.seeds), records)
-    return Plan(states, presence, _calls(request, presence, states))
+    states = compare(needed_runs(request.paper, request.seeds), records)
+    return Todo(states, presence, _calls(request, presence, states))
 
 
 _runs_of = cache(expected_runs)
@@ -138,10 +139,10 @@ def _calls(request: Request, presence: Presence, states: Sequence[RunState]) -> 
     return tuple(_call(request, group, weights) for (weights, _), group in groups.items())
 
 
-def _filters(places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
+def _filters(paper: Published, places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
     """Return the experiments that hold some places, and what narrows them to these, in the experiments' order."""
     wanted = [set(column) for column in zip(*places, strict=True)]
-    names = [name for name in EXPERIMENTS.values() if any(place_of(run) in places for run in _runs_of(name))]
+    names = [name for name in paper.experiments.values() if any(place_of(run) in places for run in _runs_of(name))]
     there = zip(*(place_of(run) for name in names for run in _runs_of(name)), strict=True)
     kept = [
         tuple(value for value in dict.fromkeys(column) if value in values)
@@ -151,7 +152,7 @@ def _filters(places: Iterable[Place]) -> dict[str, tuple[str, ...]]:
 
 
 def _call(request: Request, places: set[Place], weights: str | None) -> Call:
-    arguments = [f"{key}={','.join(values)}" for key, values in _filters(places).items()]
+    arguments = [f"{key}={','.join(values)}" for key, values in _filters(request.paper, places).items()]
     arguments += [f"backbone.weights={weights}"] if weights else []
     arguments += [f"data_root={request.data_root}", f"seeds=[{','.join(map(str, request.seeds))}]"]
     arguments += [f"device={request.device}", f"store={request.store}"]
@@ -174,7 +175,7 @@ def after_download(presence: Presence, fetched: Iterable[str]) -> Presence:
     return Presence(presence.there | come, left)
 
 
-def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *, device: str) -> str | None:
+def contradiction(request: Request, plan: Todo, records: Sequence[RunRecord], *, device: str) -> str | None:
     """Say why a plan's sweeps would make runs that stand in no table together with the store's; None where they fit.
 
     Args:
@@ -189,7 +190,7 @@ def contradiction(request: Request, plan: Plan, records: Sequence[RunRecord], *,
         for name, path in (request.weights or {}).items()
         if name in swept
     }
-    for state in compare(needed_runs(sorted({record.spec.seed for record in records})), records):
+    for state in compare(needed_runs(request.paper, sorted({record.spec.seed for record in records})), records):
         record, name = state.record, state.run.backbone
         if state.state != State.DONE or record is None or name not in swept:
             continue

@@ -19,13 +19,12 @@ from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.execution.hardware import take_gpu
 from harness.execution.overview import RunState, State
-from harness.papers.model import PAPER
 from harness.report.output import outputs_of
 from harness.report.render import Rendered, render
 from harness.reproduce.plan import (
     Place,
-    Plan,
     Request,
+    Todo,
     after_download,
     contradiction,
     downloads,
@@ -63,7 +62,7 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
         )
     if not dry_run:
         Store(request.store).check_writable()
-    presence = look(request.data_root, needed_categories())
+    presence = look(request.data_root, needed_categories(request.paper))
     wanted = downloads(presence)
     if not presence.there and not download:
         names = ", ".join(dict.fromkeys(dataset for dataset, _ in presence.missing))
@@ -82,13 +81,16 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     statuses = [0]
     if download and wanted:
         statuses.append(fetch(wanted, request, say))
-        plan = make_plan(request, look(request.data_root, needed_categories()), records)
+        plan = make_plan(request, look(request.data_root, needed_categories(request.paper)), records)
     for call in plan.calls:
         statuses.append(harness(call))
         if statuses[-1] in (INTERRUPTED, TERMINATED):
             return statuses[-1]
     outputs = outputs_of(request.store)
-    rendered = render(request.store, PAPER, tables=outputs.tables, figures=outputs.figures, report=outputs.report)
+    edition = request.paper.editions["paper"]
+    rendered = render(
+        request.store, request.paper, edition, tables=outputs.tables, figures=outputs.figures, report=outputs.report
+    )
     for line in rendered.warnings:
         say(line)
     after = make_plan(request, plan.presence, Store(request.store).records().records)
@@ -114,10 +116,10 @@ def fetch(wanted: Sequence[str], request: Request, say: Say) -> int:
     return status
 
 
-def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[str]:
+def plan_blocks(plan: Todo, fetchable: Sequence[str], *, will_fetch: bool) -> Iterator[str]:
     """Yield what will happen, in the order to say it."""
     n, n_done, n_to_do = len(plan.states), len(plan.done), len(plan.to_do)
-    yield f"Tables 1 to 4 need {n} runs: {n_done} done, {n_to_do} to do, {n - n_done - n_to_do} without images"
+    yield f"The paper's tables need {n} runs: {n_done} done, {n_to_do} to do, {n - n_done - n_to_do} without images"
     yield from _table(plan)
     yield from plan.presence.missing_lines()
     for name in fetchable:
@@ -132,7 +134,7 @@ def plan_blocks(plan: Plan, fetchable: Sequence[str], *, will_fetch: bool) -> It
     yield ""
 
 
-def _table(plan: Plan) -> Iterator[str]:
+def _table(plan: Todo) -> Iterator[str]:
     places: dict[Place, Counter[str]] = defaultdict(Counter)
     for state in plan.states:
         places[place_of(state.run)][_word(state, is_there=plan.presence.has(state.run))] += 1
@@ -151,7 +153,7 @@ def _word(state: RunState, *, is_there: bool) -> str:
     return "failed" if state.state == State.FAILED else "to do"
 
 
-def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendered, seconds: float) -> Iterator[str]:
+def summary_blocks(plan: Todo, before: Todo, request: Request, rendered: Rendered, seconds: float) -> Iterator[str]:
     """Yield what there is now, and what is still missing.
 
     Args:
@@ -163,7 +165,7 @@ def summary_blocks(plan: Plan, before: Plan, request: Request, rendered: Rendere
     new = len(plan.done) - len(before.done)
     yield ""
     clock = f"{timedelta(seconds=round(seconds))} h"
-    yield f"{len(plan.done)} of {len(plan.states)} runs of Tables 1 to 4 are done, {new} of them new; {clock}"
+    yield f"{len(plan.done)} of {len(plan.states)} runs of the paper's tables are done, {new} of them new; {clock}"
     yield from _table(plan)
     for state in plan.states:
         if state.state == State.FAILED:

@@ -1,72 +1,40 @@
-"""Checks of sentences against official counts, public facts, the reference list, anomalib's source and configs/."""
+"""Checks of claims that only the paper `melleng_padim` makes: against its tables, public facts, and configs/."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from fractions import Fraction
-from importlib.metadata import distribution, version
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 from harness.config.keys import protocol_settings
 from harness.data.catalog import CATALOG
 from harness.papers.arithmetic import prints_as, rounded
 from harness.papers.audit_numbers import audit_consistency, image_rows
-from harness.papers.model import MODEL, ClaimVerdict, Outcome
-from harness.papers.published import PARAMS, Context
+from harness.papers.checks import source
+from harness.papers.model import Checked, ClaimVerdict
+from harness.papers.published import Published, load_parameters
 from harness.papers.selection import read_config
 
 
-def images(context: Context, *, dataset: str, part: str, value: int, note: str = "") -> Outcome:
-    """Check that a dataset has so many images in `train`, `test`, `all`, or with a mask (`annotated`)."""
-    counts = CATALOG[dataset].categories.values()
-    train = sum(each.train for each in counts)
-    normal = sum(each.test_normal for each in counts)
-    annotated = sum(each.test_anomalous for each in counts)
-    found = {"train": train, "test": normal + annotated, "all": train + normal + annotated, "annotated": annotated}
-    official = f"{train} train; {normal} normal and {annotated} defective test; {found['all']} in all"
-    evidence = f"{found[part]}; official counts: {official}"
-    return found[part] == value, f"{evidence}; {note}" if note else evidence
-
-
-def categories(context: Context, *, dataset: str, value: int) -> Outcome:
-    """Check that a dataset has so many categories."""
-    names = list(CATALOG[dataset].categories)
-    return len(names) == value, f"{len(names)}: {', '.join(names)}"
-
-
-def introduced(context: Context, *, dataset: str, by: str, year: int) -> Outcome:
-    """Check that a dataset was published by someone in a year."""
-    citation = CATALOG[dataset].citation
-    return by in citation and str(year) in citation, citation
-
-
-def evaluated(context: Context, *, dataset: str, count: int, of: int) -> Outcome:
-    """Check that the tables evaluate so many of a dataset's so many categories."""
-    places = {place.category for cell in context.published.cells for place in cell.places if place.dataset == dataset}
-    total = len(CATALOG[dataset].categories)
-    return (len(places), total) == (count, of), f"{len(places)} of {total}: {', '.join(sorted(places))}"
-
-
-def train_below(context: Context, *, dataset: str, category: str, limit: int, note: str) -> Outcome:
+def train_below(published: Published, *, dataset: str, category: str, limit: int, note: str) -> Checked:
     """Check that a category has fewer than so many training images; list the evaluated ones that really have."""
     n_train = CATALOG[dataset].categories[category].train
-    rows = [row for row in image_rows(context.published) if row.table != 2 and row.n_train < limit]
+    rows = [row for row in image_rows(published) if row.table != 2 and row.n_train < limit]
     fewer = ", ".join(f"{row.row} {row.n_train} (image AUROC {row.auroc})" for row in rows) or "none"
     return n_train < limit, f"{n_train} official training images; fewer than {limit} have: {fewer}; {note}"
 
 
-def train_size_explains(context: Context) -> Outcome:
+def train_size_explains(published: Published) -> Checked:
     """Count pairs of categories whose image AUROC rises with the number of training images; list datasets, too."""
-    rows = [row for row in image_rows(context.published) if row.table != 2]
+    rows = [row for row in image_rows(published) if row.table != 2]
     pairs = [(a.n_train - b.n_train) * (Fraction(a.auroc) - Fraction(b.auroc)) for a, b in combinations(rows, 2)]
     rising, falling = sum(pair > 0 for pair in pairs), sum(pair < 0 for pair in pairs)
     means = []
     for table, dataset in ((1, "MVTec AD"), (3, "VisA"), (4, "BTAD")):
         trained = [row.n_train for row in rows if row.table == table]
-        auroc = context.published.cell(5, dataset, "Img AUROC").printed
+        auroc = published.cell(5, dataset, "Img AUROC").printed
         means.append((sum(trained) / len(trained), f"{dataset} {sum(trained) / len(trained):.1f} images {auroc}"))
     return None, (
         f"of the {len(pairs)} pairs among {len(rows)} categories image AUROC is higher with more training images in "
@@ -75,9 +43,9 @@ def train_size_explains(context: Context) -> Outcome:
     )
 
 
-def defect_types(context: Context, *, value: int) -> Outcome:
+def defect_types(published: Published, *, value: int) -> Checked:
     """Check that MVTec AD has so many types of defects, by the archive's folders, whose images must add up."""
-    types = context.facts["mvtec_defects"]["types"]
+    types = published.facts["mvtec_defects"]["types"]
     count = sum(len(each) for each in types.values())
     agreeing = sum(
         sum(types[name].values()) == each.test_anomalous for name, each in CATALOG["mvtec"].categories.items()
@@ -86,67 +54,49 @@ def defect_types(context: Context, *, value: int) -> Outcome:
     return count == value and agreeing == len(types), f"{count} folders of defects; {adding_up}"
 
 
-def no_such_defect(context: Context, *, category: str, words: Sequence[str]) -> Outcome:
+def no_such_defect(published: Published, *, category: str, words: Sequence[str]) -> Checked:
     """Call a described defect false where no type of an MVTec AD category has any of the words; else decide nothing."""
-    types = context.facts["mvtec_defects"]["types"][category]
+    types = published.facts["mvtec_defects"]["types"][category]
     found = any(word in name for name in types for word in words)
     listed = ", ".join(f"{name} ({count} images)" for name, count in types.items())
-    evidence = f"{category} has the defects {listed}; seen in the images: {context.facts['seen'][category]['what']}"
+    evidence = f"{category} has the defects {listed}; seen in the images: {published.facts['seen'][category]['what']}"
     return None if found else False, evidence
 
 
-def not_in_view(context: Context, *, category: str) -> Outcome:
+def not_in_view(published: Published, *, category: str) -> Checked:
     """Call false what the prose sees and the category's images do not show, by what was seen in them."""
-    seen = context.facts["seen"][category]
+    seen = published.facts["seen"][category]
     return False, f"seen, not computed ({seen['images']}): {seen['what']}"
 
 
-def visa_types(context: Context, *, category: str, words: Sequence[str], because: str) -> Outcome:
+def visa_types(published: Published, *, category: str, words: Sequence[str], because: str) -> Checked:
     """List the official defect types of a VisA category that fit a description; none says how frequent it is."""
-    types = context.facts["visa_defects"]["types"][category]
+    types = published.facts["visa_defects"]["types"][category]
     matching = [name for name in types if any(word in name for word in words)]
     listed = f"{', '.join(matching) or 'none'}; all: {', '.join(types)}"
     return None, f"{len(matching)} of {len(types)} official types name it ({listed}); {because}"
 
 
-def prose_citations(context: Context) -> Outcome:
-    """Check that every citation in the prose that names what it cites leads to that entry of the reference list."""
-    wrong = [
-        f"{section} cites [{number}], {' or '.join(context.subjects[number])}, for {subject}"
-        for section, subject, number in context.citations
-        if subject not in context.subjects[number]
-    ]
-    total = len(context.citations)
-    return not wrong, "; ".join([f"{total - len(wrong)} of {total} lead to what they name", *wrong])
-
-
-def table6_cites(context: Context, *, row: str) -> Outcome:
+def table6_cites(published: Published, *, row: str) -> Checked:
     """Check that the reference column of Table 6 leads to the method's entry."""
-    number = int(re.findall(r"\[(\d+)\]", context.published.table(6).texts[row, "Reference"])[0])
-    right = [entry for entry, subjects in context.subjects.items() if row in subjects]
-    there = ", ".join(context.subjects[number]) or "something else"
+    number = int(re.findall(r"\[(\d+)\]", published.table(6).row(row).texts["Reference"])[0])
+    right = [entry for entry, subjects in published.subjects.items() if row in subjects]
+    there = ", ".join(published.subjects[number]) or "something else"
     elsewhere = f"; {row} is entry {', '.join(map(str, right))}" if number not in right else ""
     return number in right, f"entry {number} of the reference list is {there}{elsewhere}"
 
 
-def author(context: Context, *, number: int, printed: str, dataset: str) -> Outcome:
-    """Check that a name of the reference list is spelt as the dataset's own publication spells it."""
-    citation, listed = CATALOG[dataset].citation, context.names[number]
-    evidence = f"the list prints “{listed}”; the publication’s authors: {citation.partition(':')[0]}"
-    return printed in citation and printed in listed, evidence
-
-
-def original(context: Context, *, row: str) -> Outcome:
+def original(published: Published, *, row: str) -> Checked:
     """Check that a literature row of Table 6 prints what the method's own authors published, where that is at hand.
 
     A difference is no error by itself: the caption says that values may come from entry 11 of the reference list.
     """
-    facts = context.facts["originals"].get(row)
+    facts = published.facts["originals"].get(row)
     if facts is None:
         return None, "neither the method's own publication nor [11] was at hand"
     differing = []
     for column, key in (("Img AUROC", "img"), ("Pix AUROC", "pix")):
-        here = context.published.cell(6, row, column).printed
+        here = published.cell(6, row, column).printed
         if here != facts[key]:
             differing.append(f"{column} {here}, the authors {facts[key]}")
     if differing:
@@ -155,21 +105,28 @@ def original(context: Context, *, row: str) -> Outcome:
     return True, f"both values as published ({facts['source']}){note}"
 
 
-def exceeds_on_bottle(context: Context, *, row: str) -> Outcome:
+def baselines(published: Published, *, count: int) -> Checked:
+    """Check that Table 6 lists so many methods from the literature."""
+    table = published.table(6)
+    methods = [row for row in table.names if not published.places(6, row)]
+    return len(methods) == count, f"{len(methods)}: {', '.join(methods)}"
+
+
+def exceeds_on_bottle(published: Published, *, row: str) -> Checked:
     """Check that one row's image AUROC on bottle is above that of every method listed in Table 6."""
-    ours = context.published.cell(6, row, "Img AUROC").printed
+    ours = published.cell(6, row, "Img AUROC").printed
     reaching = [
         f"{method} has {facts['img']} ({facts['source']}), so that this is a tie at best"
-        for method, facts in context.facts["bottle"].items()
+        for method, facts in published.facts["bottle"].items()
         if Fraction(facts["img"]) >= Fraction(ours)
     ]
     listed = "; ".join(reaching) or "none at hand reaches it"
     return False if reaching else None, f"Table 6 lists means over 15 categories, no bottle value; {listed}"
 
 
-def f1_maximises(context: Context) -> Outcome:
+def f1_maximises(published: Published) -> Checked:
     """Check that image F1s of Tables 1 to 4 are F1 at the threshold that maximises it; single rows are in part c."""
-    verdicts = {each.identifier: each.verdict for each in audit_consistency(context.published)}
+    verdicts = {each.identifier: each.verdict for each in audit_consistency(published)}
     rows = [name.removeprefix("f1-strict-") for name in verdicts if name.startswith("f1-strict-")]
     tied = [row for row in rows if verdicts[f"f1-max-tied-{row}"] is ClaimVerdict.FALSE]
     untied = [row for row in rows if verdicts[f"f1-max-{row}"] is ClaimVerdict.FALSE]
@@ -181,43 +138,18 @@ def f1_maximises(context: Context) -> Outcome:
     )
 
 
-def not_checked(context: Context, *, because: str) -> Outcome:
-    """Leave a claim open: nothing at hand decides it."""
-    return None, because
-
-
-def source(context: Context, *, file: str, finds: Sequence[str], verdict: str, evidence: str) -> Outcome:
-    """Check that anomalib's own code does what `evidence` says: each expression of `finds` matches in one of its files.
-
-    Args:
-        file: below the installed package, which is read, not imported.
-        verdict: of the claim, where the code is as expected: `true`, `false` or anything else.
-    """
-    text = _anomalib_source(file)
-    missing = [expression for expression in finds if re.search(expression, text) is None]
-    if missing:
-        return None, f"anomalib {version('anomalib')}'s {file} has no {missing[0]!r} any more"
-    holds = {"true": True, "false": False}.get(verdict)
-    return holds, f"{evidence} (anomalib {version('anomalib')}, {Path(file).name})"
-
-
-def _anomalib_source(file: str) -> str:
-    path = Path(str(distribution("anomalib").locate_file("anomalib"))) / file
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-def grid(context: Context, *, backbone: str, side: int) -> Outcome:
+def grid(published: Published, *, backbone: str, side: int) -> Checked:
     """Check that the finest layer's grid has so many cells along a side."""
     size, reduction = _finest(backbone)
     return size // reduction == side, f"{size} / {reduction} = {size // reduction} along a side"
 
 
-def original_resolution(context: Context) -> Outcome:
+def original_resolution(published: Published) -> Checked:
     """Check that maps have the original images' resolution and extent; anomalib gives them the network input's."""
     resized, cropped = (_stated(f"preprocessing.{field}")[0] for field in ("resize", "center_crop"))
     lost = 100 * (1 - Fraction(cropped, resized) ** 2)
     return source(
-        context,
+        published,
         file="models/image/padim/torch_model.py",
         finds=[r"output_size = input_tensor\.shape\[-2:\]", r"image_size=output_size"],
         verdict="false",
@@ -229,17 +161,17 @@ def original_resolution(context: Context) -> Outcome:
     )
 
 
-def parameters(context: Context, *, row: str) -> Outcome:
+def parameters(published: Published, *, row: str) -> Checked:
     """Check that a backbone of Table 2 has as many parameters as printed."""
-    cell = context.published.cell(2, row, PARAMS)
-    count = context.parameters[cell.places[0].backbone]
+    cell = published.cell(2, row, "Params (M)")
+    count = load_parameters()[cell.places[0].backbone]
     evidence = f"{count:,} parameters up to layer3, counted on the network: {rounded(count / 1e6, 2)} M"
     return prints_as(Fraction(count, 10**6), cell.printed), evidence
 
 
-def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) -> Outcome:
+def parameter_ratio(published: Published, *, larger: str, smaller: str, value: str) -> Checked:
     """Check that one backbone has so many times another's parameters."""
-    more, less = context.parameters[larger], context.parameters[smaller]
+    more, less = load_parameters()[larger], load_parameters()[smaller]
     ratio = Fraction(more, less)
     stored = {name: _gaussian_numbers(name) for name in (larger, smaller)}
     return prints_as(ratio, value), (
@@ -249,7 +181,7 @@ def parameter_ratio(context: Context, *, larger: str, smaller: str, value: str) 
     )
 
 
-def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
+def storage(published: Published, *, backbone: str, kept: int) -> Checked:
     """Check that keeping so many features makes each covariance matrix smaller."""
     total = sum(read_config(f"backbone/{backbone}")["channels"])
     factor = rounded(Fraction(total, kept) ** 2, 0)
@@ -258,7 +190,7 @@ def storage(context: Context, *, backbone: str, kept: int) -> Outcome:
 
 def _stated(key: str, backbone: str = "") -> Any:
     """Return a setting of the paper's protocol."""
-    return protocol_settings("paper", model=MODEL, backbone=backbone)[key]
+    return protocol_settings("paper", model="padim", backbone=backbone)[key]
 
 
 def _finest(backbone: str) -> tuple[int, int]:
