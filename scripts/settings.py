@@ -20,6 +20,7 @@ from harness.papers.ranking import (
     Ranking,
     Residual,
     comparable,
+    labels_of,
     lines,
     rankings,
     residuals,
@@ -101,8 +102,9 @@ def _draw(fitted: Sequence[Line], found: Sequence[Residual], published: Publishe
 
     with drawing():
         search = search_of(published)
-        title = f"{search.line.y} on {search.line.x}, {search.category}"
-        figure = encode(settings_figure(fitted, found, search.line), path.suffix[1:], title=title)
+        labels = labels_of(published)
+        title = f"{labels[1]} on {labels[0]}, {search.category}"
+        figure = encode(settings_figure(fitted, found, labels), path.suffix[1:], title=title)
     write_output(path, figure)
 
 

@@ -104,7 +104,7 @@ def image_gap(images):
 def checkout(tmp_path_factory):
     """A copy of what a checkout runs from, with the new files in it."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("configs", "harness", "hydra_plugins", "results/paper"):
+    for name in ("configs", "harness", "hydra_plugins", "results/papers"):
         shutil.copytree(PROJECT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, content in FILES.items():
         (root / name).write_text(content.lstrip())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.cli.command import Parser, one_line_errors, run_script, table_lines, write
 from harness.errors import RequestError
-from harness.papers.audit import audit_markdown, checks_of, replace_audit, run_audit
+from harness.papers.audit import audit_markdown, replace_audit, run_audit
 from harness.papers.published import PAPERS, load_published, paper_ids, schemas
 
 _ID = "a folder of results/papers (default: the one that says so)"
@@ -46,9 +46,7 @@ def _list(_arguments: Namespace) -> None:
 
 def _verify(arguments: Namespace) -> None:
     paper = load_published(arguments.paper)
-    for claim in paper.claims:
-        if claim.check not in checks_of(paper):
-            raise RequestError(f"claims.toml, claim {claim.id}: check {claim.check} is not there")
+    run_audit(paper)  # refuses a claim whose check is not there or cannot run
     parts = f"{len(paper.cells)} numbers, {len(paper.tables)} tables, {len(paper.figures)} figures"
     print(f"{paper.id}: {parts}, {len(paper.claims)} claims: every file can be read and fits the others")
 

@@ -14,7 +14,7 @@ from harness.errors import RequestError
 from harness.papers import checks
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
 from harness.papers.model import Checked, ClaimVerdict, Finding
-from harness.papers.published import Published, own_module
+from harness.papers.published import Claim, Published, find_line, own_module
 
 BEGIN = "<!-- audit: written by `python -m harness.papers audit --write docs/findings.md`; do not edit by hand -->"
 END = "<!-- end of audit -->"
@@ -56,12 +56,18 @@ def audit_claims(published: Published) -> Iterator[Finding]:
     for claim in published.claims:
         if claim.check not in allowed:
             known = f"{suggest(claim.check, allowed)}; allowed: {', '.join(sorted(allowed))}"
-            raise RequestError(f"claims.toml, claim {claim.id}: check {claim.check} is not there{known}")
+            raise RequestError(f"{_where(published, claim)}: check {claim.check} is not there{known}")
         try:
             holds, evidence = allowed[claim.check](published, **claim.arguments)
         except (KeyError, TypeError, ValueError, StopIteration) as error:
-            raise RequestError(f"claims.toml, claim {claim.id}: check {claim.check} cannot run ({error!r})") from error
+            where = _where(published, claim)
+            raise RequestError(f"{where}: check {claim.check} cannot run ({error!r})") from error
         yield Finding(claim.id, "claim", claim.section, claim.says, VERDICTS[holds], evidence)
+
+
+def _where(published: Published, claim: Claim) -> str:
+    line = find_line(published.folder / "claims.toml", f'id = "{claim.id}"')
+    return f"{line}, claim {claim.id}"
 
 
 def audit_markdown(findings: Sequence[Finding]) -> str:

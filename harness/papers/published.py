@@ -288,6 +288,7 @@ class Published:
 
     id: str
     """The folder's name."""
+    folder: Path
     about: PaperFile
     tables: tuple[PublishedTable, ...]
     columns: Mapping[str, str]
@@ -398,6 +399,7 @@ def _load(folder: Path) -> Published:
     facts = folder / "facts.toml"
     published = Published(
         id=folder.name,
+        folder=folder,
         about=files["paper"],
         tables=tables.tables,
         columns=tables.columns,
@@ -451,7 +453,8 @@ def _toml(path: Path, kind: Any) -> Any:
     except tomllib.TOMLDecodeError as error:
         raise RequestError(f"{path}: is no TOML ({error})") from error
     except ValidationError as error:
-        first = error.errors()[0]
+        # A mistyped name is one unknown key and one missing key: the unknown one is what must be changed.
+        first = min(error.errors(), key=lambda one: one["type"] == "missing")
         names = [str(part) for part in first["loc"]]
         raise RequestError(f"{path}, line {_line(text, first['loc'])}: {'.'.join(names)}: {first['msg']}") from error
 
@@ -472,7 +475,7 @@ def _line(text: str, place: tuple[int | str, ...]) -> int:
     return (next(within, at) if last and not isinstance(place[-1], int) else at) + 1
 
 
-def _find(path: Path, text: str) -> str:
+def find_line(path: Path, text: str) -> str:
     """Name a file and the first line that holds a text."""
     lines = _read(path).splitlines()
     return f"{path}, line {next((number for number, line in enumerate(lines, 1) if text in line), 1)}"
@@ -539,15 +542,15 @@ def _check_layout(folder: Path, published: Published) -> None:
     for table in published.tables:
         for row in table.rows:
             if (table.number, row.name) not in filled:
-                raise RequestError(f"{_find(tables, row.name)}: values.csv has no number of row {row.name!r}")
+                raise RequestError(f"{find_line(tables, row.name)}: values.csv has no number of row {row.name!r}")
             if row.repeats is not None and (row.repeats.table, row.repeats.row) not in filled:
-                raise RequestError(f"{_find(tables, row.name)}: there is no row {row.repeats.row!r} to repeat")
+                raise RequestError(f"{find_line(tables, row.name)}: there is no row {row.repeats.row!r} to repeat")
         if table.experiment is not None and table.experiment not in experiments:
-            raise RequestError(f"{_find(tables, table.experiment)}: configs/experiment has no {table.experiment}")
+            raise RequestError(f"{find_line(tables, table.experiment)}: configs/experiment has no {table.experiment}")
         for column in table.value_columns:
             if column not in published.columns:
-                raise RequestError(f"{_find(tables, column)}: [columns] has no metric for the column {column!r}")
+                raise RequestError(f"{find_line(tables, column)}: [columns] has no metric for the column {column!r}")
     numbers = {table.number for table in published.tables}
     for figure in published.figures:
         if figure.table is not None and figure.table not in numbers:
-            raise RequestError(f"{_find(folder / 'figures.toml', figure.stem)}: there is no table {figure.table}")
+            raise RequestError(f"{find_line(folder / 'figures.toml', figure.stem)}: there is no table {figure.table}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import RequestError
+from harness.metrics.registry import registered
 from harness.papers.model import Measured, Place, RowJudgement
 from harness.papers.published import Published, RowName, Search
 from harness.papers.selection import grid_steps, required_settings
@@ -36,6 +37,12 @@ def search_of(published: Published) -> Search:
     if published.about.search is None:
         raise RequestError(f"paper {published.id}: its paper.toml has no [search], so there are no settings to rank")
     return published.about.search
+
+
+def labels_of(published: Published) -> tuple[str, str]:
+    """Return for readers what the line of the search has on its x and y axis, such as `Pixel AUROC`."""
+    line, metrics = search_of(published).line, registered()
+    return metrics[published.columns[line.x]].label, metrics[published.columns[line.y]].label
 
 
 def comparable(records: Iterable[RunRecord], published: Published) -> list[RunRecord]:

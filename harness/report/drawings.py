@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.papers.model import Judgement
-from harness.papers.published import Axes as LineAxes
 from harness.papers.ranking import Line, Residual
 from harness.report import style
 from harness.report.bars import MARKER, published_label
@@ -254,8 +253,10 @@ def _draw_profile(axes: Axes, cells: Sequence[Judgement], colour: str) -> None:
         axes.plot(*zip(*found, strict=True), marker="o", markersize=4, linestyle="none", color=colour)
 
 
-def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], names: LineAxes) -> Figure:
+def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], labels: tuple[str, str]) -> Figure:
     """Draw one metric over another: a colour and a line for each preprocessing, marks for the paper.
+
+    `labels` are the x axis's and the y axis's.
 
     Every run is a point; lines are dotted where they are extrapolated to reach a published row.
     """
@@ -285,8 +286,8 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], names: Lin
             ha="left",
             color=style.INK,
         )
-    axes.set_xlabel(names.x)
-    axes.set_ylabel(names.y)
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     axes.grid(True, axis="both")
     figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.605, 0.97))
     return figure

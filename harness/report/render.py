@@ -104,7 +104,7 @@ def settings_plot(store: Path, judged: Judged) -> bytes | None:
     Returns:
         None where the paper says of no search, or no preprocessing has runs enough for a line.
     """
-    from harness.papers.ranking import lines, residuals
+    from harness.papers.ranking import labels_of, lines, residuals
     from harness.report.drawings import settings_figure
     from harness.report.style import drawing, encode
 
@@ -117,9 +117,10 @@ def settings_plot(store: Path, judged: Judged) -> bytes | None:
     fitted = lines(records, published)
     if not fitted:
         return None
+    labels = labels_of(published)
     with drawing():
-        figure = settings_figure(fitted, residuals(fitted, published), search.line)
-        return encode(figure, "svg", title=f"{search.line.y} on {search.line.x}, {search.category}")
+        figure = settings_figure(fitted, residuals(fitted, published), labels)
+        return encode(figure, "svg", title=f"{labels[1]} on {labels[0]}, {search.category}")
 
 
 def verify(store: Path, published: Published, edition: Edition, *, tables: Path, figures: Path) -> Verification:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from harness.errors import UserError
-from harness.papers.model import PAPER, ClaimVerdict, Finding
+from harness.papers.model import ClaimVerdict, Finding
 from harness.report.tables import (
     Table,
     csv_document,
@@ -25,6 +25,7 @@ from harness.store import Failure
 from harness.store.fields import run_path
 from tests.fuzz.strategies import texts, unicode_texts
 from tests.fuzz.target import answer, check_line, fuzz
+from tests.papers.making import PAPER
 from tests.report.pages import make_page
 from tests.store.making import make_dataset, make_failed, make_ok, make_parts, make_spec
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from harness.data.catalog import CATALOG
-from harness.papers.model import PAPER, Edition, Measured, Place, PublishedCell
+from harness.papers.model import Edition, Measured, Place, PublishedCell
+from harness.papers.published import load_published
 from harness.store import RunRecord
 from tests.store.making import VALUES, make_dataset, make_failed, make_metrics, make_ok, make_spec
 
-BOTTLE = Place("mvtec", "bottle", "resnet18")
+PUBLISHED = load_published()
+PAPER, SMOKE = PUBLISHED.editions["paper"], PUBLISHED.editions["smoke"]
+BOTTLE = Place("mvtec", "bottle", "padim", "resnet18")
 
 
 def run(place: Place = BOTTLE, *, edition: Edition = PAPER, seed: int = 42, **changes: Any) -> RunRecord:
@@ -62,4 +65,5 @@ def cell(printed: str, metric: str | None = "image_auroc", *places: Place, colum
 
 def measured(by_seed: dict[int, float], steps: tuple[float, float] = (0.0, 0.0)) -> Measured:
     """What the store has."""
-    return Measured(dict(sorted(by_seed.items())), None, tuple(map(str, by_seed)), steps=steps)
+    keys = tuple(map(str, by_seed))
+    return Measured(dict(sorted(by_seed.items())), None, keys, steps=steps, declared=by_seed.get(PAPER.declared_seed))

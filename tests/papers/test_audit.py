@@ -10,12 +10,13 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from harness.papers import checks_facts
+from harness.papers import checks
 from harness.papers.__main__ import main
-from harness.papers.audit import BEGIN, CHECKS, END, audit_claims, audit_markdown, replace_audit, run_audit
+from harness.papers.audit import BEGIN, END, audit_claims, audit_markdown, checks_of, replace_audit, run_audit
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
-from harness.papers.model import PAPER_METRICS, ClaimVerdict, Finding
-from harness.papers.published import FOLDER, MEAN, load_context, read_toml
+from harness.papers.model import ClaimVerdict, Finding
+from harness.papers.published import load_parameters
+from tests.papers.making import PUBLISHED
 
 
 def _by_name(findings):
@@ -36,11 +37,11 @@ def _changed(published, table, row, column, printed):
 
 def test_each_mean_row_is_the_mean_of_its_rows(published):
     found = _by_name(audit_means(published))
-    for table, column in itertools.product((1, 3, 4), PAPER_METRICS):
-        rows = [row for row in published.table(table).rows if row != MEAN]
+    for table, column in itertools.product((1, 3, 4), PUBLISHED.metrics):
+        rows = [row for row in published.table(table).names if row != "Mean"]
         values = [Decimal(published.cell(table, row, column).printed) for row in rows]
         mean = (sum(values) / 3).quantize(Decimal("0.0001"), ROUND_HALF_UP)
-        assert str(mean) == published.cell(table, MEAN, column).printed
+        assert str(mean) == published.cell(table, "Mean", column).printed
         finding = found[f"mean-table{table}-{column.lower().replace(' ', '-')}"]
         assert finding.verdict is ClaimVerdict.TRUE
         assert f"prints as {mean}" in finding.evidence
@@ -49,9 +50,9 @@ def test_each_mean_row_is_the_mean_of_its_rows(published):
 @pytest.mark.parametrize(
     ("place", "printed", "identifier", "verdict", "evidence"),
     [
-        ((1, MEAN, "Img AUROC"), "0.8690", "mean-table1-img-auroc", "false", "cannot print as 0.8690"),
+        ((1, "Mean", "Img AUROC"), "0.8690", "mean-table1-img-auroc", "false", "cannot print as 0.8690"),
         # (0.9952 + 0.8370 + 0.7743) / 3 = 0.868833; with every part up to 0.00005 larger it prints as 0.8689.
-        ((1, MEAN, "Img AUROC"), "0.8689", "mean-table1-img-auroc", "true", "allows 0.8689"),
+        ((1, "Mean", "Img AUROC"), "0.8689", "mean-table1-img-auroc", "true", "allows 0.8689"),
         ((5, "VisA", "Pix F1"), "0.3516", "repeated-table5-visa", "false", "Pix F1 0.3516, there 0.3515"),
     ],
 )
@@ -104,7 +105,7 @@ def test_the_strict_rule_would_be_refuted_too(published):
     assert found["f1-strict-table2-wide-resnet-50-2"].verdict is ClaimVerdict.FALSE
 
 
-CLAIMS = read_toml(FOLDER / "claims.toml")["claims"]
+CLAIMS = PUBLISHED.claims
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +151,10 @@ def test_claims_whose_outcome_is_known(found, identifier, verdict, evidence):
 
 
 def test_claims_are_well_formed():
-    assert len({claim["id"] for claim in CLAIMS}) == len(CLAIMS)
-    assert {claim["check"] for claim in CLAIMS} == set(CHECKS), "a check that no claim names, or the other way round"
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    assert {claim.check for claim in CLAIMS} == set(checks_of(PUBLISHED)), (
+        "a check that no claim names, or the other way round"
+    )
 
 
 def _flat(text: str) -> str:
@@ -168,23 +171,22 @@ def test_every_quotation_stands_in_the_paper(paper_text):
     flat = re.sub(r"[\"“”]", "", flat)
     checked = 0
     for claim in CLAIMS:
-        for quotation in re.findall("“([^”]*)”", claim["says"]):
+        for quotation in re.findall("“([^”]*)”", claim.says):
             for part in quotation.split("…"):
-                assert _flat(part.strip()) in flat, f"{claim['id']}: {part!r}"
+                assert _flat(part.strip()) in flat, f"{claim.id}: {part!r}"
                 checked += 1
     assert checked > 100
 
 
 def test_citations_are_the_papers(published, paper_text):
-    context = load_context(published)
     body, references = paper_text.split("\nReferences\n")
     listed = {int(number): rest for number, rest in re.findall(r"^- \[(\d+)\] (.*)$", references, re.MULTILINE)}
-    assert sorted(listed) == sorted(context.subjects) == list(range(1, 23))
-    for number, names in context.names.items():
+    assert sorted(listed) == sorted(published.subjects) == list(range(1, 23))
+    for number, names in published.names.items():
         assert names in listed[number]
-    for section, subject, number in context.citations:
+    for section, subject, number in published.citations:
         assert f"[{number}]" in body, (section, subject)
-    for number in context.subjects:
+    for number in published.subjects:
         assert re.search(rf"\[(\d+[,-] ?)*{number}([,-] ?\d+)*\]", body), f"[{number}] is never cited"
 
 
@@ -210,7 +212,7 @@ def test_each_check_on_tables_can_fail(published, found):
 def test_anomalib_that_changed_or_is_missing_is_no_pass(published, monkeypatch):
     named = ("features-upsampled-bilinearly", "maximum-of-upsampled-map", "epsilon-001", "map-at-original-resolution")
     for text in ("", "something else"):
-        monkeypatch.setattr(checks_facts, "_anomalib_source", lambda file, text=text: text)
+        monkeypatch.setattr(checks, "_anomalib_source", lambda file, text=text: text)
         found = _by_name(audit_claims(published))
         assert {found[name].verdict for name in named} == {ClaimVerdict.NOT_CHECKED}
 
@@ -224,7 +226,7 @@ def test_parameters_are_those_of_torchvisions_network(published, name):
         children = dict(torchvision.models.get_model(name).named_children())
     read = ("conv1", "bn1", "layer1", "layer2", "layer3")
     counted = sum(parameter.numel() for child in read for parameter in children[child].parameters())
-    assert load_context(published).parameters[name] == counted
+    assert load_parameters()[name] == counted
 
 
 @pytest.fixture(scope="module")
@@ -281,11 +283,11 @@ def test_text_cannot_break_the_table():
 
 
 def test_command_line(tmp_path, capsys, findings):
-    assert main([]) == 0
+    assert main(["audit"]) == 0
     assert capsys.readouterr().out == audit_markdown(findings) + "\n"
     path = tmp_path / "doc.md"
     path.write_text(f"before\n{BEGIN}\nOUTDATED\n{END}\nafter\n")
-    assert main(["--write", str(path)]) == 0
+    assert main(["audit", "--write", str(path)]) == 0
     assert path.read_text() == f"before\n{BEGIN}\n\n{audit_markdown(findings)}\n\n{END}\nafter\n"
-    assert main(["--write", str(tmp_path / "absent.md")]) == 2
+    assert main(["audit", "--write", str(tmp_path / "absent.md")]) == 2
     assert capsys.readouterr().err.startswith("error: ")

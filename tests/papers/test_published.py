@@ -7,8 +7,8 @@ import re
 import pytest
 
 from harness.config.keys import protocol_settings
-from harness.papers.model import PAPER_METRICS
-from harness.papers.published import N_CATEGORIES, PARAMS
+from harness.papers.model import Quantity
+from tests.papers.making import PUBLISHED
 
 
 def _printed_tables(text: str) -> dict[int, list[list[str]]]:
@@ -25,14 +25,16 @@ def test_every_table_is_the_papers_cell_by_cell(published, paper_text):
     assert sorted(printed) == [1, 2, 3, 4, 5, 6]
     for table in published.tables:
         header, *rows = printed[table.number]
-        count = sum(len(row) - 1 for row in rows) - sum(row in table.rows for row, _ in table.texts)
-        assert count == sum(cell.table == table.number and cell.column != PARAMS for cell in published.cells)
+        count = sum(len(row) - 1 for row in rows) - sum(len(row.texts) for row in table.rows)
+        assert count == sum(
+            cell.table == table.number and cell.quantity is not Quantity.PARAMETERS for cell in published.cells
+        )
         assert table.columns == tuple(header)
-        assert table.rows == tuple(row[0] for row in rows)
+        assert table.names == tuple(row[0] for row in rows)
         for row in rows:
             for column, text in zip(header[1:], row[1:], strict=True):
-                if (row[0], column) in table.texts:
-                    assert table.texts[row[0], column] == text
+                if column in table.row(row[0]).texts:
+                    assert table.row(row[0]).texts[column] == text
                 else:
                     assert published.cell(table.number, row[0], column).printed == text
 
@@ -47,7 +49,7 @@ def test_captions_and_notes_are_the_papers(published, paper_text):
 
 def test_stated_settings_quote_the_paper(published, paper_text):
     flat = " ".join(paper_text.replace("$\\epsilon=0.01$", "ε = 0.01").replace("$\\alpha=0.45$", "α = 0.45").split())
-    for setting in published.settings:
+    for setting in published.about.settings:
         if setting.value is not None:
             quotation = setting.says.partition(";")[0]
             assert quotation in flat, setting.name
@@ -58,14 +60,14 @@ def test_stated_settings_quote_the_paper(published, paper_text):
     [("resize", [256, 256]), ("centre crop", [224, 224]), ("epsilon", 0.01), ("batch size", 16)],
 )
 def test_stated_settings_are_the_protocols(published, name, value):
-    setting = next(setting for setting in published.settings if setting.name == name)
+    setting = next(setting for setting in published.about.settings if setting.name == name)
     assert protocol_settings("paper", model="padim", backbone="resnet18")[setting.field] == value
     numbers = [float(number) for number in re.findall(r"[\d.]+", setting.value)]
     assert numbers == (value if isinstance(value, list) else [value])
 
 
 def test_settings_without_a_value_say_what_the_harness_chose(published):
-    open_ones = [setting for setting in published.settings if setting.value is None]
+    open_ones = [setting for setting in published.about.settings if setting.value is None]
     assert {"seed", "weights", "kept features, ResNet-18", "map smoothing"} <= {setting.name for setting in open_ones}
     assert all(setting.choice for setting in open_ones)
 
@@ -80,7 +82,7 @@ def test_cells_know_their_metric_and_places(published):
     assert [place.backbone for place in wide.places] == ["wide_resnet50_2"]
     for cell in published.cells:
         literature = cell.table == 6 and not cell.places
-        counted = cell.column in (PARAMS, N_CATEGORIES)
+        counted = cell.quantity is not None
         assert (cell.metric is None) == (literature or counted)
         if cell.metric is not None:
-            assert cell.metric == PAPER_METRICS[cell.column]
+            assert cell.metric == PUBLISHED.metrics[cell.column]

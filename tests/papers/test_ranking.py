@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from harness.papers.published import load_published
-from harness.papers.ranking import lines, rankings, residuals, setting_of, spreads
+from harness.papers.ranking import lines, rankings, residuals, seed_ranges, setting_of
 from harness.papers.verdict import shown_p
 from harness.store import Store
 from scripts import settings
+from tests.papers.making import PUBLISHED
 from tests.store.making import VALUES, make_metrics, make_ok, make_spec
 
 ROW1 = {"image_auroc": 0.9952, "image_f1_strict": 0.9764, "pixel_auroc": 0.9805, "pixel_f1_strict": 0.6944}
@@ -39,7 +39,7 @@ def seeds_of(shift, **fields):
 
 def test_the_setting_whose_seeds_a_row_fits_comes_first():
     records = [*seeds_of(-0.02), *seeds_of(0.0, center_crop=None), *seeds_of(0.0, epsilon=0.1)[:6]]
-    ranked = [one for one in rankings(records, load_published()) if one.row.table == 1]
+    ranked = [one for one in rankings(records, PUBLISHED) if one.row.table == 1]
     assert [one.setting for one in ranked] == ["center_crop=null", "paper", "epsilon=0.1"]
     assert [one.n_runs for one in ranked] == [11, 11, 6]
     first, second, few = ranked
@@ -49,23 +49,23 @@ def test_the_setting_whose_seeds_a_row_fits_comes_first():
     assert second.differences["Pix F1"] == pytest.approx(first.differences["Pix F1"] - 0.02)
     (expected,) = [
         one
-        for one in residuals(lines(records), load_published())
+        for one in residuals(lines(records, PUBLISHED), PUBLISHED)
         if (one.table, one.row, one.line.preprocessing) == (1, "Bottle", "256x256, no crop")
     ]
     assert first.residual == expected
 
 
 def test_a_setting_is_named_by_what_is_not_the_papers():
-    assert setting_of(record()) == "paper"
-    assert setting_of(record(center_crop=None, epsilon=0.1)) == "epsilon=0.1 center_crop=null"
-    assert setting_of(record(n_features=50, antialias=False)) == "antialias=false n_features=50"
-    (spread,) = spreads([record(seed=0), record(seed=1, values=ROW1 | {"image_auroc": 0.99})])
+    assert setting_of(record(), PUBLISHED) == "paper"
+    assert setting_of(record(center_crop=None, epsilon=0.1), PUBLISHED) == "epsilon=0.1 center_crop=null"
+    assert setting_of(record(n_features=50, antialias=False), PUBLISHED) == "antialias=false n_features=50"
+    (spread,) = seed_ranges([record(seed=0), record(seed=1, values=ROW1 | {"image_auroc": 0.99})], PUBLISHED)
     assert spread.ranges["Img AUROC"] == (0.99, 0.9952)
 
 
 def test_other_backbones_and_parts_of_the_category_do_not_count():
-    assert rankings([make_ok(make_spec(backbone="other"))], load_published()) == []
-    assert spreads([make_ok(make_spec(category="cable"))]) == []
+    assert rankings([make_ok(make_spec(backbone="other"))], PUBLISHED) == []
+    assert seed_ranges([make_ok(make_spec(category="cable"))], PUBLISHED) == []
 
 
 def test_the_findings_are_what_the_committed_runs_say(project):
@@ -74,7 +74,7 @@ def test_the_findings_are_what_the_committed_runs_say(project):
     records = contents.records
     assert len(records) == 352
     text = (project / "docs" / "findings.md").read_text()
-    ranked = {(one.row.table, one.setting): one.p for one in rankings(records, load_published())}
+    ranked = {(one.row.table, one.setting): one.p for one in rankings(records, PUBLISHED)}
     for table, fitting, largest in ((1, "10 of 14", ".80 for Table 1"), (2, "8 of 14", ".68 for Table 2")):
         whole = [p for (number, name), p in ranked.items() if number == table and "center_crop=null" in name]
         assert f"{sum(p >= 0.05 for p in whole)} of {len(whole)}" == fitting
@@ -107,7 +107,7 @@ def test_the_findings_are_what_the_committed_runs_say(project):
         "200 features": "n_features=200",
         "256 features": "n_features=256",
     }
-    by_setting = {spread.setting: spread for spread in spreads(records)}
+    by_setting = {spread.setting: spread for spread in seed_ranges(records, PUBLISHED)}
     for words, setting in rows.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"| {words} |")]
         *spans, p_values = line.strip("| ").split(" | ")[1:]
@@ -118,8 +118,8 @@ def test_the_findings_are_what_the_committed_runs_say(project):
 
 
 def test_the_lines_in_the_findings_are_those_of_the_committed_runs(project, tmp_path):
-    fitted = lines(Store(project / "results" / "settings").records().records)
-    found = residuals(fitted, load_published())
+    fitted = lines(Store(project / "results" / "settings").records().records, PUBLISHED)
+    found = residuals(fitted, PUBLISHED)
     text = (project / "docs" / "findings.md").read_text()
     for line in fitted:
         words = line.preprocessing.replace("x", "×")
@@ -129,7 +129,7 @@ def test_the_lines_in_the_findings_are_those_of_the_committed_runs(project, tmp_
             said = re.match(r"(\.\d{4}) \((−[\d.]+)\)( °)?", cell)
             assert said[1] == f"{one.predicted:.4f}"[1:]
             assert said[2] == f"{one.deviations:.1f}".replace("-", "−")
-            assert bool(said[3]) is not line.reaches(one.auroc)
+            assert bool(said[3]) is not line.reaches(one.x)
     drawn = tmp_path / "settings.svg"
     assert settings.main(["--figure", str(drawn)]) == 0
     assert drawn.read_bytes() == (project / "docs" / "settings.svg").read_bytes()
@@ -146,7 +146,7 @@ def test_lines_and_prediction_errors_are_those_of_an_independent_fit():
             record(seed=seed, values={"pixel_auroc": a, "pixel_f1_strict": b})
             for seed, (a, b) in enumerate(zip(x, y, strict=True))
         ]
-        (line,) = lines(records)
+        (line,) = lines(records, PUBLISHED)
         fit = scipy.stats.linregress(x, y)
         assert (line.slope, line.intercept) == pytest.approx((fit.slope, fit.intercept), rel=1e-9)
         design = np.column_stack([np.ones(size), x])
@@ -166,17 +166,17 @@ def test_each_preprocessing_has_its_line_if_it_has_runs_enough():
     cropped = [record(seed=seed, values=value) for seed, value in enumerate(values)]
     whole = [record(seed=seed, values=value, center_crop=None, epsilon=0.1) for seed, value in enumerate(values)]
     few = [record(seed=seed, values=value, antialias=False) for seed, value in enumerate(values[:2])]
-    names = [line.preprocessing for line in lines([*cropped, *whole, *few])]
+    names = [line.preprocessing for line in lines([*cropped, *whole, *few], PUBLISHED)]
     assert names == ["256x256, crop 224x224", "256x256, no crop"]
 
 
 def test_any_other_field_of_the_protocol_the_device_and_other_weights_are_named():
-    assert setting_of(record(batch_size=8, resize=(128, 256))) == "resize=128x256 batch_size=8"
+    assert setting_of(record(batch_size=8, resize=(128, 256)), PUBLISHED) == "resize=128x256 batch_size=8"
     usual, other = record(seed=0), record(seed=1)
     spec = other.spec.model_copy(update={"device": "cuda"})
-    assert setting_of(other.model_copy(update={"spec": spec})) == "device=cuda"
+    assert setting_of(other.model_copy(update={"spec": spec}), PUBLISHED) == "device=cuda"
     backbone = other.spec.backbone.model_copy(update={"weights_digest": "ef" * 32})
     spec = other.spec.model_copy(update={"backbone": backbone})
     other = other.model_copy(update={"spec": spec, "weights": "file: a1.safetensors"})
-    names = [spread.setting for spread in spreads([usual, record(seed=2), other])]
+    names = [spread.setting for spread in seed_ranges([usual, record(seed=2), other], PUBLISHED)]
     assert names == ["paper", "weights=file: a1.safetensors (efefefef)"]

@@ -8,16 +8,16 @@ import random
 import pytest
 
 from harness.config.settings import run_key
-from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Measured, Place
+from harness.papers.model import Measured, Place
 from harness.papers.selection import measure, required_settings
 from harness.store import Interval
 from harness.store.record import MetricsSettings
 from harness.store.settings import flat
-from tests.papers.making import BOTTLE, failed, run
+from tests.papers.making import BOTTLE, PAPER, PUBLISHED, SMOKE, failed, run
 from tests.store.making import METRICS_SETTINGS, VALUES, make_metrics
 
-CABLE, HAZELNUT = Place("mvtec", "cable", "resnet18"), Place("mvtec", "hazelnut", "resnet18")
-WIDE = Place("mvtec", "bottle", "wide_resnet50_2")
+CABLE, HAZELNUT = Place("mvtec", "cable", "padim", "resnet18"), Place("mvtec", "hazelnut", "padim", "resnet18")
+WIDE = Place("mvtec", "bottle", "padim", "wide_resnet50_2")
 
 
 def _bottle(published, records, edition=PAPER):
@@ -109,7 +109,7 @@ def test_a_run_of_other_settings_does_not_count_and_says_why(published, changes,
 
 def test_every_field_of_the_protocol_is_required():
     settings = flat(run().spec.model_dump(include={"preprocessing", "model"}))
-    assert required_settings("paper", "resnet18").keys() == settings.keys() - {"model.name"} | {"model"}
+    assert required_settings("paper", "padim", "resnet18").keys() == settings.keys() - {"model.name"} | {"model"}
 
 
 def test_runs_that_do_not_count_leave_those_that_do(published):
@@ -244,9 +244,9 @@ def test_the_smoke_edition_takes_its_own_datasets_and_backbones(published):
 def test_the_steps_of_the_grid_are_those_of_the_test_images(published):
     """The bottle's 63 and 20; MVTec AD's cable has 92 and 58, its hazelnut 70 and 40."""
     measured = measure(_table1((42,)), PAPER, published=published)
-    steps = {column: measured[published.cell(1, "Bottle", column)].steps for column in PAPER_METRICS}
+    steps = {column: measured[published.cell(1, "Bottle", column)].steps for column in PUBLISHED.metrics}
     assert steps["Img AUROC"] == pytest.approx((1 / 1260, 1 / 1260))
-    value = run().values[PAPER_METRICS["Img F1"]]
+    value = run().values[PUBLISHED.metrics["Img F1"]]
     f1 = sorted({2 * tp / (63 + tp + fp) for tp in range(64) for fp in range(21)})
     lower, higher = (max(x for x in f1 if x < value - 1e-12), min(x for x in f1 if x > value + 1e-12))
     assert steps["Img F1"] == pytest.approx((value - lower, higher - value))

@@ -9,12 +9,12 @@ import pytest
 from scipy import stats
 
 from harness.papers.arithmetic import rounded
-from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Judgement, Measured, Verdict
+from harness.papers.model import Judgement, Measured, Verdict
 from harness.papers.ranking import by_setting, rankings
 from harness.papers.selection import measure
-from harness.papers.verdict import CAVEATS, SETTINGS_TRIED, judge, judge_all, judge_rows
+from harness.papers.verdict import caveats, judge, judge_all, judge_rows
 from harness.store import Store
-from tests.papers.making import BOTTLE, cell, measured, run
+from tests.papers.making import BOTTLE, PAPER, PUBLISHED, SMOKE, cell, measured, run
 
 FIVE = {0: 0.98, 1: 0.981, 2: 0.982, 3: 0.983, 42: 0.984}
 """Mean .982, standard deviation .00158; one more seed lies in .9772 to .9868."""
@@ -135,7 +135,7 @@ def _row(*numbers: tuple[str, list[float]], steps: tuple[float, float] = (0.0, 0
             measured(dict(zip((42, *range(len(values) - 1)), values, strict=True)), steps),
             PAPER,
         )
-        for column, (printed, values) in zip(PAPER_METRICS, numbers, strict=False)
+        for column, (printed, values) in zip(PUBLISHED.metrics, numbers, strict=False)
     ]
 
 
@@ -145,10 +145,10 @@ A, B = RNG.normal(0.9, 0.01, (2, 11)).round(4).tolist()
 
 def test_a_row_matches_where_the_declared_seed_gives_it_whole():
     judgements = _row((f"{A[0]:.4f}", A), (f"{B[0]:.4f}", B))
-    (row,) = judge_rows(judgements)
+    (row,) = judge_rows(judgements, PAPER)
     assert (row.table, row.row, row.judgements) == (1, "Bottle", tuple(judgements))
     assert (row.verdict, row.reason) == (Verdict.MATCH, "seed 42 gives it; 1 of 11 seeds give all 2 numbers")
-    (row,) = judge_rows(_row((f"{A[0]:.4f}", A[:2]), (f"{B[0]:.4f}", B[:2])))
+    (row,) = judge_rows(_row((f"{A[0]:.4f}", A[:2]), (f"{B[0]:.4f}", B[:2])), PAPER)
     assert row.verdict is Verdict.MATCH  # with few seeds too
 
 
@@ -158,36 +158,36 @@ def test_a_row_is_tested_jointly_where_each_number_alone_is_consistent():
     high, low = values.max(axis=0)[0], values.min(axis=0)[1]
     judgements = _row((f"{high:.4f}", values[:, 0].tolist()), (f"{low:.4f}", values[:, 1].tolist()))
     assert {one.verdict for one in judgements} == {Verdict.CONSISTENT}
-    (row,) = judge_rows(judgements)
+    (row,) = judge_rows(judgements, PAPER)
     assert row.verdict is Verdict.DIFFERS
     assert row.test.p < 1e-6
     assert row.reason.startswith(f"p = {row.test.p:#.2g}, most of it from {row.most} (without it p = ")
 
 
 def test_a_number_without_variance_leaves_the_test_and_is_compared_on_the_grid():
-    alone = judge_rows(_row((f"{np.mean(A):.4f}", A)))[0]
+    alone = judge_rows(_row((f"{np.mean(A):.4f}", A)), PAPER)[0]
     for printed, verdict in (("0.9992", Verdict.CONSISTENT), ("0.9984", Verdict.DIFFERS)):
-        (row,) = judge_rows(_row((f"{np.mean(A):.4f}", A), (printed, [1.0] * 11), steps=(1 / 1260, 0.0)))
+        (row,) = judge_rows(_row((f"{np.mean(A):.4f}", A), (printed, [1.0] * 11), steps=(1 / 1260, 0.0)), PAPER)
         assert (row.verdict, row.test) == (verdict, alone.test)
     assert "Img F1 is the same at every seed" in row.reason
-    (row,) = judge_rows(_row(("0.9992", [1.0] * 5), ("1.0000", [1.0] * 5), steps=(1 / 1260, 0.0)))
+    (row,) = judge_rows(_row(("0.9992", [1.0] * 5), ("1.0000", [1.0] * 5), steps=(1 / 1260, 0.0)), PAPER)
     assert (row.verdict, row.test) == (Verdict.CONSISTENT, None)
 
 
 def test_a_row_needs_three_seeds_more_than_numbers_that_vary():
     numbers = [(f"{np.mean(values):.4f}", values) for values in RNG.normal(0.9, 0.01, (4, 7)).tolist()]
-    assert judge_rows(_row(*numbers))[0].verdict is Verdict.CONSISTENT
-    (row,) = judge_rows(_row(*((printed, values[:6]) for printed, values in numbers)))
+    assert judge_rows(_row(*numbers), PAPER)[0].verdict is Verdict.CONSISTENT
+    (row,) = judge_rows(_row(*((printed, values[:6]) for printed, values in numbers)), PAPER)
     assert (row.verdict, row.test) == (Verdict.TOO_FEW_SEEDS, None)
     assert row.reason == "a joint test of 4 numbers needs 7 seeds; 0 of 6 seeds give all 4 numbers"
-    (row,) = judge_rows(_row(("0.5000", A), ("0.5000", [2 * value - 0.9 for value in A])))
+    (row,) = judge_rows(_row(("0.5000", A), ("0.5000", [2 * value - 0.9 for value in A])), PAPER)
     assert row.verdict is Verdict.TOO_FEW_SEEDS
     assert "depend on one another linearly" in row.reason
 
 
 def test_rows_of_the_paper(published):
     measured_ = measure([run()], PAPER, published=published)
-    rows = judge_rows(judge_all(published, measured_, PAPER))
+    rows = judge_rows(judge_all(published, measured_, PAPER), PAPER)
     # Four of Tables 1, 3 and 4 each, two of Table 2, three of Table 5, two of ours in Table 6.
     assert len(rows) == 3 * 4 + 2 + 3 + 2
     by_name = {(row.table, row.row): row for row in rows}
@@ -209,14 +209,14 @@ def bottle(project):
 def bottle_row(records, published, printed=None):
     """The joint judgement of Table 1's bottle; `printed` replaces the paper's numbers, by column."""
     measured_ = measure(records, PAPER, published=published)
-    cells = [published.cell(1, "Bottle", column) for column in PAPER_METRICS]
+    cells = [published.cell(1, "Bottle", column) for column in PUBLISHED.metrics]
     shown = [replace(one, printed=printed[one.column]) if printed else one for one in cells]
-    (row,) = judge_rows([judge(new, measured_[old], PAPER) for new, old in zip(shown, cells, strict=True)])
+    (row,) = judge_rows([judge(new, measured_[old], PAPER) for new, old in zip(shown, cells, strict=True)], PAPER)
     return row
 
 
 def as_printed(record):
-    return {column: rounded(record.values[metric], 4) for column, metric in PAPER_METRICS.items()}
+    return {column: rounded(record.values[metric], 4) for column, metric in PUBLISHED.metrics.items()}
 
 
 def test_a_seed_that_plays_the_paper_is_reproduced_by_the_others(project, bottle, published):
@@ -233,9 +233,9 @@ def test_a_seed_that_plays_the_paper_is_reproduced_by_the_others(project, bottle
 
 def test_the_power_that_the_findings_state(project, bottle, published):
     """Seeds of other settings in the paper's place; how many of the eleven the row test rejects."""
-    groups = by_setting(Store(project / "results" / "settings").records().records)
-    assert len(groups) == SETTINGS_TRIED
-    assert any(str(SETTINGS_TRIED) in caveat for caveat in CAVEATS)
+    groups = by_setting(Store(project / "results" / "settings").records().records, PUBLISHED)
+    assert len(groups) == PUBLISHED.about.search.tried
+    assert any(str(len(groups)) in caveat for caveat in caveats(PUBLISHED))
     words = {
         "center_crop=null": "without a centre crop",
         "epsilon=0.1": "at epsilon 0.1",
@@ -258,7 +258,7 @@ def test_the_power_that_the_findings_state(project, bottle, published):
 
 def test_p_values_of_the_papers_rows_are_those_of_an_independent_computation(bottle, published):
     judged = judge_all(published, measure(bottle, PAPER, published=published), PAPER)
-    rows = [row for row in judge_rows(judged) if row.test]
+    rows = [row for row in judge_rows(judged, PAPER) if row.test]
     assert [(row.table, row.verdict) for row in rows] == [(1, Verdict.DIFFERS), (2, Verdict.DIFFERS)]
     for row in rows:
         names = [one.cell.metric for one in row.judgements]

@@ -11,12 +11,12 @@ import pytest
 
 from harness.config.settings import MetricsConfig
 from harness.metrics import evaluate_images, registered
-from harness.papers.model import PAPER
 from harness.report.checkup import check_store
 from harness.report.render import render
 from harness.store import MetricValue, Store, write_runs_csv
 from harness.store.record import digest_of
 from scripts.verify import main as verify
+from tests.papers.making import PAPER, PUBLISHED
 from tests.report.stores import whole, write_store
 from tests.store.making import VALUES, make_dataset, make_ok, make_scores, make_spec
 
@@ -107,7 +107,7 @@ def test_every_damage_is_named_and_fills_nothing(store, sound, tmp_path, damage)
     assert line.startswith(str(store / "runs" / "mvtec"))
     assert what in line
     assert remedy in line
-    rendered = render(store, PAPER, tables=tmp_path / "t")
+    rendered = render(store, PUBLISHED, PAPER, tables=tmp_path / "t")
     assert rendered.warnings == (f"warning: {line}",)
     text = (tmp_path / "t" / "table1.md").read_text()
     assert "| Cable | not run |" in text
@@ -116,12 +116,12 @@ def test_every_damage_is_named_and_fills_nothing(store, sound, tmp_path, damage)
 
 @pytest.mark.parametrize("damage", ["metric", "scores", "no record"])
 def test_verify_names_the_file_and_what_no_longer_follows(store, monkeypatch, capsys, damage):
-    def tables_only(store, edition, *, tables, figures):
-        render(store, edition, tables=tables)
+    def tables_only(store, published, edition, *, tables, figures):
+        render(store, published, edition, tables=tables)
         figures.mkdir(exist_ok=True)
 
     write_runs_csv(store)
-    tables_only(store, PAPER, tables=store / "tables", figures=store / "figures")
+    tables_only(store, PUBLISHED, PAPER, tables=store / "tables", figures=store / "figures")
     monkeypatch.setattr("harness.report.render.render", tables_only)
     assert verify(["--store", str(store)]) == 0
     DAMAGES[damage][0](folder_of(store))

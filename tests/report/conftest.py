@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from harness.papers.model import SMOKE
 from harness.report.render import render
 from harness.store import write_runs_csv
+from tests.papers.making import PUBLISHED, SMOKE
 from tests.report.stores import make_examples, whole, write_store
 
 
@@ -16,6 +16,8 @@ def rendered(tmp_path_factory):
     store = tmp_path_factory.mktemp("rendered") / "store"
     write_store(store, whole(SMOKE), make_examples())
     write_runs_csv(store)
-    done = render(store, SMOKE, tables=store / "tables", figures=store / "figures", report=store / "report.html")
+    done = render(
+        store, PUBLISHED, SMOKE, tables=store / "tables", figures=store / "figures", report=store / "report.html"
+    )
     assert len(done.files) == 36 + 30 + 1 + 1
     return store

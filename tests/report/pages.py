@@ -9,7 +9,6 @@ from pathlib import Path
 
 from harness.papers.audit import run_audit
 from harness.papers.model import Edition, Finding
-from harness.report.figures import FIGURES
 from harness.report.output import write_output
 from harness.report.page import render_page
 from harness.report.tables import build_tables
@@ -23,7 +22,7 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 def draw_figures(folder: Path) -> list[Path]:
     """A file for every figure, as small as can be."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{figure.stem}.svg" for figure in FIGURES]
+    paths = [folder / f"{figure.stem}.svg" for figure in PUBLISHED.figures]
     for path in paths:
         path.write_text(SVG)
     return paths

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.papers.model import PAPER, SMOKE, Edition, Place
-from harness.papers.published import load_published
+from harness.papers.model import Edition, Place
 from harness.papers.selection import measure
 from harness.papers.verdict import judge_all
 from harness.report.words import Judged
 from harness.store import Interval, RunRecord, Store
-from tests.papers.making import run
+from tests.papers.making import PAPER, PUBLISHED, SMOKE, run
 from tests.store.making import VALUES, make_scores
 
-PUBLISHED = load_published()
 PLACES = tuple(dict.fromkeys(place for cell in PUBLISHED.cells for place in cell.places))
 """The ten categories and backbones of Tables 1 to 4."""
 

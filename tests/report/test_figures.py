@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 
 import matplotlib
 import numpy as np
@@ -16,18 +17,20 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Place
+from harness.papers.model import Place
 from harness.report.bars import Bar, Series, floor_of
-from harness.report.figures import FIGURES, caption, numbers, render_figures
+from harness.report.figures import DRAWINGS, caption, numbers, render_figures
 from harness.report.overlays import Exhibit, blend, find_exhibit, jet, overlays_figure, unit_interval
 from harness.report.style import OURS, THEIRS, drawing
-from harness.report.words import Spread, choose_spread, spread
-from tests.papers.making import failed, run
-from tests.report.stores import PLACES, PUBLISHED, judge_store, make_examples, run_of, values_of, whole, write_store
+from harness.report.words import Whisker, choose_whisker, whisker
+from tests.papers.making import PAPER, PUBLISHED, SMOKE, failed, run
+from tests.report.stores import PLACES, judge_store, make_examples, run_of, values_of, whole, write_store
 from tests.store.making import patient
 
-CABLE = Place("mvtec", "cable", "resnet18")
+CABLE = Place("mvtec", "cable", "padim", "resnet18")
 LOW = dict.fromkeys(values_of(PLACES[0]), 0.04)
+FIGURES = PUBLISHED.figures
+OVERLAYS = next(figure for figure in FIGURES if figure.kind == "overlays")
 NO_EXAMPLES = Exhibit(None, "not run", "")
 
 
@@ -39,12 +42,12 @@ def prepared(figure):
 def draw(stem, records, edition=PAPER, exhibit=NO_EXAMPLES):
     with drawing():
         figure = next(figure for figure in FIGURES if figure.stem == stem)
-        return prepared(figure.draw(judge_store(records, edition), exhibit).figure)
+        return prepared(DRAWINGS[figure.kind](figure, judge_store(records, edition), exhibit).figure)
 
 
 def draw_overlays(exhibit, *, one_scale):
     with drawing():
-        return prepared(overlays_figure(judge_store([], SMOKE), exhibit, one_scale=one_scale).figure)
+        return prepared(overlays_figure(judge_store([], SMOKE), exhibit, OVERLAYS, one_scale=one_scale).figure)
 
 
 def texts(figure):
@@ -97,11 +100,13 @@ def test_no_text_overlaps_another_or_leaves_the_sheet(situation):
 def test_category_bars_are_the_stores_values_and_markers_the_published(stem, table):
     figure = draw(stem, whole(PAPER))
     layout = PUBLISHED.table(table)
-    rows = [row for row in layout.rows if row != "Mean"]
+    rows = [row for row in layout.names if row != "Mean"]
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["(a) AUROC by category", "(b) F1 by category"]
     for axes, columns in zip(figure.axes, (("Img AUROC", "Pix AUROC"), ("Img F1", "Pix F1")), strict=True):
         cells = [(row, column) for column in columns for row in rows]
-        expected = [values_of(layout.places[row][0])[PAPER_METRICS[column]] for row, column in cells]
+        expected = [
+            values_of(PUBLISHED.places(layout.number, row)[0])[PUBLISHED.metrics[column]] for row, column in cells
+        ]
         assert heights(axes) == pytest.approx(expected)
         assert markers(axes) == [float(PUBLISHED.cell(table, row, column).printed) for row, column in cells]
         assert [label.get_text() for label in axes.get_xticklabels()] == rows
@@ -112,23 +117,23 @@ def test_whiskers_are_of_one_kind_and_the_caption_says_which():
     value = values_of(PLACES[0])["image_auroc"]
     at = [values_of(PLACES[0], seed)["image_auroc"] for seed in (0, 9, 42)]
     for records, kind, expected, told in (
-        (whole(PAPER, seeds=(0, 9, 42)), Spread.SEEDS, (min(at), max(at)), "lowest to highest of the 3 seeds run."),
+        (whole(PAPER, seeds=(0, 9, 42)), Whisker.SEEDS, (min(at), max(at)), "lowest to highest of the 3 seeds run."),
         (
             [*whole(PAPER), run_of(PLACES[0], PAPER, 1)],
-            Spread.INTERVAL,
+            Whisker.INTERVAL,
             (value - 0.05, 1.0),
             "95 % interval over the test",
         ),
-        ([run(place, record={"intervals": {}}) for place in PLACES], Spread.NONE, None, "No whiskers"),
+        ([run(place, record={"intervals": {}}) for place in PLACES], Whisker.NONE, None, "No whiskers"),
     ):
         judged = judge_store(records, PAPER)
         ours = [one for one in judged.judgements if one.cell.table == 1 and one.cell.metric]
-        assert choose_spread(ours) is kind
-        found = spread(ours[0], kind)
+        assert choose_whisker(ours) is kind
+        found = whisker(ours[0], kind)
         assert found == (expected and pytest.approx(expected))
         assert told in caption(FIGURES[1], judged)
-        if kind is Spread.INTERVAL:  # a mean combines its categories' half-widths
-            low, high = spread(judged.cells[1, "Mean", "Pix F1"], kind)
+        if kind is Whisker.INTERVAL:  # a mean combines its categories' half-widths
+            low, high = whisker(judged.cells[1, "Mean", "Pix F1"], kind)
             assert (high - low) / 2 == pytest.approx(0.04 / 3**0.5)
 
 
@@ -161,7 +166,7 @@ def test_ours_are_red_and_theirs_blue():
         colours = [to_hex(patch.get_facecolor()).upper() for patch in axes.patches]
         assert colours == [THEIRS] * 6 + [OURS] * 2
         ends = [patch.get_x() + patch.get_width() for patch in axes.patches]
-        literature = [row for row in PUBLISHED.table(6).rows if not PUBLISHED.table(6).places[row]]
+        literature = [row for row in PUBLISHED.table(6).names if not PUBLISHED.places(6, row)]
         assert ends[:6] == pytest.approx([float(PUBLISHED.cell(6, row, column).printed) for row in literature])
 
 
@@ -169,10 +174,10 @@ def test_the_radar_has_a_measured_and_a_published_profile_for_each_dataset():
     lines = [line for line in draw("fig9_radar", whole(PAPER)).axes[0].lines if len(line.get_xdata()) == 5]
     dashed = [np.hypot(*line.get_data())[:4] for line in lines if line.get_linestyle() == "--"]
     solid = [np.hypot(*line.get_data())[:4] for line in lines if line.get_linewidth() == 1.6]
-    for row, profile in zip(PUBLISHED.table(5).rows, dashed, strict=True):
-        assert profile == pytest.approx([float(PUBLISHED.cell(5, row, column).printed) for column in PAPER_METRICS])
+    for row, profile in zip(PUBLISHED.table(5).names, dashed, strict=True):
+        assert profile == pytest.approx([float(PUBLISHED.cell(5, row, column).printed) for column in PUBLISHED.metrics])
     places = [place for place in PLACES if place.dataset == "visa"]
-    means = [np.mean([values_of(place)[metric] for place in places]) for metric in PAPER_METRICS.values()]
+    means = [np.mean([values_of(place)[metric] for place in places]) for metric in PUBLISHED.metrics.values()]
     assert solid[1] == pytest.approx(means)
 
 
@@ -234,7 +239,9 @@ def test_overlays_show_the_examples_by_the_papers_definition(one_scale):
 )
 def test_examples_that_are_missing_or_no_examples_are_labelled_slots(tmp_path, change, label):
     record = run_of(PLACES[0], SMOKE)
-    exhibit = find_exhibit(judge_store([record], SMOKE), write_store(tmp_path, [record], change(make_examples())))
+    exhibit = find_exhibit(
+        judge_store([record], SMOKE), write_store(tmp_path, [record], change(make_examples())), OVERLAYS
+    )
     assert (exhibit.arrays, exhibit.key) == (None, record.key)
     assert label in exhibit.absent
     assert words(draw_overlays(exhibit, one_scale=True)).count(exhibit.absent) == 12
@@ -244,9 +251,9 @@ def test_damaged_examples_and_no_run_are_labelled_too(tmp_path):
     record = run_of(PLACES[0], SMOKE)
     store = write_store(tmp_path, [record], make_examples())
     next(tmp_path.rglob("examples.npz")).write_bytes(b"PK\x03\x04 no archive")
-    assert find_exhibit(judge_store([record], SMOKE), store).absent == "examples.npz\nis damaged"
-    assert find_exhibit(judge_store([], SMOKE), store).absent == "not run"
-    assert find_exhibit(judge_store([failed(PLACES[0], edition=SMOKE)], SMOKE), store).absent == "failed"
+    assert find_exhibit(judge_store([record], SMOKE), store, OVERLAYS).absent == "examples.npz\nis damaged"
+    assert find_exhibit(judge_store([], SMOKE), store, OVERLAYS).absent == "not run"
+    assert find_exhibit(judge_store([failed(PLACES[0], edition=SMOKE)], SMOKE), store, OVERLAYS).absent == "failed"
 
 
 def test_too_few_images_leave_slots_and_names_of_files_never_break_the_figure():
@@ -261,10 +268,11 @@ def test_too_few_images_leave_slots_and_names_of_files_never_break_the_figure():
 
 
 def test_pictures_of_real_images_are_drawn_into_local_only(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.report.figures.FIGURES", [figure for figure in FIGURES if figure.number == 4])
     monkeypatch.setattr("harness.report.style.FORMATS", ("svg", "png"))
-    judged, examples = judge_store([run_of(PLACES[0], PAPER)], PAPER), make_examples()
-    render_figures(judged, Exhibit(examples, "", judged.records[0].key), tmp_path)
+    records = [run_of(PLACES[0], PAPER)]
+    few = replace(PUBLISHED, figures=[figure for figure in FIGURES if figure.number == 4])
+    judged = replace(judge_store(records, PAPER), published=few)
+    render_figures(judged, write_store(tmp_path / "store", records, make_examples()), tmp_path)
     local = sorted(path.name for path in (tmp_path / "local").iterdir())
     assert local == [f"{stem}.{end}" for stem in ("fig4_overlays", "fig4_overlays_one_scale") for end in ("png", "svg")]
     placeholder = (tmp_path / "fig4_overlays.svg").read_text()
@@ -275,7 +283,7 @@ def test_pictures_of_real_images_are_drawn_into_local_only(tmp_path, monkeypatch
         {tuple(pixel) for pixel in np.asarray(Image.open(path).convert("RGB")).reshape(-1, 3)}
         for path in (tmp_path / "local" / "fig4_overlays.png", tmp_path / "fig4_overlays.png")
     )
-    picture = {tuple(pixel) for pixel in examples["images"][0].reshape(-1, 3)}
+    picture = {tuple(pixel) for pixel in make_examples()["images"][0].reshape(-1, 3)}
     assert picture <= shown  # so the next line would see them
     assert len(picture & bare) < 10
 

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from harness.errors import RequestError
-from harness.papers.model import PAPER, SMOKE, Verdict
+from harness.papers.model import Verdict
 from harness.report.page import TEMPLATES, link_keys, load_pictures
 from harness.report.page_runs import describe_runs
+from tests.papers.making import PAPER, SMOKE
 from tests.report.pages import SVG, draw_figures, make_page, read_page
 from tests.report.stores import PLACES, judge_store, run_of, whole
 from tests.store.making import make_failed, make_ok, make_parts, make_spec
@@ -263,7 +264,7 @@ def test_texts_have_contrast_in_light_in_dark_and_on_paper():
 
 def test_it_needs_neither_torch_nor_a_second_look_at_the_store():
     code = (
-        "import sys; from harness.report.page import render_page; from harness.papers.model import PAPER; "
+        "import sys; from harness.report.page import render_page; from tests.papers.making import PAPER; "
         "from tests.report.stores import judge_store; from harness.report.tables import build_tables; "
         "j = judge_store([], PAPER); render_page(j, findings=(), tables=build_tables(j), figures=(), problems=()); "
         "assert not {'torch', 'anomalib', 'timm', 'matplotlib', 'pandas', 'hydra'} & set(sys.modules)"

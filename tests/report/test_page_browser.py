@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from harness.papers.model import PAPER, SMOKE
+from tests.papers.making import PAPER, SMOKE
 from tests.report.pages import make_page
 from tests.report.stores import whole
 from tests.store.making import make_failed, make_spec

@@ -18,9 +18,9 @@ from harness.data.layouts import resolve_split
 from harness.execution.job import prepare
 from harness.execution.monitor import Monitor
 from harness.models.padim import PadimConfig
-from harness.papers.model import PAPER, SMOKE
-from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
+from harness.report.page_commands import PYTHON, part_commands, run_command
 from tests.drawing import draw_mvtec_category
+from tests.papers.making import PAPER, PUBLISHED, SMOKE
 from tests.store.making import make_dataset, make_ok, make_spec
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -101,22 +101,22 @@ def test_a_protocol_that_is_not_here_is_spelled_out():
 
 
 def test_commands_of_the_parts_are_requests_that_mean_something():
-    commands = [command for _, command in part_commands(PAPER, [42, 0, 0])]
+    commands = [command for _, command in part_commands(PUBLISHED, PAPER, [42, 0, 0])]
     sweeps = [command for command in commands if "experiment=" in command]
-    assert len(sweeps) == len(EXPERIMENTS) == 4
-    for command, name in zip(sweeps, EXPERIMENTS.values(), strict=True):
+    assert len(sweeps) == len(PUBLISHED.experiments) == 4
+    for command, name in zip(sweeps, PUBLISHED.experiments.values(), strict=True):
         assert name in group_options("experiment")
         own = parse([quote(word) for word in shlex.split(command)[3:]])[0]
         assert {job["seeds"][0] for job in expand(own)} == {0}
         assert {job["experiment"] for job in expand(own)} == {name}
     assert commands[0] == "make reproduce DATA_ROOT=PATH SEEDS=0,42"
-    assert overrides(next(c for _, c in part_commands(PAPER, [7]) if "table1" in c))["seed"] == (7,)
+    assert overrides(next(c for _, c in part_commands(PUBLISHED, PAPER, [7]) if "table1" in c))["seed"] == (7,)
 
 
 def test_the_commands_exist():
     known = (PROJECT / "Makefile").read_text()
     for edition in (PAPER, SMOKE):
-        for _, command in part_commands(edition, [42]):
+        for _, command in part_commands(PUBLISHED, edition, [42]):
             words = shlex.split(command)
             if words[0] == "make":
                 for target in (word for word in words[1:] if "=" not in word):

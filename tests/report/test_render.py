@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from dataclasses import replace
 
 import pytest
 
-from harness.papers.model import PAPER, SMOKE
 from harness.report.render import render
 from scripts.render import main
+from tests.papers.making import PAPER, PUBLISHED, SMOKE
 from tests.report.stores import PLACES, run_of, whole, write_store
 
 
@@ -46,14 +47,14 @@ def test_an_empty_store_gives_every_table_and_a_warning(tmp_path, capsys):
     assert "| Bottle | not run | not run | not run | not run | ResNet-18 |" in table
 
 
-def test_the_page_shows_pixel_f1_on_pixel_auroc_of_the_settings_store(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.report.figures.FIGURES", ())
+def test_the_page_shows_pixel_f1_on_pixel_auroc_of_the_settings_store(tmp_path):
+    published = replace(PUBLISHED, figures=())
     paths = {name: tmp_path / name / "report.html" for name in ("without", "with")}
     for name, path in paths.items():
         write_store(path.parent, whole(PAPER))  # one seed, so no line
         if name == "with":
             write_store(path.parent / "settings", [run_of(PLACES[0], PAPER, seed) for seed in range(5)])
-        render(path.parent, PAPER, figures=tmp_path / "f", report=path)
+        render(path.parent, published, PAPER, figures=tmp_path / "f", report=path)
     assert "settings-plot" in paths["with"].read_text()
     assert (
         "256x256, crop 224x224 (5 runs)"
@@ -64,8 +65,8 @@ def test_the_page_shows_pixel_f1_on_pixel_auroc_of_the_settings_store(tmp_path, 
 
 def test_a_full_store_is_counted_and_one_of_the_other_edition_is_named(tmp_path):
     write_store(tmp_path / "paper", whole(PAPER))
-    done = render(tmp_path / "paper", PAPER, tables=tmp_path / "t")
+    done = render(tmp_path / "paper", PUBLISHED, PAPER, tables=tmp_path / "t")
     assert (done.summary, done.warnings) == ("72 of 72 numbers have runs, out of 10 records", ())
     write_store(tmp_path / "smoke", whole(SMOKE))
-    (warning,) = render(tmp_path / "smoke", PAPER, tables=tmp_path / "t").warnings
+    (warning,) = render(tmp_path / "smoke", PUBLISHED, PAPER, tables=tmp_path / "t").warnings
     assert "none of its 10 runs (on mini_btad, mini_mvtec, mini_visa) fills a place of the edition paper" in warning

@@ -12,16 +12,16 @@ import pytest
 from scipy.stats import t
 
 from harness.papers.arithmetic import rounded
-from harness.papers.model import PAPER, PAPER_METRICS, SMOKE, Place
-from harness.papers.verdict import CAVEATS
+from harness.papers.model import Place
+from harness.papers.verdict import caveats
 from harness.paths import PROJECT
 from harness.report.tables import Table, build_tables, csv_document, latex_document, markdown_document, write_tables
 from harness.store import Store
-from tests.papers.making import failed, run
-from tests.report.stores import EDITIONS, PLACES, PUBLISHED, judge_store, run_of, values_of, whole
+from tests.papers.making import PAPER, PUBLISHED, SMOKE, failed, run
+from tests.report.stores import EDITIONS, PLACES, judge_store, run_of, values_of, whole
 from tests.store.making import VALUES
 
-CABLE = Place("mvtec", "cable", "resnet18")
+CABLE = Place("mvtec", "cable", "padim", "resnet18")
 HOSTILE = (
     '=HYPERLINK("x")', "+1+1", "-cmd|' /C calc'!A1", "@SUM(A1)", "\t=1", "a|b", "a\\b", "50 % & #1_x^2~{y}$z$", "<b>",
     "[x](y)", "`code`", "*b*", "line\nbreak\r\nend", "ñ É ß", "データ", "\udcff", '"q"', "x, y", "[h]",
@@ -59,13 +59,13 @@ def test_every_published_number_has_its_place_in_both_forms_and_no_cell_is_empty
         assert len(table.runs) == len(table.rows)
         if table.form == "paper":
             assert table.columns == layout.columns
-            assert len(table.rows) == len(layout.rows)
+            assert len(table.rows) == len(layout.names)
         else:
             cells = [cell for cell in PUBLISHED.cells if cell.table == table.number]
             beside = [row for row in table.rows if row[1] != "row as a whole"]
             assert [(row[1], row[2]) for row in beside] == [(cell.column, cell.printed) for cell in cells]
             joint = [row for row in table.rows if row[1] == "row as a whole"]
-            assert len(joint) == sum(bool(layout.places[row]) for row in layout.rows)
+            assert len(joint) == sum(bool(PUBLISHED.places(layout.number, row)) for row in layout.names)
 
 
 def test_the_papers_form_shows_the_declared_seed_and_means_over_it(full):
@@ -73,15 +73,15 @@ def test_the_papers_form_shows_the_declared_seed_and_means_over_it(full):
         shown = as_dict(find(full, number))
         places = [place for place in PLACES if place.dataset == dataset and place.backbone == "resnet18"]
         layout = PUBLISHED.table(number)
-        for column, metric in PAPER_METRICS.items():
+        for column, metric in PUBLISHED.metrics.items():
             exact = [Fraction(values_of(place)[metric]) for place in places]
             expected = [rounded(value, 4) for value in (*exact, sum(exact) / len(exact))]
-            assert [shown[row][column] for row in layout.rows] == expected
+            assert [shown[row][column] for row in layout.names] == expected
 
 
 def test_table_2_has_counted_parameters_in_the_papers_own_row_names(full):
     table = find(full, 2)
-    assert tuple(row[0] for row in table.rows) == PUBLISHED.table(2).rows
+    assert tuple(row[0] for row in table.rows) == PUBLISHED.table(2).names
     params = [row for row in find(full, 2, "verdicts").rows if row[1] == "Params (M)"]
     assert [(row[2], row[3]) for row in params] == [("2.8", "2.8"), ("24.9", "24.9")]
     assert any("2,782,784 and 24,862,528, ratio 8.9" in line for line in table.footer)
@@ -95,7 +95,9 @@ def test_table_5_has_n_and_table_6_mixes_literature_and_measured_rows_with_the_s
         tuple(PUBLISHED.cell(6, row[0], column).printed for column in ("Img AUROC", "Pix AUROC")) for row in literature
     ]
     ours = as_dict(table)["PaDiM-WRN-50-2 (Ours, Bottle)"]
-    assert ours["Img AUROC"] == rounded(values_of(Place("mvtec", "bottle", "wide_resnet50_2"))["image_auroc"], 4)
+    assert ours["Img AUROC"] == rounded(
+        values_of(Place("mvtec", "bottle", "padim", "wide_resnet50_2"))["image_auroc"], 4
+    )
     assert any(PUBLISHED.table(6).notes[0] in line for line in table.footer)
 
 
@@ -118,7 +120,7 @@ def test_published_beside_reproduced_says_difference_prediction_interval_and_ver
     )
     mean = next(row for row in table.rows if row[:2] == ("Mean", "Pix F1"))
     assert re.fullmatch(r"± 0\.0\d{3}", mean[8])
-    assert set(CAVEATS) < set(table.footer)
+    assert set(caveats(PUBLISHED)) < set(table.footer)
     assert {row[9] for row in find(full, 1, "verdicts").rows} == {"too few seeds"}  # three
 
 
@@ -136,7 +138,7 @@ def test_footers_carry_the_keys_the_weights_and_the_protocol():
         text = "\n".join(table.footer)
         assert "Protocol paper: resize 256×256, centre crop 224×224, 56×56 grid, 100 of 448 channels (ResNet" in text
         assert "weights file: resnet18.safetensors" in text
-        places = {place for row in PUBLISHED.table(table.number).places.values() for place in row}
+        places = {place for cell in PUBLISHED.cells if cell.table == table.number for place in cell.places}
         seeds = (42,) if table.form == "paper" else (0, 42)
         expected = {run_of(place, PAPER, seed).key for place in places for seed in seeds}
         assert set(re.findall(r"\b[0-9a-f]{12}\b", text)) == expected
@@ -147,7 +149,7 @@ def test_a_failed_run_a_missing_one_and_an_unfit_one_are_told_apart():
     records = [
         run_of(PLACES[0], PAPER),
         failed(CABLE),
-        run(Place("mvtec", "hazelnut", "resnet18"), epsilon=0.5),
+        run(Place("mvtec", "hazelnut", "padim", "resnet18"), epsilon=0.5),
     ]
     tables = tables_of(records)
     shown = as_dict(find(tables, 1))
@@ -183,7 +185,7 @@ def test_contradicting_runs_other_seeds_and_missing_masks_give_no_number():
             "runs contradict",
             "different weights",
         ),
-        ([run_of(PLACES[0], PAPER, seed) for seed in (1, 2)], "no seed 42", "seed 1"),
+        ([run_of(PLACES[0], PAPER, seed) for seed in (1, 2)], "no declared seed", "seed 1"),
         ([unmasked], "no metric", "no masks"),
     ):
         table = find(tables_of(records), 1)

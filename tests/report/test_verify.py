@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.papers.model import SMOKE
 from harness.report.render import compare_folders, verify
 from scripts.verify import main
+from tests.papers.making import PUBLISHED, SMOKE
 
 ELSEWHERE = """
 import sys
@@ -32,7 +32,7 @@ def store(rendered, tmp_path):
 def quick(monkeypatch, rendered):
     """Copies what was rendered once, for tests that are not about rendering."""
 
-    def copy(store, edition, *, tables, figures):
+    def copy(store, published, edition, *, tables, figures):
         shutil.copytree(rendered / "tables", tables)
         shutil.copytree(rendered / "figures", figures)
 
@@ -40,7 +40,7 @@ def quick(monkeypatch, rendered):
 
 
 def faults_of(store):
-    return list(verify(store, SMOKE, tables=store / "tables", figures=store / "figures").faults)
+    return list(verify(store, PUBLISHED, SMOKE, tables=store / "tables", figures=store / "figures").faults)
 
 
 def test_another_process_gives_the_same_bytes_without_torch(rendered, tmp_path, project):
@@ -121,7 +121,7 @@ def test_the_script_names_the_files_and_has_its_exit_statuses(store, tmp_path, c
 def test_stores_within_the_store_are_verified_too(store):
     shutil.copytree(store / "runs", store / "settings" / "runs")
     shutil.copy(store / "runs.csv", store / "settings")
-    verification = verify(store, SMOKE, tables=store / "tables", figures=store / "figures")
+    verification = verify(store, PUBLISHED, SMOKE, tables=store / "tables", figures=store / "figures")
     assert (verification.faults, verification.n_records) == ((), 20)
     path = min((store / "settings").rglob("record.json"))
     path.write_text(path.read_text().replace('"value": 0.', '"value": 0.1'))

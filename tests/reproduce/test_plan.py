@@ -20,12 +20,12 @@ from harness.reproduce.plan import (
     needed_runs,
 )
 from tests.drawing import draw_btad_category, draw_mvtec_category, draw_visa_category
-from tests.papers.making import failed, run
+from tests.papers.making import PUBLISHED, failed, run
 from tests.report.stores import PLACES
 from tests.store.making import patient
 
-ALL = needed_categories()
-NEEDED = {(one.dataset, one.category, one.backbone) for one in needed_runs([42])}
+ALL = needed_categories(PUBLISHED)
+NEEDED = {(one.dataset, one.category, one.backbone) for one in needed_runs(PUBLISHED, [42])}
 
 
 def present(*categories):
@@ -33,7 +33,9 @@ def present(*categories):
 
 
 def plan_of(presence, records=(), **changes):
-    request = Request(**({"data_root": Path("data"), "store": Path("out"), "seeds": (42,)} | changes))
+    request = Request(
+        **({"paper": PUBLISHED, "data_root": Path("data"), "store": Path("out"), "seeds": (42,)} | changes)
+    )
     return make_plan(request, presence, records)
 
 
@@ -48,9 +50,11 @@ def meant(calls):
 
 def test_the_runs_are_those_that_the_papers_places_need():
     assert {(place.dataset, place.category, place.backbone) for place in PLACES} == NEEDED
-    assert len(needed_runs([42])) == 10
-    assert len(needed_runs([0, 1, 42])) == 30
-    assert {one.demands["model.n_features"] for one in needed_runs([0]) if one.backbone == "wide_resnet50_2"} == {256}
+    assert len(needed_runs(PUBLISHED, [42])) == 10
+    assert len(needed_runs(PUBLISHED, [0, 1, 42])) == 30
+    assert {
+        one.demands["model.n_features"] for one in needed_runs(PUBLISHED, [0]) if one.backbone == "wide_resnet50_2"
+    } == {256}
 
 
 @patient

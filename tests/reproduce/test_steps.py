@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.reproduce import steps
 from harness.reproduce.plan import Request
+from tests.papers.making import PUBLISHED
 
 
 def test_a_dataset_that_cannot_be_had_is_one_line_and_the_next_is_tried(tmp_path, monkeypatch):
@@ -19,7 +20,7 @@ def test_a_dataset_that_cannot_be_had_is_one_line_and_the_next_is_tried(tmp_path
 
     monkeypatch.setattr(steps, "download", refuse)
     said = []
-    request = Request(data_root=tmp_path, store=tmp_path, seeds=(42,))
+    request = Request(paper=PUBLISHED, data_root=tmp_path, store=tmp_path, seeds=(42,))
     wanted = ["visa", "btad"]
     assert steps.fetch(wanted, request, said.append) == 1
     assert asked == [tmp_path / "visa", tmp_path / "btad"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.config.settings import run_key
 from harness.errors import RequestError, StoreError
-from harness.report.figures import FIGURES
 from harness.report.output import outputs_of
 from harness.report.render import Rendered
 from harness.reproduce import steps
@@ -18,7 +18,7 @@ from harness.reproduce.plan import Request
 from harness.store import RunRecord, Store
 from scripts.reproduce import main
 from tests.drawing import draw_btad_category, draw_mvtec_category
-from tests.papers.making import failed, run
+from tests.papers.making import PUBLISHED, failed, run
 from tests.report.stores import PLACES, write_store
 from tests.store.making import make_scores
 
@@ -58,7 +58,9 @@ def step(monkeypatch):
 
 
 def request_of(data_root, **changes):
-    return Request(**({"data_root": data_root, "store": data_root.parent / "store", "seeds": (42,)} | changes))
+    return Request(
+        **({"paper": PUBLISHED, "data_root": data_root, "store": data_root.parent / "store", "seeds": (42,)} | changes)
+    )
 
 
 def test_the_plan_comes_before_the_first_sweep(step, data_root):
@@ -66,11 +68,11 @@ def test_the_plan_comes_before_the_first_sweep(step, data_root):
     assert status == 0
     assert len(calls) == 1
     plan, summary = texts
-    assert "Tables 1 to 4 need 20 runs: 0 done, 4 to do, 16 without images" in plan
+    assert "The paper's tables need 20 runs: 0 done, 4 to do, 16 without images" in plan
     assert "visa: not there" in plan
     assert "btad: not there" in plan
     assert f"python -m harness {calls[0][0]}" in plan
-    assert "0 of 20 runs of Tables 1 to 4 are done" in summary
+    assert "0 of 20 runs of the paper's tables are done" in summary
     assert "4 runs are left; the same command goes on" in summary
 
 
@@ -179,12 +181,13 @@ def test_by_default_it_runs_seeds_42_and_0_to_9(data_root, capsys):
 def test_it_all_runs_and_a_second_time_nothing_does(tmp_path, monkeypatch, capfd):
     """Random weights, since none can be downloaded here: so no number counts, and the tables say so."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("harness.report.figures.FIGURES", FIGURES[1:2])
+    few = replace(PUBLISHED, figures=PUBLISHED.figures[1:2])
+    monkeypatch.setattr("scripts.reproduce.load_published", lambda _: few)
     draw_btad_category(tmp_path / "data" / "btad" / "BTech_Dataset_transformed" / "01")
     store = tmp_path / "store"
     command = ["--data-root", str(tmp_path / "data"), "--store", str(store), "--weights=resnet18=random", "--seeds=42"]
     assert main(command) == 0
-    assert "1 of 10 runs of Tables 1 to 4 are done, 1 of them new" in capfd.readouterr().out
+    assert "1 of 10 runs of the paper's tables are done, 1 of them new" in capfd.readouterr().out
     assert len(list((store / "tables").glob("*.csv"))) == 12
     assert [path.name for path in (store / "figures").glob("fig*.svg")] == ["fig2_mvtec.svg"]
     assert "random weights" in (store / "report.html").read_text()
