@@ -1,4 +1,4 @@
-"""Regenerate the paper's tables, figures and page from a results store; the same store gives the same bytes."""
+"""Make the paper's tables, figures and page from a results store; the same store gives the same bytes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from harness.paths import PROJECT
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
-    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="whose runs (default: paper)")
-    parser.add_argument("--tables", type=Path, metavar="DIR", help="write Tables 1 to 6 there: CSV, Markdown, LaTeX")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="write Figures 1 to 9 there, as SVG, PDF and PNG")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write the page there; needs --figures")
+    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="which runs (default: paper)")
+    parser.add_argument("--tables", type=Path, metavar="DIR", help="write Tables 1 to 6 to DIR: CSV, Markdown, LaTeX")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write Figures 1 to 9 to DIR as SVG, PDF and PNG")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the page to FILE; needs --figures")
     arguments = parser.parse_args(argv)
     outputs = {name: getattr(arguments, name) for name in ("tables", "figures", "report")}
     if not any(outputs.values()):

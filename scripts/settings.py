@@ -1,8 +1,8 @@
 """Rank the settings of experiment=settings_bottle by how well the paper's bottle rows fit their seeds.
 
-By the p-value of Hotelling's prediction test; beside it pixel F1 given pixel AUROC: the published row's distance from
-the line over the runs of the setting's preprocessing. A ranking is exploration, not a test: with so many settings the
-largest p-value says little by itself.
+The rank is the joint p-value of Hotelling's prediction test over the four numbers of a row. A second column has the
+distance of the published pixel F1 from its line: a fit of pixel F1 on pixel AUROC over the runs with the setting's
+preprocessing. A ranking is exploration, not a test: with so many settings the largest p-value says little by itself.
 """
 
 from __future__ import annotations
@@ -28,9 +28,11 @@ from harness.store import Store
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
-    parser.add_argument("--store", type=Path, default=PROJECT / "results" / "settings")
-    parser.add_argument("--top", type=int, default=8, help="settings to show for each table (default: 8)")
-    parser.add_argument("--figure", type=Path, help="draw pixel F1 over pixel AUROC into this file (.svg, .png, .pdf)")
+    parser.add_argument(
+        "--store", type=Path, default=PROJECT / "results" / "settings", help="default: results/settings"
+    )
+    parser.add_argument("--top", type=int, default=8, help="settings shown for each row of the paper (default: 8)")
+    parser.add_argument("--figure", type=Path, help="draw pixel F1 over pixel AUROC: .svg, .png or .pdf")
     arguments = parser.parse_args(argv)
     figure: Path | None = arguments.figure
     if figure is not None and figure.suffix[1:] not in FORMATS:
@@ -41,13 +43,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     records, published = comparable(checkup.records), load_published()
     ranked = rankings(records, published)
     if not ranked:
-        raise StoreError(f"{arguments.store}: holds no run of the real bottle; run experiment=settings_bottle first")
+        raise StoreError(f"{arguments.store}: has no run of the real bottle; run experiment=settings_bottle first")
     fitted = lines(records)
     found = residuals(fitted, published)
     if figure is not None:
         _draw(fitted, found, figure)
+    print("p: joint p-value. most: the number that lowers p most. se: standard errors of the line's prediction.")
+    print("Signed numbers: mean over the seeds minus the paper's number.\n")
     for (table, row), of_row in groupby(ranked, lambda one: (one.row.table, one.row.row)):
-        print(f"Table {table}, {row}: settings by the joint p (differences: mean over the seeds less paper)")
+        print(f"Table {table}, {row}: largest joint p first")
         print("\n".join([_ranked(one) for one in of_row][: arguments.top]), end="\n\n")
     print("\n".join(_fits(fitted, found)))
     print("Range over seeds, by setting")
@@ -59,14 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ranked(one: Ranking) -> str:
     cells = "  ".join(f"{column} {one.differences[column]:+z.4f}" for column in PAPER_METRICS)
-    residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} sd"
+    residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} se"
     p = f"p {shown_p(one.p):<8} most {one.row.most or '-':<9}"
     return f"  {p}  Pix F1 given Pix AUROC {residual:>8}  {cells}  {one.n_runs:>3} runs  {one.setting}"
 
 
 def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:
-    """Give the lines, then the published rows against each, the nearest first."""
-    yield "Pixel F1 on pixel AUROC: the least-squares line over the runs of each preprocessing"
+    """Yield the lines, then each published row with its distance from them, the nearest first."""
+    yield "Pixel F1 as a line of pixel AUROC, fitted to the runs of each preprocessing (sd: scatter around it)"
     for line in fitted:
         fit = f"F1 = {line.intercept:+.3f} {line.slope:+.3f} AUROC  sd {line.deviation:.4f}"
         reach = f"AUROC {min(line.points)[0]:.4f}..{max(line.points)[0]:.4f}  {len(line.points):>3} runs"
@@ -77,7 +81,7 @@ def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:
         for each in rows:
             beyond = "" if each.line.reaches(each.auroc) else "  (extrapolated)"
             error = f"predicted {each.predicted:.4f} (error {each.error:.4f})"
-            yield f"  {each.deviations:+6.1f} sd  {error}  {each.line.preprocessing}{beyond}"
+            yield f"  {each.deviations:+6.1f} se  {error}  {each.line.preprocessing}{beyond}"
         yield ""
 
 
