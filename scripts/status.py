@@ -1,4 +1,4 @@
-"""Print which runs of each experiment are done, failed or missing in a store, and means over the seeds."""
+"""Print which runs of each experiment are done, failed or missing in a store."""
 
 from __future__ import annotations
 
