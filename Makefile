@@ -1,4 +1,4 @@
-# Every target sets up first, so `make test` alone works in a fresh clone.
+# Every target runs setup first, so `make test` alone works in a fresh clone.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 PYTHON ?= python3
@@ -18,9 +18,9 @@ REPEATS ?= 3
 help: ## print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP) ## make .venv and install everything in it, at the versions of requirements.lock
+setup: $(STAMP) ## make .venv and install the versions of requirements.lock in it
 
-# The stamp is written last: an installation that was cut off is done again.
+# The stamp is written last, so an interrupted installation starts again.
 $(STAMP): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
@@ -33,19 +33,19 @@ smoke: setup ## run the whole pipeline on drawn images (or: make smoke DATA_ROOT
 test: setup ## run the test suite
 	$(PY) -m pytest -n 2 --dist loadfile
 
-tests: test  # else make would take the folder for the target, and do nothing
+tests: test  # without this, make takes the folder tests/ for the target and does nothing
 
-# What computes, reads folders and parses requests; no test in these starts a process.
+# Tests of metrics, folders and requests; none of them starts a process.
 FAST = tests/metrics tests/data/test_folder.py tests/store/test_record.py tests/store/test_scores.py \
   tests/test_experiment.py tests/test_overrides.py tests/test_terminal.py
-test-fast: setup ## the quick part of it, for the inner loop: under a minute
+test-fast: setup ## run the quick part of the test suite: under a minute
 	$(PY) -m pytest -n 2 -m 'not slow' $(FAST)
 
-tables: render ## the paper's six tables from the store (STORE=results) into its tables/
-figures: render ## the paper's nine figures from the store into figures/ (of another store: STORE/figures)
-report: render ## one HTML page with tables, figures, verdicts, audit and every run: STORE/report.html
+tables: render ## make the paper's six tables from the store (STORE=results) in its tables/
+figures: render ## make the paper's nine figures from the store in figures/ (another store: STORE/figures)
+report: render ## make one HTML page with tables, figures, verdicts, audit and every run: STORE/report.html
 
-# One process for whichever of the three are asked for together.
+# The targets of these three that were asked for; one process makes them all.
 RENDERED = $(filter tables figures report,$(MAKECMDGOALS))
 # Another store's output goes into that store.
 FIGURES = $(if $(filter results,$(STORE)),figures,$(STORE)/figures)
@@ -54,14 +54,14 @@ render: setup
 	  $(if $(filter figures report,$(RENDERED)),--figures '$(FIGURES)') \
 	  $(if $(filter report,$(RENDERED)),--report '$(STORE)/report.html')
 
-verify: setup ## check the committed store, and that tables and figures follow from it byte for byte
+verify: setup ## check the committed store, and that it gives its tables and figures byte for byte
 	$(PY) scripts/verify.py $(if $(filter-out results,$(STORE)),--store '$(STORE)')
 
-reproduce: setup ## a whole paper: DATA_ROOT=... PAPER=ID DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
+reproduce: setup ## run a whole paper: DATA_ROOT=... PAPER=ID DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
 	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PAPER),--paper $(PAPER)) --launcher $(LAUNCHER) --store '$(STORE)' \
 	  $(foreach weights,$(WEIGHTS),--weights '$(weights)')
 
-bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,grid,tools
+bench: setup ## measure time and memory, compare with the bounds: DATA_ROOT=... WEIGHTS=... REPEATS=3 ONLY=core,metrics,scaling,grid,tools
 	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(ONLY),--only '$(ONLY)')
 
@@ -70,9 +70,9 @@ lint: setup ## check style (ruff) and types (mypy)
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-status: setup ## print the store against the experiments: done, failed, missing
+status: setup ## print which runs of each experiment are done, failed or missing
 	$(PY) scripts/status.py --store '$(STORE)'
 
-clean: ## remove what can be made again (not the store, not .venv)
+clean: ## remove caches and scratch output (not the store, not .venv)
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis out figures/local

@@ -1,9 +1,10 @@
-"""Set two results stores side by side: what differs in numbers, settings and environment, and what only one has.
+"""Compare two results stores: differences in numbers, settings and environment, and runs that only one store has.
 
-Runs are paired by dataset, category, backbone and seed. Where two scored the same test images otherwise, they are
-compared in pairs: for each seed image AUROC by DeLong's test and image F1 by the bootstrap over images; over the seeds
-that both have every metric by a t test. `--a` and `--b` choose runs, so that two settings of one store can be compared:
-  scripts/compare.py results/settings results/settings --a protocol.center_crop=[224,224] --b protocol.center_crop=null
+Runs are paired by dataset, category, backbone and seed. If the two runs of a pair gave other scores to the same test
+images, they are tested: for each seed image AUROC by DeLong's paired test and image F1 by a bootstrap over images; over
+all common seeds each metric by a paired t test. `--a` and `--b` choose runs, for example two settings of one store:
+  S=results/settings
+  scripts/compare.py $S $S --a preprocessing.center_crop=[224,224] --b preprocessing.center_crop=null
 
 Exit status: 0 the same (environment, times and memory aside), 1 different, 2 a wrong request.
 """
@@ -26,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("store_a", type=Path, metavar="STORE_A")
     parser.add_argument("store_b", type=Path, metavar="STORE_B")
     for side in "ab":
-        told = f"of STORE_{side.upper()} only the runs with this setting, category or seed; repeatable"
+        told = f"use only the runs of STORE_{side.upper()} with this setting, category or seed; repeatable"
         parser.add_argument(f"--{side}", type=_setting, action="append", default=[], metavar="NAME=VALUE", help=told)
-    parser.add_argument("--tolerance", type=float, default=0.0, metavar="X", help="within X is the same (default: 0)")
+    parser.add_argument("--tolerance", type=float, default=0.0, metavar="X", help="differences up to X count as equal")
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.tolerance < math.inf:
         raise RequestError(f"--tolerance {arguments.tolerance}: must be 0 or more")
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _setting(text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not name or not separator:
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME=VALUE, such as protocol.center_crop=null or seed=42")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE, such as model.epsilon=0.1 or seed=42")
     return name, value
 
 

@@ -1,4 +1,4 @@
-"""List the datasets that the harness knows, download or verify one, or check a folder of images of your own.
+"""List the known datasets, download or verify one, or check a folder of your own images.
 
 Exit status: 0 ok, 1 a download failed or a dataset is not official, 2 a wrong request or folder, 130 interrupted.
 """
@@ -24,24 +24,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="the folder that holds mvtec/, visa/ and btad/ (default: the environment variable DATA_ROOT)",
     )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|download|verify|check")
-    listing = commands.add_parser("list", parents=[root], help="the catalog, and what is in DATA_ROOT")
+    listing = commands.add_parser("list", parents=[root], help="list the known datasets and what is in DATA_ROOT")
     listing.set_defaults(run=_list)
     get = commands.add_parser("download", parents=[root], help="fetch, check and unpack into DATA_ROOT/DATASET")
     get.set_defaults(run=_download)
     get.add_argument("dataset", metavar="DATASET")
     get.add_argument("--url", help="a mirror of the archive (default: the address that anomalib uses)")
     get.add_argument("--sha256", help="the archive's checksum (default: the one that anomalib uses)")
-    get.add_argument("--archive", type=Path, metavar="PATH", help="unpack this copy of the archive; it is kept")
+    get.add_argument("--archive", type=Path, metavar="PATH", help="unpack this local archive instead; it is kept")
     get.add_argument("--keep-archive", action="store_true", help="keep the downloaded archive in DATA_ROOT")
     check = commands.add_parser("verify", parents=[root], help="compare DATA_ROOT/DATASET with the official dataset")
     check.set_defaults(run=_verify)
     check.add_argument("dataset", metavar="DATASET")
     check.add_argument("--category", action="append", default=[], metavar="NAME", help="repeatable; default: all")
     check.add_argument("--decode", action="store_true", help="also decode every image and mask")
-    own = commands.add_parser("check", help="what a run with dataset=folder would read of FOLDER, before any run")
+    own = commands.add_parser("check", help="show what a run with dataset=folder would read in FOLDER")
     own.set_defaults(run=_check)
-    own.add_argument("folder", type=Path, metavar="FOLDER", help="a category, or a folder of categories")
-    own.add_argument("--white-level", type=float, metavar="N", help="dataset.white_level of the run")
+    own.add_argument("folder", type=Path, metavar="FOLDER", help="one category, or a folder that holds categories")
+    own.add_argument("--white-level", type=float, metavar="N", help="the value of dataset.white_level for the run")
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

@@ -1,8 +1,7 @@
-"""Check and measure the harness on a GPU: the same request on CPU and GPU, its maps and scores, time and memory.
+"""Run one request on the CPU and on the GPU, and compare maps, scores, time and memory.
 
 Prints Markdown for docs/benchmarks.md, each line as soon as it is known.
-Exit status: 0 both agree, 1 they do not or a process failed, 2 the request was wrong, 3 there is no GPU and nothing was
-run.
+Exit status: 0 both agree, 1 they do not or a process failed, 2 a wrong request, 3 no GPU, so nothing was run.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from harness.store.scores import read_examples, read_scores
 
 NOT_RUN = 3
 PARITY = 1e-4
-"""Largest relative difference of maps and scores between GPU and CPU."""
+"""Largest allowed relative difference of maps and scores between GPU and CPU."""
 
 
 class Outcome(NamedTuple):
-    """What one whole run left."""
+    """The maps and scores that one whole run wrote."""
 
     maps: np.ndarray
-    """(k, H, W) float32: of the few images that a record keeps."""
+    """(k, H, W) float32, of the few images whose maps a run keeps."""
     scores: np.ndarray
     """(n_test,) float64."""
 
 
 def difference(one: Outcome, other: Outcome) -> float:
-    """Find the largest relative difference of maps and scores, by the second's; infinite where their shapes differ."""
+    """Find the largest difference of maps and scores, relative to `other`; infinite where their shapes differ."""
     if any(a.shape != b.shape for a, b in zip(one, other, strict=True)):
         return float("inf")
     pairs = zip(one, other, strict=True)
@@ -46,10 +45,10 @@ def difference(one: Outcome, other: Outcome) -> float:
 
 
 def whole_run(setup: Setup, folder: Path, device: str) -> Outcome:
-    """Run the request on a device in a fresh process, with its store below `folder`, and print what it took.
+    """Run the request on a device in a fresh process, with its store below `folder`, and print its time and memory.
 
     Raises:
-        BenchError: it failed, or left no maps.
+        BenchError: the run failed or wrote no maps.
     """
     words = ours(setup, device=device, full=True)(folder)
     measured = once(device, lambda _: words)
@@ -57,7 +56,7 @@ def whole_run(setup: Setup, folder: Path, device: str) -> Outcome:
     record = json.loads(path.read_text("utf-8"))
     examples = read_examples(path.parent / "examples.npz")
     if examples is None:
-        raise BenchError("a run left no maps")
+        raise BenchError("a run wrote no maps")
     cells = [f"{measured.seconds:.1f}", f"{record['timing']['images_per_second']:.0f}"]
     for kind in ("rss", "device"):
         numbers = record["memory"][f"peak_{kind}_bytes"], record["plan"][f"predicted_{kind}_bytes"]
@@ -70,8 +69,8 @@ def whole_run(setup: Setup, folder: Path, device: str) -> Outcome:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--data-root", type=Path, help="a folder that holds mvtec/bottle (default: drawn images)")
-    parser.add_argument("--weights", type=Path, help="a file of ResNet-18's weights (default: random ones)")
-    parser.add_argument("--limit", type=int, help="at most so many images: to try the script, not to measure")
+    parser.add_argument("--weights", type=Path, help="a file of ResNet-18's weights (default: random weights)")
+    parser.add_argument("--limit", type=int, help="use at most N images, to try the script", metavar="N")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the script without a GPU")
     arguments = parser.parse_args(argv)
     try:

@@ -1,7 +1,7 @@
-"""Simulate how often the 95 % interval of image AUROC holds the true AUROC.
+"""Simulate how often the 95 % interval of image AUROC contains the true AUROC.
 
-Scores of both classes are normal with equal variance. A coverage of .95 over 10,000 test sets has a standard error of
-.002. docs/how-a-number-is-made.md has the result.
+The scores of both classes are normal with equal variance. Over 10,000 test sets a coverage of .95 has a standard error
+of .002. The result is in docs/how-a-number-is-made.md.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ IMAGES = ((63, 20), (100, 50), (200, 30))
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=10_000, help="test sets to draw for each cell (default: 10000)")
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.add_argument("--sets", type=int, default=10_000, help="simulated test sets for each cell (default: 10000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the simulation (default: 0)")
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(arguments.seed)
     print("| defective and normal images | " + " | ".join(f"AUROC {area:g}" for area in AREAS) + " |")
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _draw(rng: np.random.Generator, area: float, n_positives: int, n_negatives: int, n: int) -> Iterator[Interval]:
-    """Yield the interval that each of n drawn test sets has."""
+    """Yield the interval of each of n simulated test sets."""
     distance = NormalDist().inv_cdf(area) * sqrt(2)
     for _ in range(n):
         ranked = rank(rng.normal(distance, 1, n_positives), rng.normal(0, 1, n_negatives))

@@ -1,6 +1,6 @@
-"""Count the backbones' parameters up to the last layer that PaDiM reads, into results/parameters.csv.
+"""Count each backbone's parameters up to the last layer that PaDiM reads; write results/parameters.csv.
 
-Tables and figures read that file, since they must not need torch. Run this again where a backbone is added.
+Tables and figures read that file, because they must not need torch. Run this again after adding a backbone.
 """
 
 from __future__ import annotations

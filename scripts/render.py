@@ -1,4 +1,4 @@
-"""Regenerate a paper's tables, figures and page from a results store; the same store gives the same bytes."""
+"""Make a paper's tables, figures and page from a results store; the same store gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="the store's folder (default: results)")
     parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
-    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="whose runs (default: paper)")
+    parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="which runs (default: paper)")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="write the tables there: CSV, Markdown, LaTeX")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write the figures there, as SVG, PDF and PNG")
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the page there; needs --figures")

@@ -1,8 +1,8 @@
-"""Reproduce a paper: images, the sweeps of its tables, then tables, figures and the page.
+"""Reproduce a paper: run the sweeps of its tables, then make tables, figures and the page.
 
-It says first what it will do. What is done is not done again, so the same command goes on after
-any interruption. Images that are not there leave their numbers `not run`, and the rest goes on.
-Exit status: 0 all that could be run is there, 1 a run or a download failed, 2 a wrong request, 130 interrupted.
+The plan is printed first. Finished runs are not repeated, so the same command continues after an interruption. Where
+images are missing the numbers stay `not run`, and the rest goes on.
+Exit status: 0 everything that could run is done, 1 a run or a download failed, 2 a wrong request, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from harness.paths import PROJECT
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     root = os.environ.get("DATA_ROOT") or None
-    parser.add_argument("--data-root", type=Path, default=root, help="with mvtec, visa and btad (default: $DATA_ROOT)")
+    parser.add_argument("--data-root", type=Path, default=root, help="holds mvtec, visa, btad (default: $DATA_ROOT)")
     parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
-    parser.add_argument("--download", action="store_true", help="first fetch the datasets that are not there")
+    parser.add_argument("--download", action="store_true", help="first download the datasets that are missing")
     parser.add_argument("--device", choices=KEYS["device"].words, default="auto", help="default: auto")
     parser.add_argument("--seeds", type=seeds, metavar="N,N-N,...", help="default: those of paper.toml")
     parser.add_argument("--launcher", choices=KEYS["launcher"].words, default="basic", help="default: basic")
     parser.add_argument("--store", type=Path, default=PROJECT / "results", help="default: results")
     parser.add_argument(
         "--weights", type=_weights, action="append", default=[], metavar="BACKBONE=PATH",
-        help="a backbone's weights by hand, where timm's hub cannot be reached; repeatable",
+        help="a weights file for this backbone, if timm's hub cannot be reached; repeatable",
     )  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     arguments = vars(parser.parse_args(argv))
     if arguments["data_root"] is None:
         raise RequestError("no DATA_ROOT: give --data-root PATH, or set the environment variable DATA_ROOT")
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _weights(text: str) -> tuple[str, str]:
     name, _, path = text.partition("=")
     if not path or name not in KEYS["backbone"].words:
-        raise argparse.ArgumentTypeError(f"{text!r} is no BACKBONE=PATH; backbones: {KEYS['backbone'].allowed}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not BACKBONE=PATH; backbones: {KEYS['backbone'].allowed}")
     return name, path
 
 

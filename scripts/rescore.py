@@ -1,7 +1,7 @@
-"""Compute the image metrics and their intervals again from each run's scores.csv, and keep them in its record.
+"""Compute image metrics and their intervals again from each run's scores.csv, and write them into its record.
 
-Pixel metrics stay as they are: they need the maps, so a run must be made again (refresh=true) to have them. Exit
-status: 0 done, 1 a run cannot be trusted and stays as it is (each is named), 2 a wrong request.
+Pixel metrics do not change: they need the maps, and only a new run (refresh=true) has these.
+Exit status: 0 done, 1 a run cannot be trusted and was not changed (each is named), 2 a wrong request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harness.store import RunRecord, ScoreTable
 
 MOST_LINES = 20
-"""Runs that are shown with what changed in them; the others are counted."""
+"""Changed runs that are printed; the others are counted."""
 
 
 @one_line_errors
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def rescored(record: RunRecord, scores: ScoreTable) -> RunRecord:
-    """Return the record with image metrics, their intervals and thresholds as its scores give them today."""
+    """Return the record with image metrics, intervals and thresholds computed again from its scores."""
     from harness.config.settings import MetricsConfig
     from harness.metrics import evaluate_images
     from harness.store import Interval, MetricValue

@@ -1,8 +1,8 @@
 """Rank the settings that were searched for a paper's rows by how well these rows fit their seeds.
 
-By the p-value of Hotelling's prediction test; beside it pixel F1 given pixel AUROC: the published row's distance from
-the line over the runs of the setting's preprocessing. A ranking is exploration, not a test: with so many settings the
-largest p-value says little by itself.
+The rank is the joint p-value of Hotelling's prediction test over the four numbers of a row. A second column has the
+distance of the published pixel F1 from its line: a fit of pixel F1 on pixel AUROC over the runs with the setting's
+preprocessing. A ranking is exploration, not a test: with so many settings the largest p-value says little by itself.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
     parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
     parser.add_argument("--store", type=Path, help="default: what paper.toml names, below results/")
-    parser.add_argument("--top", type=int, default=8, help="settings to show for each table (default: 8)")
+    parser.add_argument("--top", type=int, default=8, help="settings shown for each row of the paper (default: 8)")
     parser.add_argument("--figure", type=Path, help="draw the lines into this file (.svg, .png, .pdf)")
     arguments = parser.parse_args(argv)
     figure: Path | None = arguments.figure
@@ -61,8 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = residuals(fitted, published)
     if figure is not None:
         _draw(fitted, found, published, figure)
+    print("p: joint p-value. most: the number that lowers p most. se: standard errors of the line's prediction.")
+    print("Signed numbers: mean over the seeds minus the paper's number.\n")
     for (table, row), of_row in groupby(ranked, lambda one: (one.row.table, one.row.row)):
-        print(f"Table {table}, {row}: settings by the joint p (differences: mean over the seeds less paper)")
+        print(f"Table {table}, {row}: largest joint p first")
         print("\n".join([_ranked(one) for one in of_row][: arguments.top]), end="\n\n")
     print("\n".join(_fits(fitted, found)))
     print("Range over seeds, by setting")
@@ -74,14 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ranked(one: Ranking) -> str:
     cells = "  ".join(f"{column} {gap:+z.4f}" for column, gap in one.differences.items())
-    residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} sd"
+    residual = "no line" if one.residual is None else f"{one.residual.deviations:+.1f} se"
     p = f"p {shown_p(one.p):<8} most {one.row.most or '-':<9}"
     return f"  {p}  Pix F1 given Pix AUROC {residual:>8}  {cells}  {one.n_runs:>3} runs  {one.setting}"
 
 
 def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:
-    """Give the lines, then the published rows against each, the nearest first."""
-    yield "Pixel F1 on pixel AUROC: the least-squares line over the runs of each preprocessing"
+    """Yield the lines, then each published row with its distance from them, the nearest first."""
+    yield "Pixel F1 as a line of pixel AUROC, fitted to the runs of each preprocessing (sd: scatter around it)"
     for line in fitted:
         fit = f"F1 = {line.intercept:+.3f} {line.slope:+.3f} AUROC  sd {line.deviation:.4f}"
         reach = f"AUROC {min(line.points)[0]:.4f}..{max(line.points)[0]:.4f}  {len(line.points):>3} runs"
@@ -92,7 +94,7 @@ def _fits(fitted: Sequence[Line], found: Sequence[Residual]) -> Iterator[str]:
         for each in rows:
             beyond = "" if each.line.reaches(each.x) else "  (extrapolated)"
             error = f"predicted {each.predicted:.4f} (error {each.error:.4f})"
-            yield f"  {each.deviations:+6.1f} sd  {error}  {each.line.preprocessing}{beyond}"
+            yield f"  {each.deviations:+6.1f} se  {error}  {each.line.preprocessing}{beyond}"
         yield ""
 
 

@@ -1,8 +1,8 @@
-"""Run the whole pipeline where there is neither a dataset nor a GPU: ten runs on drawn images, tables, figures, page.
+"""Run the whole pipeline without dataset or GPU: ten runs on drawn images, then tables, figures and page.
 
-Without --data-root the mini benchmark runs and its numbers are held against the golden ones. With --data-root the same
-runs on at most --limit images of each real category that is there.
-Exit status: 0 all ran and the numbers are as they were, 1 not so, 2 a wrong request.
+Without --data-root the mini benchmark runs, and its numbers are compared with results/golden/smoke.json. With
+--data-root the same models run on at most --limit images of each real category that is there.
+Exit status: 0 all runs are ok and the numbers agree, 1 a run failed or a number differs, 2 a wrong request.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from harness.store import Store
 @one_line_errors
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(description=__doc__)
-    parser.add_argument("--store", type=Path, help="default: smoke/ or, with --data-root, smoke-real/, emptied first")
-    parser.add_argument("--data-root", type=Path, help="a folder with mvtec, visa or btad in it: real images instead")
-    parser.add_argument("--limit", type=int, default=8, help="images of each split of a real category (default: 8)")
-    parser.add_argument("--update-golden", action="store_true", help="keep these numbers as the golden ones")
+    parser.add_argument("--store", type=Path, help="default: smoke/, or smoke-real/ with --data-root; emptied first")
+    parser.add_argument("--data-root", type=Path, help="use real images: a folder with mvtec, visa or btad in it")
+    parser.add_argument("--limit", type=int, default=8, help="training and test images of a real category (default: 8)")
+    parser.add_argument("--update-golden", action="store_true", help="store these numbers as the expected ones")
     arguments = parser.parse_args(argv)
     if arguments.limit < 1:
         raise RequestError(f"--limit {arguments.limit}: must be at least 1")

@@ -1,4 +1,4 @@
-"""Print the results store against the experiments: what is done, failed or missing, and means over the seeds."""
+"""Print which runs of each experiment are done, failed or missing in a store."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rewrite a store that an older harness wrote: the same numbers under new keys, names and paths.
+"""Rewrite a store of an older harness: the same numbers under new keys, names and paths.
 
-It can be interrupted at any point and started again. Exit status: 0 all is up to date, 1 a run cannot be trusted and
-stays as it is (each is named), 2 a wrong request.
+It can be interrupted at any point and started again.
+Exit status: 0 all is up to date, 1 a run cannot be trusted and was not changed (each is named), 2 a wrong request.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Check the store, and that its tables and figures follow from it byte for byte, where both were made.
+"""Check every run of a store and, where tables and figures exist, that the store gives them byte for byte.
 
-Exit status: 0 everything does, 1 something does not (each file is named), 2 a wrong request.
+Exit status: 0 no fault, 1 faults (each file is named), 2 a wrong request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--paper", metavar="ID", help="a folder of results/papers (default: the one that says so)")
     parser.add_argument("--edition", choices=("paper", "smoke"), default="paper", help="default: paper")
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
-    parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; of another store STORE/figures")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; for another store STORE/figures")
     arguments = parser.parse_args(argv)
     from harness.papers.published import load_published
     from harness.report.checkup import verify_stores
