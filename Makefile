@@ -37,12 +37,12 @@ tests: test  # without this, make takes the folder tests/ for the target and doe
 
 # Tests of metrics, folders and requests; none of them starts a process.
 FAST = tests/metrics tests/data/test_folder.py tests/store/test_record.py tests/store/test_scores.py \
-  tests/test_experiment.py tests/test_overrides.py tests/test_terminal.py
+  tests/config/test_experiment.py tests/config/test_overrides.py tests/cli/test_terminal.py
 test-fast: setup ## run the quick part of the test suite: under a minute
 	$(PY) -m pytest -n 2 -m 'not slow' $(FAST)
 
-tables: render ## make the paper's six tables from the store (STORE=results) in its tables/
-figures: render ## make the paper's nine figures from the store in figures/ (another store: STORE/figures)
+tables: render ## make the paper's tables from the store (STORE=results) in its tables/
+figures: render ## make the paper's figures from the store in figures/ (another store: STORE/figures)
 report: render ## make one HTML page with tables, figures, verdicts, audit and every run: STORE/report.html
 
 # The targets of these three that were asked for; one process makes them all.
@@ -50,12 +50,12 @@ RENDERED = $(filter tables figures report,$(MAKECMDGOALS))
 # Another store's output goes into that store.
 FIGURES = $(if $(filter results,$(STORE)),figures,$(STORE)/figures)
 render: setup
-	$(PY) scripts/render.py --store '$(STORE)' $(if $(filter tables,$(RENDERED)),--tables '$(STORE)/tables') \
+	$(PY) scripts/render.py --store '$(STORE)' $(if $(PAPER),--paper $(PAPER)) $(if $(filter tables,$(RENDERED)),--tables '$(STORE)/tables') \
 	  $(if $(filter figures report,$(RENDERED)),--figures '$(FIGURES)') \
 	  $(if $(filter report,$(RENDERED)),--report '$(STORE)/report.html')
 
 verify: setup ## check the committed store, and that it gives its tables and figures byte for byte
-	$(PY) scripts/verify.py $(if $(filter-out results,$(STORE)),--store '$(STORE)')
+	$(PY) scripts/verify.py $(if $(PAPER),--paper $(PAPER)) $(if $(filter-out results,$(STORE)),--store '$(STORE)')
 
 reproduce: setup ## run a whole paper: DATA_ROOT=... PAPER=ID DEVICE=auto SEEDS=42,0-9 LAUNCHER=basic STORE=results WEIGHTS=BACKBONE=FILE
 	$(PY) scripts/reproduce.py $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') --device $(DEVICE) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(PAPER),--paper $(PAPER)) --launcher $(LAUNCHER) --store '$(STORE)' \
