@@ -26,10 +26,9 @@ from rich.text import Text
 
 from harness.config.settings import preprocessing_in_words
 from harness.errors import printable
-from harness.execution.monitor import Display
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Display, Outcome
 from harness.metrics.registry import registered
-from harness.store.settings import shown, varying
+from harness.store.fields import shown, varying
 
 COLUMNS = {name: metric.label.replace(" ", "\n", 1) for name, metric in registered().items()}
 """Metrics of the summary table, in its order. Where they do not fit, the last go first; AUROC always stays."""

@@ -16,8 +16,7 @@ from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
-from harness.execution.monitor import Display, Monitor
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Display, Monitor, Outcome
 from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
 from harness.execution.recording import failed_record
 from harness.models.base import find

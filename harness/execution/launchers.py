@@ -24,7 +24,7 @@ from harness.config.settings import Device, Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.execution.hardware import VISIBLE, take_gpu, visible_gpus
-from harness.execution.outcome import Outcome
+from harness.execution.monitor import Outcome
 from harness.leftovers import is_alive
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0

@@ -17,9 +17,8 @@ from harness.errors import RequestError
 from harness.models import base as models
 from harness.paths import CONFIGS
 from harness.store.claims import Claims
-from harness.store.fields import OK
+from harness.store.fields import OK, settings_of, shown, varying
 from harness.store.record import RunRecord
-from harness.store.settings import settings_of, shown, varying
 from harness.store.store import Store
 
 Identity = tuple[Any, ...]

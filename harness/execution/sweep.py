@@ -25,7 +25,7 @@ from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
 from harness.execution.launchers import Ended, Spread, in_one_line, launch
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from harness.errors import DataError
-from harness.metrics import standard  # noqa: F401  # registers the metrics of every run before any other
 from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
 from harness.metrics.registry import Level, UndefinedError, registered
-from harness.metrics.sample import Images, Pixels
+from harness.metrics.standard import Images, Pixels  # also registers the metrics of every run before any other
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
 
 if TYPE_CHECKING:

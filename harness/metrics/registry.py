@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 Level = Literal["image", "pixel"]
 Function = Callable[[Any], float]
-"""Takes `harness.metrics.sample.Images` or `Pixels`, by the metric's level, and leaves its arrays as they are."""
+"""Takes `harness.metrics.standard.Images` or `Pixels`, by the metric's level, and leaves its arrays as they are."""
 
 NEEDS: dict[Level, tuple[str, ...]] = {"image": ("scores",), "pixel": ("maps", "masks", "regions")}
 """By level. An image metric can be computed from scores.csv alone; `regions` are the connected ones of the masks."""

@@ -13,7 +13,7 @@ from harness.papers.model import PAPER, PAPER_METRICS, Measured, Place, Publishe
 from harness.papers.published import Published
 from harness.papers.selection import grid_steps, required_settings
 from harness.papers.verdict import judge, judge_rows
-from harness.store.settings import settings_of, varying
+from harness.store.fields import settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import RunRecord

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from harness.config.keys import DEFAULTS, group_options, protocol_settings
 from harness.papers.model import SEEDS, Edition
-from harness.store.settings import flat, shown
+from harness.store.fields import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.store.fields import METRICS, RUNS_CSV
+from harness.store.fields import METRICS, RUNS_CSV, flat, shown
 from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
 from harness.store.record import PreprocessingSpec, RunRecord
-from harness.store.settings import flat, shown
 from harness.store.store import Store
 
 if TYPE_CHECKING:

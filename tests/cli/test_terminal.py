@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, Outcome
 
 SETTINGS = {
     "protocol": "paper", "preprocessing.resize": (256, 256), "preprocessing.center_crop": (224, 224),

@@ -17,7 +17,7 @@ from harness.execution import overview
 from harness.execution.overview import State, expected_runs, lines_about, survey
 from harness.store import Store, failure_of
 from harness.store.claims import Claims
-from harness.store.settings import flat, not_measured, settings_of, shown, varying
+from harness.store.fields import flat, not_measured, settings_of, shown, varying
 from scripts.status import main as status
 from tests.store.making import make_dataset, make_failed, make_metrics, make_ok, make_parts, make_scores, make_spec
 

@@ -14,7 +14,7 @@ from harness.errors import RequestError
 from harness.execution import sweep
 from harness.execution.job import outcome_of
 from harness.execution.launchers import LostJobError, Spread
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from scripts import status
 from tests.config.test_settings import job
