@@ -30,7 +30,7 @@ _taken: list[tuple[str, Any]] = []
 
 
 @dataclass(frozen=True)
-class Machine:
+class Capacity:
     """What there is to share: cores that this process may use, GPUs, and memory that is free."""
 
     cores: int
@@ -38,9 +38,9 @@ class Machine:
     memory_bytes: int
 
 
-def this_machine() -> Machine:
+def this_machine() -> Capacity:
     """Return the machine that this runs on, told without torch."""
-    return Machine(cores(), len(visible_gpus()), available_memory() or sys.maxsize)
+    return Capacity(cores(), len(visible_gpus()), available_memory() or sys.maxsize)
 
 
 def require(launcher: str) -> None:
@@ -60,7 +60,7 @@ def require(launcher: str) -> None:
         )
 
 
-def divide(own: Sequence[Override], *, n_jobs: int, machine: Machine, cluster: bool = False) -> list[Override]:
+def divide(own: Sequence[Override], *, n_jobs: int, machine: Capacity, cluster: bool = False) -> list[Override]:
     """Choose the launcher, and divide the machine among the jobs that run on it at once. Pure.
 
     `jobs` alone means joblib; one job at a time needs no process of its own. What the request itself says stays.
@@ -102,7 +102,7 @@ def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
     return str(launcher or ("joblib" if jobs is not None else "basic")), jobs
 
 
-def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Machine) -> int:
+def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Capacity) -> int:
     """Return how many jobs run at once where `jobs` does not say it: one for each GPU, else as many as fit."""
     if machine.gpus and given.get("device") != ("cpu",):
         return machine.gpus

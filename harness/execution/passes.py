@@ -23,7 +23,7 @@ from harness.errors import DataError, RequestError, StoreError
 from harness.execution.examples import Examples, gather_examples
 from harness.execution.monitor import Monitor
 from harness.execution.recording import ok_record
-from harness.models.base import GIB, Plan, Task, find
+from harness.models.base import GIB, ModelPlan, Task, find
 from harness.store import ScoreTable, Store
 from harness.store.record import Timing
 
@@ -62,7 +62,7 @@ class Pass:
     """Runs that share one backbone pass, and how it is carried out."""
 
     runs: tuple[RunConfig, ...]
-    plan: Plan
+    plan: ModelPlan
 
 
 def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, execution: Execution) -> list[Pass]:
@@ -231,7 +231,7 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
     return masks, gather_examples(source, truth, masks)
 
 
-def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
+def _check_memory(plan: ModelPlan, budget: float, remedy: str) -> None:
     if plan.host_bytes is None:
         return
     needed = ceil(10 * plan.host_bytes / GIB) / 10
@@ -250,7 +250,7 @@ def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
         )
 
 
-def _check_device_memory(plan: Plan, free: int, remedy: str) -> None:
+def _check_device_memory(plan: ModelPlan, free: int, remedy: str) -> None:
     if plan.device_bytes is not None and plan.device_bytes > free:
         raise RequestError(
             f"device=cuda: this run needs about {plan.device_bytes / GIB:.1f} GiB of the GPU's memory and "

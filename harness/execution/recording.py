@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from harness.execution.monitor import Monitor
     from harness.execution.passes import Prepared
     from harness.metrics import MetricReport
-    from harness.models.padim.engine import Scores
-    from harness.models.padim.plan import Plan
+    from harness.models.base import ModelPlan, Scores
     from harness.models.weights import Weights
 
 
@@ -47,7 +46,7 @@ def ok_record(
     report: MetricReport,
     *,
     timing: Timing,
-    plan: Plan,
+    plan: ModelPlan,
     memory_budget: float,
     runs_together: int,
     scores_sha256: str,
@@ -116,7 +115,7 @@ def _environment(run: RunConfig, *, threads: int | None) -> Environment:
     return environment(threads=threads, device=gpu_name() if run.device == "cuda" else None)
 
 
-def _plan(plan: Plan, memory_budget: float, runs_together: int) -> PassPlan:
+def _plan(plan: ModelPlan, memory_budget: float, runs_together: int) -> PassPlan:
     return PassPlan(
         memory_budget_gib=memory_budget,
         predicted_rss_bytes=plan.host_bytes,

@@ -24,13 +24,13 @@ from harness.config.settings import DatasetConfig, Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
-from harness.execution.launchers import Ended, Spread, in_one_line, launch
+from harness.execution.launchers import Ended, LaunchPlan, in_one_line, launch
 from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
-Launch = Callable[[Sequence[Job], Spread], Generator[tuple[int, Ended]]]
+Launch = Callable[[Sequence[Job], LaunchPlan], Generator[tuple[int, Ended]]]
 
 LOOK_S, SELDOM_S = 0.2, 5.0
 """How often a claim of another sweep is looked at: the first time, and once it takes long."""
@@ -48,7 +48,7 @@ class Request:
     """All that one command asks for."""
 
     jobs: tuple[Job, ...]
-    spread: Spread
+    plan: LaunchPlan
     dry_run: bool
 
 
@@ -83,8 +83,8 @@ def requested(arguments: Sequence[str], *, compose: Compose) -> Request:
     devices = {config.device for config in configs}
     last = configs[-1]  # what is not the machine's alone is the same in all
     device = devices.pop() if len(devices) == 1 else None
-    spread = Spread(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
-    return Request(jobs, spread, any(config.dry_run for config in configs))
+    plan = LaunchPlan(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
+    return Request(jobs, plan, any(config.dry_run for config in configs))
 
 
 def carry_out(request: Request) -> tuple[Outcome, ...]:
@@ -104,7 +104,7 @@ def carry_out(request: Request) -> tuple[Outcome, ...]:
         return finished()
     stores = dict.fromkeys(job.execution.store for job in jobs)
     try:
-        _finished.extend(_carry_out_all(jobs, request.spread))
+        _finished.extend(_carry_out_all(jobs, request.plan))
     finally:
         with undisturbed():
             for path in stores:
@@ -115,7 +115,7 @@ def carry_out(request: Request) -> tuple[Outcome, ...]:
     return finished()
 
 
-def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch) -> list[Outcome]:
+def _carry_out_all(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch = launch) -> list[Outcome]:
     """Launch all jobs. Then wait until other sweeps release their claims, and launch those jobs again.
 
     Runs that are ok or done stay as they are; a job's failed runs are tried again with it.
@@ -123,10 +123,10 @@ def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch)
     from harness.execution.job import outcome_of
 
     keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
-    ended = _launch(jobs, spread, launch, keys)
+    ended = _launch(jobs, plan, launch, keys)
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
-        for i, again in zip(free, _launch([jobs[i] for i in free], spread, launch, keys), strict=True):
+        for i, again in zip(free, _launch([jobs[i] for i in free], plan, launch, keys), strict=True):
             by_place = {outcome.place_in_job: outcome for outcome in ended[i]}
             by_place |= {new.place_in_job: new for new in again if by_place[new.place_in_job].status not in (OK, DONE)}
             ended[i] = tuple(by_place.values())
@@ -153,7 +153,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
         pause = min(2 * pause, SELDOM_S)
 
 
-def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
+def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
     """Run jobs here, one after the other, or by the launcher in processes of their own; return each one's outcomes.
 
     A job that kills such a process is lost, and takes no other with it.
@@ -161,7 +161,7 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
     Raises:
         RequestError: the launcher cannot start any job.
     """
-    if spread.launcher == "basic":
+    if plan.launcher == "basic":
         return [_run_here(job, keys) for job in jobs]
     ended: dict[int, tuple[Outcome, ...]] = {}
 
@@ -169,7 +169,7 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
         ended[i] = tuple(print_outcomes(_lost(jobs[i], how) if isinstance(how, Exception) else how, keys))
 
     try:
-        with closing(launch(jobs, spread)) as results:
+        with closing(launch(jobs, plan)) as results:
             for i, how in results:
                 raise_if_interrupted()  # an exception in a destructor is lost
                 has_ended(i, how)
@@ -178,7 +178,7 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
     except Exception as error:
         raise_if_interrupted()
         if not ended:
-            raise RequestError(f"launcher={spread.launcher}: cannot start a job ({in_one_line(error)})") from error
+            raise RequestError(f"launcher={plan.launcher}: cannot start a job ({in_one_line(error)})") from error
         for i in set(range(len(jobs))) - set(ended):
             has_ended(i, error)
     raise_if_interrupted()

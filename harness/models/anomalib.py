@@ -25,7 +25,7 @@ from pydantic.dataclasses import dataclass
 from harness.config.settings import STRICT, ModelConfig, Option, RunConfig, Text, plain
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, UserError
-from harness.models.base import Model, Plan, Scores, joined
+from harness.models.base import Model, ModelPlan, Scores, joined
 from harness.models.compute import exact_arithmetic, silence
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class AnomalibModel(Model):
         return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Fit and test each run by `anomalib.engine.Engine`; maps and scores are the model's own, raw.
 

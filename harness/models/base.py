@@ -89,7 +89,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPlan:
     """How one pass over the images is carried out, and what that is expected to take."""
 
     judges: int = 1
@@ -176,21 +176,21 @@ class Model:
 
     def plan(
         self, task: Task, runs: Sequence[RunConfig], budget: int, device_memory: int | None
-    ) -> list[tuple[slice, Plan]]:
+    ) -> list[tuple[slice, ModelPlan]]:
         """Divide runs, in their order, into passes; here each has its own, and its memory is not predicted.
 
         Args:
             budget: bytes that a process may take.
             device_memory: bytes of the GPU's memory that are free; None on the CPU.
         """
-        return [(slice(number, number + 1), Plan()) for number in range(len(runs))]
+        return [(slice(number, number + 1), ModelPlan()) for number in range(len(runs))]
 
     def detector(self, run: RunConfig, weights: Weights) -> Detector:
         """Return an empty model for one run; torch, NumPy and Python draw from the run's seed by then."""
         raise NotImplementedError
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Fit and score the runs of one pass; yield the scores of each, in their order.
 

@@ -13,7 +13,7 @@ from harness.config.settings import Execution, Job
 from harness.errors import RequestError
 from harness.execution import sweep
 from harness.execution.job import outcome_of
-from harness.execution.launchers import LostJobError, Spread
+from harness.execution.launchers import LaunchPlan, LostJobError
 from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from scripts import status
@@ -50,7 +50,7 @@ def carry_out(jobs: list[Job], launch) -> list[Outcome]:
     def launching(batch, _spread):
         yield from enumerate(launch([one.runs[0].seed for one in batch]))
 
-    return sweep._carry_out_all(jobs, Spread("joblib"), launching)
+    return sweep._carry_out_all(jobs, LaunchPlan("joblib"), launching)
 
 
 def ok(seeds) -> list[tuple[Outcome, ...]]:

@@ -43,7 +43,7 @@ _BTAD_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp
 
 
 @dataclass(frozen=True)
-class Plan:
+class Drawing:
     """One image that is to be drawn; paths are relative to the dataset's root, with forward slashes."""
 
     dataset: str
@@ -64,7 +64,7 @@ class Plan:
         return () if self.mask_path is None else tuple(self.defect.split(","))
 
 
-def plan_category(dataset: str, category: str) -> list[Plan]:
+def plan_category(dataset: str, category: str) -> list[Drawing]:
     """List the images of one category: train, normal test, then defective test images by type."""
     n_train, n_normal, defects = _IMAGES[dataset][category]
     groups = [("train", "good", n_train), ("test", "good", n_normal), *(("test", *each) for each in defects.items())]
@@ -85,7 +85,7 @@ def plan_category(dataset: str, category: str) -> list[Plan]:
             mask = f"ground_truth/ko/{anomalies:04d}.{mask_suffix}"
         anomalies += not good
         mask_path = None if good else f"{category}/{mask}"
-        plans.append(Plan(dataset, category, part, defect, number, f"{category}/{path}", mask_path))
+        plans.append(Drawing(dataset, category, part, defect, number, f"{category}/{path}", mask_path))
     return plans
 
 

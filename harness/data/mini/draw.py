@@ -11,11 +11,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.data.mini.counts import Plan, defect_classes
+from harness.data.mini.counts import Drawing, defect_classes
 from harness.data.mini.subject import Bytes, Colour, Plane, Point, Shape, Subject, box, dot, polar, ramp, shrink, stroke
 
 
-def draw_plan(plan: Plan, seed: int) -> tuple[Bytes, Bytes | None]:
+def draw_plan(plan: Drawing, seed: int) -> tuple[Bytes, Bytes | None]:
     """Draw one image: the same for the same plan and seed, whatever else was drawn before.
 
     Returns:

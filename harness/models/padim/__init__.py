@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from harness.config.settings import STRICT, WHOLE, ModelConfig, Option, Positive, RunConfig, Whole
 from harness.errors import RequestError
-from harness.models.base import Model, Plan, Scores, Task
+from harness.models.base import Model, ModelPlan, Scores, Task
 
 if TYPE_CHECKING:
     from harness.data.loader import SplitSource
@@ -62,7 +62,7 @@ class Padim(Model):
 
     def plan(
         self, task: Task, runs: Sequence[RunConfig], budget: int, device_memory: int | None
-    ) -> list[tuple[slice, Plan]]:
+    ) -> list[tuple[slice, ModelPlan]]:
         """Divide runs into as few passes as memory allows; `engine=reference` shares nothing."""
         from harness.models.padim.plan import plan_passes, plan_reference
 
@@ -73,7 +73,7 @@ class Padim(Model):
         return list(plan_passes(task, counts, budget, device_memory, draws=draws))
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Score all runs from one pass over the images; by anomalib's own Engine where the runs ask for it."""
         from harness.models.padim.engine import Work

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from harness.models.base import FLOAT, Plan, Task
+from harness.models.base import FLOAT, ModelPlan, Task
 from harness.models.compute import CHUNK_BYTES, GPU_CHUNK_BYTES
 
 _MIB = 2**20
@@ -42,7 +42,7 @@ def moment_bytes(task: Task, n_features: Sequence[int]) -> float:
 
 
 @dataclass(frozen=True)
-class PadimPlan(Plan):
+class PadimPlan(ModelPlan):
     """One pass over the images, for some variants."""
 
     groups: tuple[tuple[int, ...], ...] = ((0,),)
