@@ -176,7 +176,7 @@ def _print_fitting(out: Console, make: Callable[..., Table], outcomes: Sequence[
         left_out.insert(0, COLUMNS[name].replace("\n", " "))
     out.print(make(outcomes, metrics))
     if left_out:
-        out.print(f"left out, for want of width: {', '.join(left_out)} (runs.csv has all)", soft_wrap=True)
+        out.print(f"left out, as the output is too narrow: {', '.join(left_out)} (runs.csv has all)", soft_wrap=True)
 
 
 def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:

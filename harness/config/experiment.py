@@ -73,7 +73,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if key not in KEYS and (new := keys.renamed(key)):
         raise RequestError(f"{where}: {key} is called {new} now")
     if key not in KEYS:
-        raise RequestError(f"{where}: {key} is no key of a request; allowed: {', '.join(KEYS)}")
+        raise RequestError(f"{where}: {key} is not a key of a request; allowed: {', '.join(KEYS)}")
     try:
         return keys.check_value(key, value)
     except ValueError:

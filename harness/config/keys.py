@@ -21,9 +21,9 @@ from harness.models import base as models
 from harness.paths import CONFIGS
 
 GROUPS = {
-    "dataset": "What is looked at.",
+    "dataset": "The images.",
     "preprocessing": "What happens to an image before a model sees it.",
-    "model": "What looks for anomalies; padim, or one of anomalib's.",
+    "model": "The model that finds anomalies: padim, or one of anomalib's.",
     "backbone": "The network that gives features.",
     "protocol": "A named choice of preprocessing and of a model's settings.",
     "experiment": "Several runs by name; dataset, category and backbone then choose among them.",

@@ -121,7 +121,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     for argument in arguments:
         key, _ = _split(argument)
         if reason := OURS.get("hydra.launcher" if key.startswith("hydra.launcher.") else key):
-            raise RequestError(f"{argument}: {key} is not for changing here: {reason}")
+            raise RequestError(f"{argument}: {key} cannot be changed here: {reason}")
         if key.startswith(("hydra.", "hydra/")):
             hydra.append(argument)
             continue
@@ -133,9 +133,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
         for override in own
     )
     if n_runs > MOST_RUNS:
-        raise RequestError(
-            f"{' '.join(arguments)}: is {n_runs} runs, and {MOST_RUNS} are the most; split it into several commands"
-        )
+        raise RequestError(f"{' '.join(arguments)}: means {n_runs} runs, and at most {MOST_RUNS} are allowed; split it")
     given = {override.key for override in own}
     if {"seed", "seeds"} <= given:
         raise RequestError("seed and seeds are both given; give one of them (seed=42 means seeds=[42])")

@@ -168,7 +168,7 @@ def _preprocessing(values: Mapping[str, Any]) -> PreprocessingConfig:
             "make it smaller or null"
         )
     if made.interpolation == "lanczos" and not made.antialias:
-        raise RequestError("preprocessing.antialias=false: lanczos is Pillow's, which always has it; leave it out")
+        raise RequestError("preprocessing.antialias=false: lanczos always uses antialiasing; leave this key out")
     return made
 
 

@@ -281,7 +281,10 @@ def _check_masks(
 
 def _source_notes(masks: Mapping[str, _Mask], unusual: list[tuple[str, str]]) -> list[str]:
     notes = []
-    for source, what in (("alpha", "in their alpha channel"), ("colour", "in colours: whatever is not the background")):
+    for source, what in (
+        ("alpha", "in their alpha channel"),
+        ("colour", "in colours: defective is all but the background"),
+    ):
         there = [name for name, mask in masks.items() if mask.source == source]
         unusual += [(name, source) for name in there]
         if there:

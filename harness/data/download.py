@@ -84,7 +84,7 @@ def download(request: Request) -> bool:
         return False
     kept = request.data_root / (Path(urlsplit(published.url).path).name or f"{request.info.name}.archive")
     if request.keep_archive and os.path.lexists(kept):
-        raise RequestError(f"{kept}: is there already; give it with --archive, or move it away")
+        raise RequestError(f"{kept}: already exists; give it with --archive, or move it away")
     with _alone(request):
         archive = _checked(request, published)
         try:
@@ -133,11 +133,11 @@ def _is_there(request: Request) -> bool:
         return False
     with _disk(target):
         if not target.is_dir():
-            raise DataError(f"{target}: is no folder; move it away, then download again")
+            raise DataError(f"{target}: is not a folder; move it away, then download again")
         if not any(target.iterdir()):
             return False
     if problem := _problem(request.info, target):
-        raise DataError(f"{target}: is there but not complete ({problem}); move it away, then download again")
+        raise DataError(f"{target}: exists but is not complete ({problem}); move it away, then download again")
     return True
 
 

@@ -145,8 +145,8 @@ def list_files(root: Path, folder: str) -> Listing:
             return
         if len(above) > DEEPEST_FOLDER or next(number) > MOST_FOLDERS:
             raise DataError(
-                f"{relative}: more than {DEEPEST_FOLDER} folders in one another, or {MOST_FOLDERS} in all; remove "
-                "links that lead back and forth, and what are no images"
+                f"{relative}: more than {DEEPEST_FOLDER} levels of folders, or {MOST_FOLDERS} folders in all; remove "
+                "links that form a circle, and folders without images"
             )
         for entry in entries:
             name = relative / entry.name
@@ -225,7 +225,7 @@ def refuse_special(path: Path, name: str) -> os.stat_result:
     """Refuse a pipe, a socket or a device, which would be read for ever, with a DataError; return the file's status."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise DataError(f"{name}: is a pipe, a socket or a device, and no file; remove it")
+        raise DataError(f"{name}: is a pipe, a socket or a device, not a file; remove it")
     return status
 
 

@@ -68,7 +68,7 @@ def _visa_sample(row: dict[str, str], where: str) -> Sample:
     if row["label"] == "normal":
         return Sample(image, NORMAL, GOOD)
     if row["split"] == "train":
-        raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
+        raise DataError(f"{where}: {image} is defective and in the training split; use VisA's one-class split")
     return Sample(image, ANOMALOUS, "anomaly", _inside(row["mask"], where) if row["mask"] else None)
 
 
@@ -163,7 +163,7 @@ def _hold_out(found: Found, share: float) -> Found:
     content stay together: a copy of a training image is no test image.
     """
     if len(found.train) < 2:
-        raise DataError(f"{found.train[0].path}: the only good image, and none is left to test with; add more")
+        raise DataError(f"{found.train[0].path}: is the only good image, so none is left for testing; add more")
     digests = digest_files(found.root, [sample.path for sample in found.train])
     order = sorted(
         zip((digest.sha256 for digest in digests), found.train, strict=True), key=lambda pair: (pair[0], pair[1].path)

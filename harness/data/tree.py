@@ -196,7 +196,7 @@ class _Layout:
             if (stem := nfc(str(name.with_suffix("")))) in named:
                 doubled.append(image)
             named[stem] = str(name)
-        notes = counted(doubled, "images are called as another but for the extension")
+        notes = counted(doubled, "images have the name of another image, but for the extension")
         found = {top: groups for top, named in types.items() if (groups := kinds.of_one_part(named))}
         if found:
             parts = [group for groups in found.values() for group in groups]
@@ -224,7 +224,7 @@ class _Layout:
         names = one_of(subfolders(self.root / self.base), accepted)
         if len(names) > 1:
             both = " and ".join(self.path(name) for name in names[:2])
-            raise DataError(f"{both}: two folders for the same; merge them or rename one")
+            raise DataError(f"{both}: two folders with the same meaning; merge them or rename one")
         return self.path(names[0]) if names else None
 
     def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
@@ -247,7 +247,7 @@ class _Layout:
             if kinds.is_masks(name):
                 wanted = " or ".join(kinds.MASK_NAMES[:2])
                 raise DataError(
-                    f"{self.path(*folders[: depth + 1])}: if it holds masks call it {wanted}, if not anything else"
+                    f"{self.path(*folders[: depth + 1])}: if it holds masks, call it {wanted}; if not, rename it"
                 )
         return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
 
@@ -296,11 +296,11 @@ class _Layout:
         where, name = self.path(*folder), folder[-1]
         if self.own and kinds.is_good(name):
             if not {"train", "training"}.isdisjoint(kinds.words(name)):
-                raise DataError(f"{where}: is called like training images; move its images to {self.train}")
+                raise DataError(f"{where}: has the name of training images; move its images to {self.train}")
             self._check_inner(image, inner, good=True)
             return _Role("good", unusual=where)
         if self.own and kinds.is_no_type(name):
-            raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
+            raise DataError(f"{where}: its name is not a defect type; move it out of the category, or rename it")
         aside = self._check_inner(image, inner, good=False)
         return _Role("defect", name, aside or (where if self.own and kinds.is_aside(name) else ""))
 
@@ -413,7 +413,7 @@ class _Layout:
         for image in spread(self.lost, SAMPLED):
             if self.colours(image) == 0:
                 raise DataError(
-                    f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
+                    f"{image}: looks like a photograph in a folder with the name of masks; rename the folder, or "
                     "remove the image"
                 )
 
@@ -447,8 +447,8 @@ def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
     for photo, *between, mask in parted:
         if between or not colours(photo) == 0 < colours(mask):
             raise DataError(
-                f"{mask}: looks like the mask of {photo}, but which is the mask cannot be told from what all "
-                f"{len(groups)} such pairs show; put masks into a folder ground_truth of the category"
+                f"{mask}: may be the mask of {photo}, but the contents of all {len(groups)} such pairs do not show "
+                "which file is the mask; put masks into a folder ground_truth of the category"
             )
         twins[photo] = mask
     return twins

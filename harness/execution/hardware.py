@@ -61,9 +61,9 @@ def require(launcher: str) -> None:
 
 
 def divide(own: Sequence[Override], *, n_jobs: int, machine: Capacity, cluster: bool = False) -> list[Override]:
-    """Choose the launcher, and divide the machine among the jobs that run on it at once. Pure.
+    """Choose the launcher, and divide the machine among the jobs that run on it at once; keep what the request says.
 
-    `jobs` alone means joblib; one job at a time needs no process of its own. What the request itself says stays.
+    `jobs` alone means joblib; one job at a time needs no process of its own.
 
     Args:
         n_jobs: how many jobs the request means.

@@ -82,11 +82,10 @@ def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
 
 
 def run_job(job: Job, display: Display | None = None) -> Iterator[Outcome]:
-    """Do the runs of one job that the store does not have yet, and yield how each ended, as soon as it has.
+    """Do the runs of one job that the store does not have yet; yield each run's outcome as soon as it has ended.
 
-    A wrong request (weights of another network) ends as REFUSED and leaves no record. Data or numbers that cannot be
-    trusted end as FAILED, with a record that says in which stage. A run that another process has claimed ends as
-    CLAIMED, and is that process's to do; each other one is claimed until it has ended. Only an interruption is raised.
+    A wrong request ends as REFUSED, without a record. Data or numbers that cannot be trusted end as FAILED, with a
+    record that names the stage. A run that another process has claimed ends as CLAIMED. Only interruptions are raised.
     """
     with Claims(job.execution.store) as claims:
         yield from _JobUnderWay(job, display, claims).outcomes()
@@ -101,14 +100,12 @@ class _JobUnderWay:
         self._monitor = Monitor(display)
         self._started = datetime.now(UTC)
         self._pending = list(job.runs)
-        """Runs that have not ended yet."""
         self._prepared: Prepared | None = None
         self._specs: dict[RunConfig, dict[str, Any]] = {}
         self._preparing: dict[str, float] = {}
         """Seconds by stage that all passes share."""
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield how each run ended, as soon as it has."""
         try:
             self._prepared = prepare(self._job, self._monitor)
             self._specs = dict(self._prepared.specs)
@@ -166,10 +163,7 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as possible.
-
-        An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
-        by run.
+        """Do claimed runs in as few passes as possible; after an error that may be one run's own, run by run.
 
         Raises:
             UserError: one that the other runs would meet as well: a wrong request, a store that fails.

@@ -20,10 +20,7 @@ Display = Callable[[str, int | None], AbstractContextManager[Advance]]
 
 
 class Monitor:
-    """Adds up wall-clock seconds by stage, and remembers in which stage an error came.
-
-    Stages may not nest: the seconds by stage add up to the run's.
-    """
+    """Adds up wall-clock seconds by stage, and remembers in which stage an error came. Stages may not nest."""
 
     def __init__(self, display: Display | None = None) -> None:
         self.seconds: dict[str, float] = {}

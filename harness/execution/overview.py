@@ -92,7 +92,7 @@ def survey(
     for name in names:
         if name not in known:
             hint = keys.suggest(name, known)
-            raise RequestError(f"experiment {name}: is not there{hint}; allowed: {', '.join(known)}")
+            raise RequestError(f"experiment {name}: does not exist{hint}; allowed: {', '.join(known)}")
     drawn = bool(records) and all(record.synthetic for record in records)
     found = {}
     for name in dict.fromkeys(names or known):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,12 +122,10 @@ def image_bytes(split: Split) -> tuple[int, ...]:
 def carry_out(
     planned: Pass, prepared: Prepared, execution: Execution, monitor: Monitor
 ) -> Iterator[tuple[RunConfig, RunRecord]]:
-    """Score all runs in one pass; judge and store each as soon as its maps are there, and yield it with its record.
+    """Score all runs in one pass; compute metrics in threads; store each run and yield it with its record.
 
-    Metrics are computed in threads, beside the scoring of the runs that follow. An error is raised once all runs before
-    the one that it stopped have been yielded.
+    An error is raised once all runs before the one that it stopped have been yielded.
     """
-    # Libraries tell their own authors about deprecations; a user of this harness can do nothing with them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     first, split = planned.runs[0], prepared.split
     with monitor.stage("import"):
@@ -221,13 +218,10 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
-    """Return what is needed once there are maps; import a library that the metrics would import then."""
+    """Return the masks, None without any, and the example images."""
     from harness.data.loader import load_masks
 
-    masks = None
-    if split.has_masks:
-        masks = load_masks(split, source.preprocessing)
-        importlib.import_module("scipy.ndimage")
+    masks = load_masks(split, source.preprocessing) if split.has_masks else None
     return masks, gather_examples(source, truth, masks)
 
 

@@ -1,8 +1,6 @@
-"""A sweep: every job checked before the first one runs, then launched, then summed up.
+"""A sweep: check every job, then launch all of them, then print a summary.
 
-A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. The runs of a job
-differ in seeds and folded settings alone. `harness.execution.job` does a job, in the passes that
-`harness.execution.passes` plans.
+The runs of a job differ only in seeds and folded settings. `harness.execution.job` does one job.
 """
 
 from __future__ import annotations
@@ -116,10 +114,7 @@ def carry_out(request: Request) -> tuple[Outcome, ...]:
 
 
 def _carry_out_all(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch = launch) -> list[Outcome]:
-    """Launch all jobs. Then wait until other sweeps release their claims, and launch those jobs again.
-
-    Runs that are ok or done stay as they are; a job's failed runs are tried again with it.
-    """
+    """Launch all jobs; then, each time another sweep releases a claim, launch that job again with its failed runs."""
     from harness.execution.job import outcome_of
 
     keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
@@ -136,7 +131,7 @@ def _carry_out_all(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch = launc
 def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[int]:
     """Wait until no run of some of these jobs is claimed by anybody any more, and return those jobs."""
     runs = [outcome for _, outcomes in claimed.values() for outcome in outcomes if outcome.status == CLAIMED]
-    print_status(f"waiting for {len(runs)} runs that others are at: {runs[0].label} ({runs[0].holder})")
+    print_status(f"waiting for {len(runs)} runs of other sweeps: {runs[0].label} ({runs[0].holder})")
     pause = LOOK_S
     # The same objects each time: a holder that is silent is known only to who has watched it.
     claims = {job.execution.store: Claims(job.execution.store) for job, _ in claimed.values()}
@@ -154,15 +149,19 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
 
 
 def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
-    """Run jobs here, one after the other, or by the launcher in processes of their own; return each one's outcomes.
+    """Run jobs one after the other in this process, or in others by the launcher; return the outcomes of each job.
 
-    A job that kills such a process is lost, and takes no other with it.
+    If a job's process is killed, only that job is lost.
 
     Raises:
         RequestError: the launcher cannot start any job.
     """
     if plan.launcher == "basic":
-        return [_run_here(job, keys) for job in jobs]
+        from harness.execution.job import run_job
+
+        firsts = [job.runs[0] for job in jobs]
+        displays = [make_display(f"{run.dataset.name}/{run.category} {run.backbone.name}") for run in firsts]
+        return [tuple(print_outcomes(run_job(job, display), keys)) for job, display in zip(jobs, displays, strict=True)]
     ended: dict[int, tuple[Outcome, ...]] = {}
 
     def has_ended(i: int, how: Ended) -> None:
@@ -183,14 +182,6 @@ def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[st
             has_ended(i, error)
     raise_if_interrupted()
     return [ended[i] for i in range(len(jobs))]
-
-
-def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
-    from harness.execution.job import run_job
-
-    first = job.runs[0]
-    display = make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")
-    return tuple(print_outcomes(run_job(job, display), keys))
 
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:

