@@ -37,7 +37,6 @@ class Measurement:
     metrics: dict[str, float] = field(default_factory=dict)
     """What it computed, by the harness's names: both sides must agree."""
     numbers: dict[str, float] = field(default_factory=dict)
-    """Whatever else was counted."""
 
 
 Command = Callable[[Path], Sequence[str]]

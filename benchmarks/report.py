@@ -34,7 +34,6 @@ class Results:
     settings: dict[str, Any]
     machine: dict[str, Any]
     finished: str
-    """UTC date."""
     measurements: tuple[Measurement, ...]
 
 

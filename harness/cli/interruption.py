@@ -24,10 +24,8 @@ INTERRUPTED, TERMINATED = 130, 143
 _KINDS = (signal.SIGINT, signal.SIGTERM)
 
 _heard: list[int] = []
-"""The signals that came."""
 
 AGAIN_S = 0.02
-"""How long an interruption waits before it asks again whether an import has ended."""
 
 
 def listen() -> None:

@@ -49,8 +49,6 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class _Rate(ProgressColumn):
-    """Images a second."""
-
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.0f} images/s" if task.speed else "")
 
@@ -137,7 +135,6 @@ def _print_error(text: str) -> None:
 
 
 def _seen(outcome: Outcome) -> str:
-    """Return what the network sees of an image, in words."""
     return preprocessing_in_words(
         outcome.settings["preprocessing.resize"], outcome.settings["preprocessing.center_crop"]
     )

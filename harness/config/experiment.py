@@ -26,7 +26,6 @@ IN_ONE_JOB = ("seeds", *keys.FOLDED)
 
 
 ALL = "all"
-"""The category that stands for all of a dataset's."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,6 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
 
 
 def _checked_models(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Refuse a setting that a job's model does not have."""
     for job in jobs:
         keys.check_model_keys(job.get("model") or keys.default_option("model"), job)
     return jobs
@@ -171,7 +169,6 @@ def _product(axes: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 def _unique(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop a job that an earlier experiment or grid already holds."""
     seen: dict[str, dict[str, Any]] = {}
     for job in jobs:
         seen.setdefault(repr(sorted((key, value) for key, value in job.items() if key != "experiment")), job)

@@ -28,7 +28,6 @@ GROUPS = {
     "protocol": "A named choice of preprocessing and of a model's settings.",
     "experiment": "Several runs by name; dataset, category and backbone then choose among them.",
 }
-"""The folders of configs/, each key a choice of one of its files."""
 _GIVEN = "???"
 """The default of a setting that a file of configs/ gives: Hydra's word for it."""
 _LEFT_OUT = ("category", "engine", "dataset.root", "store")

@@ -22,7 +22,6 @@ from harness.config.settings import WEIGHT_WORDS
 from harness.errors import RequestError
 
 FLAGS = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--multirun", "-m"))
-"""Hydra's flags that make sense here and take no value."""
 
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
@@ -157,7 +156,6 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _split_commas(value: str) -> list[str]:
-    """Split at the commas that are outside quotes."""
     parts, quote_mark = [""], ""
     for char in value:
         if char == "," and not quote_mark:

@@ -215,8 +215,6 @@ def _image_notes(images: Mapping[str, Header]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Mask:
-    """One mask of a folder of one's own."""
-
     low: float
     high: float
     source: str
@@ -226,7 +224,6 @@ class _Mask:
     threshold: float | None
     """The value above which it is defective; None where it holds no more than two values."""
     share: float
-    """How much of the image is defective."""
     lost_by: str | None
 
 

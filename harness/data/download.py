@@ -45,7 +45,6 @@ class Request:
 
     info: DatasetInfo
     data_root: Path
-    """The dataset's folder is made in it, under the dataset's name."""
     url: str | None = None
     """A mirror's address; None for the catalog's."""
     sha256: str | None = None
@@ -142,7 +141,6 @@ def _is_there(request: Request) -> bool:
 
 
 def _problem(info: DatasetInfo, root: Path) -> str:
-    """Say what differs from the official dataset; empty where nothing does."""
     bad = [check for check in check_dataset(info, root) if check.problems]
     more = f", and {len(bad) - 1} more categories" if len(bad) > 1 else ""
     return f"{bad[0].category}: {bad[0].problems[0]}{more}" if bad else ""

@@ -100,7 +100,6 @@ class Listing:
     """Images and films in formats that are not read."""
     other: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
-    """Hidden files, system files, and whatever lies in such folders."""
 
     @property
     def names(self) -> list[str]:
@@ -211,7 +210,6 @@ def read_header(root: Path, name: str) -> Header:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 where there is none that can be read."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole image to look for it
     try:

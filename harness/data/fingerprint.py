@@ -119,7 +119,6 @@ def _cache_file(folder: Path) -> Path:
 
 
 def _load(folder: Path) -> dict[str, Any]:
-    """Read what is remembered of a folder's files: stamp and sha256 by file name."""
     with suppress(OSError, ValueError):
         stored = json.loads(_cache_file(folder).read_text(encoding="utf-8"))
         if isinstance(stored, dict):

@@ -10,9 +10,7 @@ from pathlib import PurePosixPath
 from harness.data.files import IMAGE_EXTENSIONS, nfc, word_set
 
 GOOD_NAMES = ("good", "normal", "ok")
-"""What a folder of good images may be called, in lower case."""
 MASK_NAMES = ("ground_truth", "masks", "mask", "gt", "labels", "annotations")
-"""What a folder of masks may be called, in lower case."""
 SPLIT_NAMES = ("train", "training", "test", "testing")
 """Folders, in lower case, that show that the folder above them is one category. Only train and test are read."""
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")

@@ -24,7 +24,6 @@ VISA_SPLIT = "split_csv/1cls.csv"
 """The one-class split that ships inside VisA's archive."""
 _VISA_COLUMNS = ["object", "split", "label", "image", "mask"]
 _SHOWN = 20
-"""Names that an error lists at most."""
 
 
 def find_visa(root: Path, category: str) -> Found:

@@ -80,7 +80,6 @@ def _decoded(path: Path, header: Header) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, header: Header) -> np.ndarray:
-    """Turn pixels, (h, w, ...), as a viewer does."""
     if not header.to_turn:
         return pixels
     if header.orientation >= 5:

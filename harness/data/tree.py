@@ -42,7 +42,6 @@ class Found:
     """The samples of one category as its folders hold them."""
 
     root: Path
-    """What the samples' paths are relative to."""
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     expected: str
@@ -101,8 +100,6 @@ def _has_train(folder: Path, good: Collection[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Role:
-    """What an image is by its place."""
-
     part: str
     """train, good (test) or defect."""
     defect: str = GOOD
@@ -111,8 +108,6 @@ class _Role:
 
 
 class _Layout:
-    """One category's folder, and what its files are found to be."""
-
     def __init__(self, root: Path, base: str, good: Sequence[str], colours: Colours, *, own: bool) -> None:
         self.root, self.base, self.good, self.colours, self.own = root, base, good, colours, own
         self.in_train = not own or _has_train(root / base, good)
@@ -125,10 +120,8 @@ class _Layout:
             self.single(("test",))
         self.roles: dict[str, _Role] = {}
         self.pairs: dict[str, str] = {}
-        """Masks by defective image."""
         self.good_masks: list[str] = []
         self.lost: list[str] = []
-        """Masks that belong to no image."""
 
     def found(self, listing: Listing) -> Found:
         """Give every file a role."""
@@ -333,7 +326,6 @@ class _Layout:
         return places
 
     def _pair(self, masks: Mapping[str, Parts]) -> None:
-        """Give each mask of a folder of masks to its image."""
         by_mask = self._by_mask({folder[:-1] for folder in masks.values()})
         for mask, folder in masks.items():
             below = self._below(mask, folder)
@@ -378,7 +370,6 @@ class _Layout:
             )
 
     def _pair_twins(self, twins: Mapping[str, str]) -> None:
-        """Add the masks that lie beside their images."""
         for image, twin in twins.items():
             self._give(twin, image)
         bare = [image for image in self._defective() if image not in self.pairs]

@@ -26,7 +26,6 @@ PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _taken: list[tuple[str, Any]] = []
-"""The GPU of this process, and the lock that it keeps until it ends."""
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,6 @@ def run_job(job: Job, display: Display | None = None) -> Iterator[Outcome]:
 
 
 class _JobUnderWay:
-    """One job, while its runs are done."""
-
     def __init__(self, job: Job, display: Display | None, claims: Claims) -> None:
         self._job, self._claims = job, claims
         self._store = Store(job.execution.store)
@@ -103,7 +101,6 @@ class _JobUnderWay:
         self._prepared: Prepared | None = None
         self._specs: dict[RunConfig, dict[str, Any]] = {}
         self._preparing: dict[str, float] = {}
-        """Seconds by stage that all passes share."""
 
     def outcomes(self) -> Iterator[Outcome]:
         try:

@@ -28,13 +28,11 @@ from harness.execution.monitor import Outcome
 from harness.leftovers import is_alive
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0
-"""How often processes and clusters are asked whether a job has ended."""
 
 LONGEST_MIN = 7 * 24 * 60
 """submitit ends a local job after five minutes, unless told otherwise; a sweep's job ends when it is done."""
 
 LONGEST_TEXT = 200
-"""Characters of what a library says about a job that did not come back."""
 
 FOLDER = ".submitit"
 """Where SLURM's jobs and this process leave their files for one another: in the store, which all of them see."""
@@ -221,7 +219,6 @@ def _submitit(jobs: Sequence[Job], plan: LaunchPlan) -> Iterator[Start]:
 
 
 def _slurm_parameters(plan: LaunchPlan) -> dict[str, Any]:
-    """Return the settings by submitit's names: what every cluster has goes without a prefix."""
     given = {key: value for key, value in plan.slurm.items() if value is not None}
     common = ("cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min")
     named = {key if key in common else f"slurm_{key}": value for key, value in given.items()}

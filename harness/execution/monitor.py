@@ -13,7 +13,6 @@ from harness.config.keys import FOLDED
 OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
 Advance = Callable[[int], None]
-"""To be called with the number of images just done."""
 
 Display = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Shows a stage, from its name and number of images; None where these cannot be counted."""
@@ -59,7 +58,6 @@ class Outcome:
     """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process
     runs it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
     folder: str | None = None
-    """The run's folder below the store."""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     seconds: float = 0.0
     """Wall-clock seconds of the run; runs that share a pass share these too."""

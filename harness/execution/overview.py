@@ -69,9 +69,7 @@ class RunState:
     """What tells this run from others of the same experiment with the same identity; mostly empty."""
     state: State
     detail: str
-    """Why it is not done, or what a reader should know."""
     record: RunRecord | None
-    """The newest of the records that `state` speaks of."""
 
 
 def survey(

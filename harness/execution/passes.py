@@ -43,7 +43,6 @@ _RECORD_BYTES = 64 * 1024
 _PLAIN_PNG_BYTES, _IMAGE_BYTES = 8, 15
 """By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
-"""Four images with their masks and maps."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,6 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
 
 
 def _remedy(run: RunConfig) -> str:
-    """Return what a run that takes too much memory can do."""
     model = find(run.model.name)
     smaller = ("preprocessing.resize and preprocessing.center_crop", "preprocessing.batch_size", "dataset.limit")
     *some, last = (*model.lower, *smaller)
@@ -207,7 +205,6 @@ def carry_out(
 
 
 def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray | None) -> tuple[MetricReport, float]:
-    """Return a run's metrics, and the seconds that they took."""
     from harness.metrics import evaluate
 
     own = Monitor()
@@ -218,7 +215,6 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
-    """Return the masks, None without any, and the example images."""
     from harness.data.loader import load_masks
 
     masks = load_masks(split, source.preprocessing) if split.has_masks else None

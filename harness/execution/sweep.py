@@ -185,7 +185,6 @@ def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[st
 
 
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
-    """Return how the runs stand whose job did not come back."""
     from harness.execution.job import outcome_of
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here

@@ -104,7 +104,6 @@ def _picks(scores: np.ndarray) -> np.ndarray:
 
 
 def _atoms(ranked: Ranked, edges: np.ndarray) -> np.ndarray:
-    """Return (bins,) whether a bin's scores all equal its edge."""
     others = np.zeros(edges.size, dtype=np.int64)
     for scores in (ranked.positives, ranked.negatives):
         others += np.diff(np.searchsorted(scores, edges), append=scores.size)

@@ -24,7 +24,6 @@ class Difference:
     p: float | None
     """Two-sided; None where no test is made."""
     why: str = ""
-    """Why there is no interval or no test."""
 
 
 def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, confidence: float = 0.95) -> Difference:
@@ -66,7 +65,6 @@ def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, 
 
 
 def _places(scores: np.ndarray) -> np.ndarray:
-    """Return where each score stands among the sorted ones."""
     return np.argsort(np.argsort(scores, kind="stable"), kind="stable")
 
 

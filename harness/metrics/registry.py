@@ -28,11 +28,8 @@ class Metric:
     """In records, tables and CSV: an identifier."""
     level: Level
     label: str
-    """For readers, such as "Pixel AUROC"."""
     low: float
-    """The smallest value that it can take."""
     high: float
-    """The largest."""
     version: int
     """Recorded with the value. Raise it with any change that can move the value, its interval or its threshold."""
     needs: frozenset[str]

@@ -23,7 +23,6 @@ class Interval:
     low: float
     high: float
     method: str
-    """How it was made, in words."""
 
 
 def image_intervals(

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from harness.models.weights import Weights
 
 LIBRARIES = ("anomalib", "lightning", "timm", "torch")
-"""Whose versions can move a number of such a run."""
 _NOT_ARGUMENTS = ("name", "class", "stages", "trainer")
 _TRAINER = "trainer."
 _OURS = ("backbone", "layers", "layer", "pre_trained", "pre_processor", "post_processor", "evaluator", "visualizer")
@@ -62,9 +61,7 @@ class AnomalibConfig(ModelConfig):
     ]
     """Which of the backbone's layers it reads, counted from 0, the finest; null: all."""
     arguments: tuple[tuple[str, Any], ...]
-    """Name and value of each argument of the constructor, sorted."""
     trainer: tuple[tuple[str, Any], ...]
-    """Name and value of each argument of Lightning's Trainer, sorted."""
 
     def spec(self) -> dict[str, Any]:
         """Return the settings by the names of their keys, without `model.`, and the class: JSON data."""
@@ -222,7 +219,6 @@ def _class(class_name: str) -> Any:
 
 @cache
 def _signature(class_name: str) -> Mapping[str, Any]:
-    """Return the annotations of a constructor's arguments, by name."""
     return _annotations(_class(class_name))
 
 
@@ -254,7 +250,6 @@ def _keywords(config: AnomalibConfig, backbone: BackboneConfig) -> dict[str, Any
 
 
 def _layers(config: AnomalibConfig, backbone: BackboneConfig, taken: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the backbone's layers that a model reads."""
     stages = config.stages
     chosen = range(len(backbone.layers)) if stages is None else stages
     given = f"model.stages={plain(stages)}".replace("None", "null")

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 FLOAT = 4
-"""Bytes of a float32."""
 _METRIC_BYTES = 11
 """By pixel of all anomaly maps, while their metrics are computed."""
 _STEM_CHANNELS = 96
@@ -47,11 +46,9 @@ class Task:
     n_train: int
     n_test: int
     weights_bytes: int | None
-    """Of the weights' file; None where there is none."""
     device: str
     threads: int
     decoders: int
-    """Threads that decode for a GPU."""
     image_bytes: tuple[int, ...] = ()
     """Of each image while it is read and resized, the largest first; empty where that is not known."""
 

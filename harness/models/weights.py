@@ -38,7 +38,6 @@ class Weights:
     digest: str
     """sha256, in hex, of what determines the numbers: the file's content, or for random weights how they are drawn."""
     path: Path | None
-    """The file; None for random weights."""
     label: str
     """What they are called in records and on the terminal; never an absolute path."""
 

@@ -35,15 +35,12 @@ class Holder:
 
     key: str
     label: str = ""
-    """What a person calls the run."""
     host: str = ""
     pid: int | None = None
     """None while the claim is being written, or where it is damaged."""
     since: str = ""
-    """ISO 8601, UTC."""
 
     def __str__(self) -> str:
-        """Return the holder as a person reads it."""
         if self.pid is None:
             return "another process"
         return f"{self.host}, process {self.pid}" + (f", since {self.since}" if self.since else "")

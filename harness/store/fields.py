@@ -27,10 +27,8 @@ RECORD, SCORES, EXAMPLES = "record.json", "scores.csv", "examples.npz"
 """The files of a run's folder; without the first the others do not count."""
 
 RUNS, RUNS_CSV = "runs", "runs.csv"
-"""What lies in a store's own folder."""
 
 REMEDY = "restore it (git checkout), or move its folder out of the store and run again"
-"""What to do about a record that cannot be trusted."""
 
 _IDENTITY = frozenset({"dataset", "category", "backbone.name", "seed", "model.name"})
 _PLAIN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]{0,78}[A-Za-z0-9_-])?")

@@ -71,7 +71,6 @@ Between the first and the second come the settings of the models, as `model.<set
 """
 
 COLUMNS = {name: dtype for name, (dtype, _) in (_SPEC | _FIELDS | _COST).items()}
-"""The columns that every table has."""
 
 _SORTED_BY = ("dataset", "category", "model", "backbone", "protocol_name", "seed", "engine", "device", "key")
 

@@ -19,7 +19,6 @@ HEADER = ("path", "label", "defect_type", "score")
 OLD_HEADER = ("path", "label", "score")
 """Of stores of schema 1 and 2, where a defect type is the name of the folder."""
 GOOD = "good"
-"""The defect type of a normal image."""
 LARGEST = 2**28
 """Bytes of a scores.csv, and of what an examples.npz unpacks to."""
 _HERE = "./"

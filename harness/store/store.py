@@ -30,7 +30,6 @@ class Contents:
     """What a store holds."""
 
     records: tuple[RunRecord, ...]
-    """Sorted by folder."""
     problems: tuple[str, ...]
     """A line for each file that is no valid record; it counts for nothing."""
 

@@ -116,7 +116,6 @@ def _upgrade(store: Store, record: RunRecord, folder: Path) -> Path | None:
 
 
 def _beside(folder: Path) -> list[Path]:
-    """Return the files of a run but for its record, its scores, and what killed processes left."""
     return [
         path
         for path in folder.iterdir()

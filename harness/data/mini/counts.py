@@ -36,7 +36,6 @@ COUNTS = {
     dataset: {name: (train, normal, sum(defects.values())) for name, (train, normal, defects) in own.items()}
     for dataset, own in _IMAGES.items()
 }
-"""Dataset, category: how many train, normal test and defective test images."""
 
 _BTAD_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}
 """Of images and of masks, as in the official archive."""
@@ -49,14 +48,12 @@ class Drawing:
     dataset: str
     category: str
     part: str
-    """`train` or `test`."""
     defect: str
     """`good` or the defect type; two types in one image are separated by a comma, as in VisA's image_anno.csv."""
     number: int
     """From 0 within the part and the defect type."""
     path: str
     mask_path: str | None
-    """None for a normal image."""
 
     @property
     def defects(self) -> tuple[str, ...]:

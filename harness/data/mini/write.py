@@ -73,7 +73,6 @@ def is_complete(dataset: str, root: Path, seed: int = 0) -> bool:
 
 
 def _fill(dataset: str, folder: Path, seed: int) -> None:
-    """Write every file of a dataset, and its manifest last."""
     for category in COUNTS[dataset]:
         for plan in plan_category(dataset, category):
             image, mask = draw_plan(plan, seed)

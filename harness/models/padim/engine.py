@@ -57,7 +57,6 @@ class Work:
     preprocessing: PreprocessingConfig
     variants: tuple[Variant, ...]
     device: str
-    """cpu or cuda."""
     plan: PadimPlan
 
 
@@ -100,7 +99,6 @@ def index_versions(index_sampler: str) -> Mapping[str, str] | None:
 
 @functools.lru_cache(maxsize=64)
 def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
-    """Return all channels in the order of which `Padim` keeps the first n_features."""
     import torch
 
     from harness.models.compute import silence

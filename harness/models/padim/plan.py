@@ -143,7 +143,6 @@ def _smaller(plan: PadimPlan) -> PadimPlan:
 
 
 def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimPlan:
-    """Return the same plan with the peaks that it is expected to have."""
     size, widest = task.preprocessing.batch_size, [max(n_features)]
     batch = size * 3 * task.pixels * FLOAT
     feature, covariances = feature_bytes(task, n_features), moment_bytes(task, widest)

@@ -103,7 +103,6 @@ class FeatureStream:
         self.grid: Grid | None = None
         """What each location reads; known after the first batch."""
         self.channels: Channels = ()
-        """Those whose features the stream gives."""
         self._batch_size = batch_size
         self._device = device
         self._workers, self._ahead = workers, decoded_ahead
