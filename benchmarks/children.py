@@ -70,8 +70,7 @@ def floor(root: str, weights: str) -> dict[str, Any]:
 def warm(*request: str) -> dict[str, Any]:
     """Run ours without imports: first another run of a few images, which imports all that a run needs.
 
-    The harness decodes while it imports: a clock that starts where its imports end would leave that decoding out. The
-    first run has another seed and a cache of its own, so the second one has nothing to find.
+    The harness decodes while it imports, so the imports are done in another run, with another seed and cache.
     """
     from harness.__main__ import main
 

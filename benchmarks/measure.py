@@ -50,7 +50,7 @@ records of the harness.
 def once(name: str, command: Command, repeat: int = 0) -> Measurement:
     """Run a fresh process in the project's folder, with an empty cache folder.
 
-    Linux counts a process's own size for what it starts, so the caller must be smaller than what is measured.
+    The caller must be smaller than what is measured: Linux counts its size for what it starts.
 
     Raises:
         BenchError: it failed.

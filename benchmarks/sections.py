@@ -161,8 +161,7 @@ def metrics(bench: Bench) -> Section:
 def scaling(bench: Bench) -> Section:
     """Measure the peak memory of ours, once each: 200 and 1000 training images; Wide-ResNet-50-2.
 
-    anomalib is not asked for Wide-ResNet-50-2: on more than one thread it cannot invert its covariances of 192
-    features or more.
+    anomalib cannot invert the covariances of 192 features or more on several threads, so it is left out.
     """
     wide = bench.setup("wide_resnet50_2")
     contestants = {

@@ -1,7 +1,4 @@
-"""What every command has in common: errors in one line, exit statuses, and output that stops no work.
-
-Output that cannot be written stops no sweep: a closed pipe or a full disk under a log loses lines, never runs.
-"""
+"""What every command has in common: errors in one line, exit statuses, and output whose failure stops no sweep."""
 
 from __future__ import annotations
 
@@ -132,7 +129,7 @@ def run_script(
 ) -> int:
     """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 
-    A closed pipe (`status.py | head`) is no failure. Any other failure of the output turns status 0 into 1.
+    A closed pipe (`status.py | head`) is no failure; any other failure of the output turns status 0 into 1.
 
     Args:
         when_stopped: said after `interrupted` or `terminated`.

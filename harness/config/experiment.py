@@ -83,8 +83,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
 def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     """Return the jobs that a command line means: each maps keys to one value, with the folded keys as lists.
 
-    Without an experiment they are the product of all swept keys. With one they are the union of its grids, in their
-    order, each narrowed to the datasets, categories and backbones that the command line gives.
+    Without an experiment they are the product of all swept keys; with one the union of its grids, in their order, each
+    narrowed to the datasets, categories and backbones of the command line.
 
     Raises:
         RequestError: a value on the command line is in none of the grids, or there is no category.

@@ -189,7 +189,7 @@ def protocol_settings(protocol: str, *, model: str, backbone: str, dataset: str 
 
     Args:
         protocol: a file of configs/protocol.
-        dataset: its file of configs/dataset may set preprocessing, too, as that of a folder of one's own does.
+        dataset: its file of configs/dataset may set preprocessing, too.
     """
     chosen = _yaml(CONFIGS / "protocol" / f"{protocol}.yaml")
     of_dataset = _yaml(CONFIGS / "dataset" / f"{dataset}.yaml") if dataset else {}

@@ -1,7 +1,6 @@
 """The settings of a run: each key, its type, range, default and help stand here and nowhere else.
 
-From these classes `harness.config.keys` makes the command line's keys, their help and refusals, and Hydra's schema.
-A run's key is the hash of its settings.
+`harness.config.keys` makes the command line's keys, help and refusals, and Hydra's schema, from these classes.
 """
 
 from __future__ import annotations

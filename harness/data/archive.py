@@ -47,8 +47,8 @@ class _Member:
 def unpack(archive: Path, into: Path, *, strip: str = "", show: Callable[[int], object] = lambda _: None) -> None:
     """Write the archive's files and folders below `into`, an empty folder that nobody else writes to.
 
-    Only plain files and folders are accepted, under relative names without `..`, each name once. After an exception
-    `into` holds a part of the archive.
+    Only plain files and folders with relative names are accepted, each name once. After an exception `into` holds a
+    part of them.
 
     Args:
         strip: a folder of the archive whose contents are written as if they lay at its top.

@@ -1,8 +1,4 @@
-"""What a category's files hold: refused where it cannot be meant, noted where it is doubtful.
-
-Official datasets are read as anomalib reads them; nothing of them is refused but masks of another size than their
-images.
-"""
+"""Checks of a category's files: errors where they cannot be used, notes where they are doubtful."""
 
 from __future__ import annotations
 

@@ -68,9 +68,8 @@ class Request:
 def download(request: Request) -> bool:
     """Make `request.target` the complete dataset; return False where it already is.
 
-    The archive is fetched into a hidden folder beside the target, where an attempt that was cut off is continued;
-    checked against its sha256; unpacked there; checked for counts and masks; and moved into place in one step. A target
-    that exists is never changed. What goes on is shown on standard error.
+    The archive is fetched into a hidden folder beside the target (an interrupted attempt continues there), checked,
+    unpacked and verified there, and moved into place in one step. An existing target is never changed.
 
     Raises:
         RequestError: the request is wrong, or the place cannot be used.
@@ -199,8 +198,7 @@ def _install(request: Request, published: Archive, archive: Path) -> None:
 def _checked(request: Request, published: Archive) -> Path:
     """Return the archive, fetched or given, whose checksum is right.
 
-    A partial file is named by the checksum it must have, and stays when the connection, the server or the disk fails.
-    One whose checksum is wrong does not.
+    A partial file stays when the connection, the server or the disk fails; one with a wrong checksum is removed.
     """
     part = request.work / f"{published.sha256}.part"
     if not request.archive:

@@ -116,8 +116,8 @@ def mask_stems(name: str) -> Iterator[str]:
 def of_one_part(names: Collection[str]) -> list[list[str]]:
     """Group names that seem to be several images of one part; no groups where most names are of other kinds.
 
-    One name is another's beginning (`000`, `000_overlay`, `000_json/img`), file names repeat in sub-folders (`rgb/000`,
-    `xyz/000`), or endings repeat (`000_color`, `000_depth`).
+    One name begins another (`000`, `000_overlay`), file names repeat in sub-folders (`rgb/000`, `xyz/000`), or endings
+    repeat (`000_color`, `000_depth`).
 
     Args:
         names: paths below one folder, without extensions, each once.

@@ -158,8 +158,7 @@ def resolve_split(dataset: DatasetConfig, category: str, preprocessing: Preproce
 def _hold_out(found: Found, share: float) -> Found:
     """Move a share of the training images, at least one, to test.
 
-    Which ones is decided by their content alone, so renaming files or another seed changes nothing. Files with the same
-    content stay together: a copy of a training image is no test image.
+    Their content alone decides which ones, and files with the same content stay together.
     """
     if len(found.train) < 2:
         raise DataError(f"{found.train[0].path}: is the only good image, so none is left for testing; add more")

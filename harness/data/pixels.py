@@ -9,9 +9,9 @@ The plain way, of official datasets, is exactly anomalib's, that is Pillow's `co
 - of several frames or pages the first is used;
 - in a mask every grey value above 0 is defective.
 
-With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. In a
-mask alpha counts where it varies, then any colour that is not the background, then grey values: of two, whatever they
-are, the one that is not the background; of more, those above half of the range.
+With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. A mask
+is read from its alpha channel if that varies, else from colours other than the background, else from grey values: of
+two the one that is not the background, of more those above half of the range.
 """
 
 from __future__ import annotations

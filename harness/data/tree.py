@@ -1,7 +1,6 @@
 """The samples of a category by the places of its files: train and test, one folder a kind, and where masks lie.
 
-Official datasets keep to one layout, and what lies beside it is not looked at. In a folder of one's own every file gets
-a role, or the first that can have none is refused.
+In an official dataset other files are ignored. In a folder of one's own every file gets a role, or is refused.
 """
 
 from __future__ import annotations

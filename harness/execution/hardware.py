@@ -145,10 +145,10 @@ def count_gpus() -> int:
 def take_gpu() -> str | None:
     """Keep one GPU for this process, until it ends: one that no other process has, else one of those with the fewest.
 
-    To be called before anything asks CUDA for its devices; a second call keeps the first one's choice.
+    Call it before anything asks CUDA for its devices; a second call returns the first choice.
 
     Returns:
-        The GPU, which is all that CUDA_VISIBLE_DEVICES names now; None where there are not several.
+        The GPU, the only one in CUDA_VISIBLE_DEVICES now; None with fewer than two GPUs.
     """
     from filelock import FileLock, Timeout
 

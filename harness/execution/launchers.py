@@ -61,7 +61,7 @@ class LaunchPlan:
 def launch(jobs: Sequence[Job], plan: LaunchPlan) -> Generator[tuple[int, Ended]]:
     """Do jobs in other processes, a few at once; yield the place of each and how it ended, as soon as it has.
 
-    To close the iterator ends all that still runs. A process that is killed costs the job that it was at, and no other.
+    Closing the iterator ends all that still runs. A killed process costs only its own job.
 
     Raises:
         Exception: whatever a library raises that cannot start a job at all.

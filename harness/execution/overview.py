@@ -77,8 +77,8 @@ def survey(
 ) -> dict[str, tuple[RunState, ...]]:
     """Compare a store's records with experiments of configs/experiment; return the state of each one's runs by title.
 
-    Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
-    drawn images is compared only with experiments of which it has runs.
+    Without `names` these are all, except optional ones without any run; a store of only drawn images is compared only
+    with experiments of which it has runs.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.

@@ -29,8 +29,8 @@ class Difference:
 def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, confidence: float = 0.95) -> Difference:
     """Compare the AUROCs of two runs by DeLong's paired test.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. Each image has a structural component in either run;
-    the variance of the difference is that of the components' differences, so what the runs share cancels out.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. The variance is that of the differences of each
+    image's structural components, so what the runs share cancels out.
 
     Args:
         labels: (N,) int in {0, 1}.

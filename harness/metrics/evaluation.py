@@ -51,8 +51,8 @@ def evaluate(
 ) -> MetricReport:
     """Return every registered metric of one run, with intervals.
 
-    A metric that fails stops the evaluation, and its run is recorded as failed: listed as absent, a defect would pass
-    for a metric that is not defined. One that knows that it is not defined raises `UndefinedError`.
+    A metric that is not defined raises `UndefinedError`; any other error stops the evaluation, so that no defect passes
+    for an undefined metric.
 
     Args:
         image_scores: (N,) float32 or float64, raw: any finite values, higher is more anomalous.

@@ -1,7 +1,6 @@
 """AUROC, average precision, F1 and IoU from raw scores, exactly: both classes sorted, then searched in one another.
 
-Every count is an integer and every score keeps its dtype, so nothing is rounded before the last division: no sigmoid,
-no normalisation, no bins, and a tie is a tie only where two scores are equal.
+Every count is an integer and every score keeps its dtype, so nothing is rounded before the last division.
 """
 
 from __future__ import annotations
@@ -67,8 +66,7 @@ def auroc(ranked: Ranked) -> float:
 def average_precision(ranked: Ranked) -> float:
     """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1].
 
-    Only a positive's score adds recall, so no other is looked at. The counts are exact, and their order is that of the
-    scores, so that the order of the images moves no bit.
+    The counts are exact and their order is that of the scores, so the order of the images moves no bit.
     """
     first, true_positives, false_positives = _at_each_positive(ranked)
     gained = np.diff(first, append=ranked.positives.size)

@@ -1,8 +1,7 @@
 """Any model of anomalib that reads a backbone, by anomalib's own Engine: all that it needs here is its YAML file.
 
 The file names the class, the arguments of its constructor that a user may set, the stages of the backbone that it
-reads, and what Lightning's Trainer gets. Importing anomalib takes seconds, so it is imported only where a model is
-checked or run.
+reads, and what Lightning's Trainer gets. anomalib takes seconds to import, so only `check` and `scores` import it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a model is to the harness, and where each is found.
 
 A model is a file configs/model/NAME.yaml and, unless anomalib has it, a module `harness.models.NAME` with a `MODEL`.
-Nothing here imports torch, so that a wrong request is refused at once.
+Nothing here imports torch.
 """
 
 from __future__ import annotations

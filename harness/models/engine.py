@@ -106,8 +106,7 @@ def _bars_as_stages(stages: _Stages) -> Iterator[None]:
 class Recorder(Callback):
     """Raw test outputs in the order of the test loader.
 
-    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
-    batch before it is normalised.
+    Lightning calls it before the model's PostProcessor, so it sees the batch before it is normalised.
     """
 
     def __init__(self) -> None:

@@ -151,6 +151,5 @@ def _file_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _content_digest(path: Path, *_stamp: int) -> str:
-    """Hash a file once, and again only when its size or a time has changed, or the path leads to another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

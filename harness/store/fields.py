@@ -42,7 +42,7 @@ def component(name: str) -> str:
     """Return a folder's name for a dataset, a category or a backbone.
 
     A plain name (ASCII letters, digits, `_ - .` and spaces, at most 80) stays as it is. Any other becomes what is left
-    of it, `~`, and eight hex digits of its sha256; `~` is in no plain name, so the two kinds never meet.
+    of it, `~`, and eight hex digits of its sha256.
     """
     if _PLAIN.fullmatch(name) and not _RESERVED.fullmatch(name):
         return name

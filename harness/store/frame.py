@@ -65,9 +65,9 @@ _COST: dict[str, tuple[str, str]] = {
 }
 """Column -> pandas dtype, and where the record has it (empty where it is put together).
 
-Between the first and the second come the settings of the models, as `model.<setting>`; between the second and the third
-`<metric>`, `<metric>_low`, `<metric>_high` and `<metric>_version` of each metric that any record has; at the end
-`<metric>_<method>_low/high` of second intervals and `seconds_<stage>`. A list is written as the command line takes it.
+Between the first and the second come `model.<setting>`; between the second and the third `<metric>`, `<metric>_low`,
+`<metric>_high` and `<metric>_version` of each metric that any record has; at the end second intervals and
+`seconds_<stage>`. A list is written as the command line takes it.
 """
 
 COLUMNS = {name: dtype for name, (dtype, _) in (_SPEC | _FIELDS | _COST).items()}

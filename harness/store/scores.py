@@ -58,8 +58,7 @@ class ScoreTable:
     def to_csv(self) -> bytes:
         """Return the table as scores.csv.
 
-        A float32 score is written with all digits of its value: read as float64, it is the number that the metrics were
-        computed from. A file name that is not valid UTF-8 keeps its bytes. A name that a spreadsheet would take for a
+        Scores keep all digits of their values, file names their bytes. A name that a spreadsheet would take for a
         formula begins with `./`.
         """
         columns = (_cells(self.paths), self.labels.tolist(), _cells(self.defect_types), self.scores.tolist())

@@ -108,12 +108,11 @@ class Store:
     ) -> RunRecord:
         """Write a run: scores and examples first, the record last, each file atomically.
 
-        Of two ok records of one key the first stays, for a complete run never changes; a failed record never replaces
-        an ok one. An ok record also removes the failed one that the same run left before its split had a fingerprint.
+        Of two ok records of one key the first stays, and a failed record never replaces an ok one. An ok record also
+        removes the failed one that the same run left before its split had a fingerprint.
 
         Args:
-            replace: let a new ok record take the place of an ok one, with its scores and examples. Until its record is
-                there too, new scores are nobody's: `scores_sha256` says which record they belong to.
+            replace: let a new ok record take the place of an ok one, with its scores and examples.
 
         Returns:
             The record that the store now holds: possibly the ok one that was there.

@@ -22,10 +22,9 @@ SET_ASIDE = "set_aside"
 def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
     """Give every run of an older schema its new key, names and folder; say what there is to say, the counts last.
 
-    A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What
-    lies beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
-    (`metrics.*`) the best by `rank` takes the place; the others move to STORE/set_aside, a store that is read like any
-    other. A run that cannot be trusted stays as it is.
+    It can be interrupted at any point and started again. Files beside a record, such as examples.npz, move along. Of
+    runs that differ only in `metrics.*`, which no key covers any more, the best by `rank` takes the place; the others
+    move to STORE/set_aside, a store like any other. A run that cannot be trusted stays as it is.
 
     Returns:
         How many runs stay as they are.

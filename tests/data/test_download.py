@@ -139,11 +139,11 @@ def test_what_is_there_and_not_complete_is_left_as_it_is(mvtec, data_root):
     refused(ask(mvtec, data_root), "tiny_mvtec: exists but is not complete", "move it away")
     shutil.rmtree(target)
     target.write_text("mine")
-    refused(ask(mvtec, data_root), "is no folder")
+    refused(ask(mvtec, data_root), "is not a folder")
     assert target.read_text() == "mine"
     target.unlink()
     target.symlink_to("nowhere")
-    refused(ask(mvtec, data_root), "is no folder")
+    refused(ask(mvtec, data_root), "is not a folder")
 
 
 def test_wrong_requests_ask_nobody_and_write_nothing(mvtec, data_root, tmp_path):

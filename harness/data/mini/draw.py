@@ -1,7 +1,4 @@
-"""Every image of the mini benchmark, in memory: nine parametric subjects.
-
-A subject paints itself whole, then stains itself with its defects; where it is stained is its ground truth.
-"""
+"""Draw every image of the mini benchmark in memory; where a defect stains the subject is its ground truth."""
 
 from __future__ import annotations
 

@@ -31,8 +31,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     """Make `root` the root of one drawn dataset, in its official layout; a complete one is left as it is.
 
-    The images are drawn into a hidden folder beside `root` that takes its place in one step, so an interrupted drawing
-    never counts, and any number of processes may draw at once. Nothing that is there is ever overwritten.
+    The images are drawn into a hidden folder that takes the place of `root` in one step, so any number of processes may
+    draw at once. Nothing is ever overwritten.
 
     Raises:
         RequestError: `root` holds something else, or cannot be written.

@@ -3,10 +3,9 @@
 Source: Defard et al., PaDiM (ICPR 2021), section III-B: mean and unbiased covariance of the patch embeddings at each
 location, plus epsilon on the diagonal. Shapes: L locations, B images in a batch, D features.
 
-A covariance is made of blocks, one for each pair of layers, and a block of two coarse layers is the same at all the
-locations that read the same cells. So the sums are kept by pairs of cells: ResNet-18's 100 features take 28 MB instead
-of 125 MB, and as much less time. A variant takes its rows and columns, and each covariance is put together, factored
-and used a chunk of locations at a time; no array holds all of them.
+A covariance is made of blocks, one for each pair of layers, and the sums are kept by the pairs of cells that locations
+read together: ResNet-18's 100 features take 28 MB instead of 125 MB. Each covariance is put together, factored and used
+a chunk of locations at a time.
 """
 
 from __future__ import annotations
@@ -39,10 +38,8 @@ category has t > 5e4, EfficientNet-Lite0, whose features are larger, t > 1e3, an
 class Moments:
     """Sums over images of shifted features and of their products, in float32, for each pair of cells read together.
 
-    The shift is the first group's mean, so the sums are of the size of the features' spread, not of their level. The
-    mean of n images lies within sqrt((n - B) / B) standard deviations of it, whatever their order, so subtracting its
-    square magnifies rounding at most n / B times, and hardly at all for images in no order: the error of the covariance
-    of two features is of the order of 1e-7 times the product of their standard deviations.
+    The shift is the first group's mean, so the sums are of the size of the features' spread. The error of a covariance
+    is about 1e-7 times the product of the standard deviations, for images in no special order.
     """
 
     def __init__(self, grid: Grid, channels: Channels) -> None:

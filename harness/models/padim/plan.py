@@ -1,7 +1,6 @@
 """How a job's runs are carried out within a memory budget, and what that is expected to take.
 
-Nothing here moves a number by more than rounding. Sizes follow from the shapes; the few constants were measured on
-whole processes (docs/benchmarks.md compares predicted with measured peaks).
+Sizes follow from the shapes; the few constants were measured on whole processes (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -78,8 +77,7 @@ def plan_passes(
 ) -> list[tuple[slice, PadimPlan]]:
     """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
-    A variant that does not fit by itself gets the smallest plan there is: compare `host_bytes` with the budget, and
-    `device_bytes` with the GPU's memory.
+    A variant that does not fit by itself gets the smallest plan there is.
 
     Args:
         n_features: of each variant.
