@@ -5,8 +5,6 @@ it images are drawn and nothing is written. Let nothing else run meanwhile.
 Exit status: 0 every bound holds, 1 one does not, or a process failed, 2 the request was wrong.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Sequence

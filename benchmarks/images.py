@@ -1,7 +1,5 @@
 """Images to measure on: a category `bottle` in MVTec AD's layout, the real one or a drawn one."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from itertools import cycle, islice

@@ -1,7 +1,5 @@
 """Whole processes, measured in turns: how long, how much memory, and what each says that it found."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """What must hold, and what was measured: for the terminal, as JSON, and as the tables of docs/benchmarks.md."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What is measured: five sections, each a list of contestants that take turns, and the checks on what they found."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys

@@ -1,7 +1,5 @@
 """What every command has in common: errors in one line, exit statuses, and output whose failure stops no sweep."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import io

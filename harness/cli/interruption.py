@@ -5,8 +5,6 @@ library may replace our exception by its own, as OmegaConf does; so code that ca
 `raise_if_interrupted`.
 """
 
-from __future__ import annotations
-
 import _thread
 import os
 import signal

@@ -1,7 +1,5 @@
 """What a person sees: a progress bar while a run runs, one line when it has ended, a table after a sweep."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter
@@ -179,7 +177,8 @@ def _print_fitting(out: Console, make: Callable[..., Table], outcomes: Sequence[
 def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
     """Make a table with one row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
-    table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None)
+    title = "SYNTHETIC: drawn images, not a benchmark result" if synthetic else None
+    table = Table(title=title, box=None, pad_edge=False)
     keys = differing(outcomes)
     _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes, metrics)
     for outcome in outcomes:
@@ -199,7 +198,7 @@ def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUM
         what = outcome.dataset, outcome.category, outcome.model, outcome.backbone, *map(str, outcome.settings.items())
         groups.setdefault(what, []).append(outcome)
     keys = differing(outcomes)
-    table = _table("Over seeds")
+    table = Table(title="Over seeds", box=None, pad_edge=False)
     _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes, metrics)
     for members in groups.values():
         scored = [member for member in members if member.metrics]
@@ -209,10 +208,6 @@ def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUM
                 table.add_row(*labels, statistic, *(_over(function, scored, name) for name in metrics))
                 labels = [""] * len(labels)
     return table
-
-
-def _table(title: str | None) -> Table:
-    return Table(title=title, box=None, pad_edge=False)
 
 
 def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome], metrics: Sequence[str]) -> None:

@@ -1,7 +1,5 @@
 """Experiments: lists of grids, read from configs/experiment and filtered by the command line."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Every key of the command line and the check of its values, made from the classes of `harness.config.settings`."""
 
-from __future__ import annotations
-
 import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """The command line, made safe for Hydra and checked before anything else: one line for whatever is wrong."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

@@ -1,7 +1,5 @@
 """A composed configuration becomes a Job: checked across keys, with every default filled in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -21,7 +19,6 @@ from harness.config.settings import (
     Execution,
     Job,
     MetricsConfig,
-    ModelConfig,
     PreprocessingConfig,
     RunConfig,
 )
@@ -78,7 +75,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             dataset=dataset,
             category=values["category"],
             preprocessing=preprocessing,
-            model=_model(model, values["model"] | dict(zip(names, chosen, strict=True))),
+            model=_made(model.configure, values["model"] | dict(zip(names, chosen, strict=True)), "model."),
             backbone=backbone,
             protocol_name=protocol_name,
             engine=engine,
@@ -111,10 +108,6 @@ def _values(config: DictConfig, protocol_name: str) -> dict[str, Any]:
         ) from None
 
 
-def _model(model: models.Model, values: dict[str, Any]) -> ModelConfig:
-    return _made(model.configure, values, "model.")
-
-
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | ListConfig) else [value]
 
@@ -141,11 +134,8 @@ def mini_root(dataset: str) -> Path:
 @cache
 def read_backbone(name: str) -> BackboneConfig:
     """Read configs/backbone/NAME.yaml as it stands, for callers without a request."""
-    return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml"), resolve=False)
+    return _backbone(values)
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:

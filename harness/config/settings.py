@@ -3,8 +3,6 @@
 `harness.config.keys` makes the command line's keys, help and refusals, and Hydra's schema, from these classes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

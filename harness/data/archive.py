@@ -1,7 +1,5 @@
 """Archives (.tar.xz, .tar, .zip) unpacked below one folder: plain files and folders with safe names, nothing else."""
 
-from __future__ import annotations
-
 import lzma
 import shutil
 import stat

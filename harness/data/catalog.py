@@ -3,8 +3,6 @@
 A dataset with an `about` there is checked against its counts; `dataset=folder` has none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple

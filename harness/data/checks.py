@@ -1,7 +1,5 @@
 """Checks of a category's files: errors where they cannot be used, notes where they are doubtful."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """A split as anomalib's own dataset and data module, for anomalib's Engine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

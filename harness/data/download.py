@@ -1,7 +1,5 @@
 """A dataset from its published archive into `DATA_ROOT/<dataset>`: whole and verified, or not at all."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib

@@ -1,7 +1,5 @@
 """What lies in a folder: which files are images, which are not read, and what an image's header says."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import stat
@@ -154,7 +152,9 @@ def list_files(root: Path, folder: str) -> Listing:
             elif _is_dir(entry):
                 walk(name, (*above, here))
             elif _is_image(entry):
-                _check_utf8(str(name))
+                readable = os.fsencode(name).decode(errors="backslashreplace")
+                if readable != str(name):
+                    raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it")
                 found.images.append(str(name))
             elif name.suffix.lower() in UNREAD_EXTENSIONS:
                 found.unread.append(str(name))
@@ -281,9 +281,3 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(
             f"{folder}: cannot be read ({error.strerror}); check its permissions, or move or remove it"
         ) from error
-
-
-def _check_utf8(name: str) -> None:
-    readable = os.fsencode(name).decode(errors="backslashreplace")
-    if readable != name:
-        raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it")

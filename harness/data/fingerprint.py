@@ -3,8 +3,6 @@
 The cache has one small JSON file for each folder of images, which is replaced as a whole.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What a name says a folder or a file is: good images, masks, something that is no defect type. Pure functions."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator

@@ -1,7 +1,5 @@
 """From a folder on disk to a verified split: one entry for all layouts."""
 
-from __future__ import annotations
-
 import csv
 import difflib
 import os

@@ -1,6 +1,6 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
-The steps are torch's alone, bit for bit torchvision's, which takes seconds to import. `harness.data.pixels` reads the files.
+The steps are torch's alone, bit for bit torchvision's, which takes seconds to import. `pixels` reads the files.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ is read from its alpha channel if that varies, else from colours other than the 
 two the one that is not the background, of more those above half of the range.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -63,7 +61,9 @@ def read_pixels(root: Path, name: str, reading: Reading | None = None) -> np.nda
     """
     header = read_header(root, name)
     if reading and header.deep:
-        pixels = _scaled(root, name, reading.white_level)
+        values = deep_values(root, name)
+        scale = 255 / white_of(values, name, reading.white_level)
+        pixels = np.rint(np.clip(values.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
     else:
         with decoding(name):
             pixels = _decoded(root / name, header)
@@ -167,12 +167,6 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
             "dataset.white_level=N, the value that becomes 255"
         )
     return limit
-
-
-def _scaled(root: Path, name: str, white_level: float | None) -> np.ndarray:
-    values = deep_values(root, name)
-    scale = 255 / white_of(values, name, white_level)
-    return np.rint(np.clip(values.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
 
 
 def mask_values(root: Path, name: str) -> tuple[np.ndarray, str]:

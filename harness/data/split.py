@@ -1,7 +1,5 @@
 """The train and test samples of one category, as every layout yields them, and a small part of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

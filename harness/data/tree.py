@@ -3,8 +3,6 @@
 In an official dataset other files are ignored. In a folder of one's own every file gets a role, or is refused.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

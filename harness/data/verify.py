@@ -1,7 +1,5 @@
 """A dataset on a disk against what is officially in it: counts, masks, and whether each image decodes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How many jobs run at once, and what each may use of the machine: its share of the cores, and one GPU of its own."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re

@@ -1,14 +1,12 @@
 """One job, from its configuration to its records: the only place that knows the whole way."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.cli.interruption import raise_if_interrupted
 from harness.config.settings import Job, RunConfig, run_key, run_spec, settings_of
@@ -21,12 +19,8 @@ from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
 from harness.execution.recording import failed_record
 from harness.models.base import find
 from harness.models.weights import Weights, resolve_weights
-from harness.store import Store
+from harness.store import RunRecord, Store
 from harness.store.claims import Claims
-
-if TYPE_CHECKING:
-    from harness.store import RunRecord
-
 
 SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
@@ -171,7 +165,10 @@ class _JobUnderWay:
             left = list(planned.runs)
             raise_if_interrupted()  # an exception in a destructor is lost
             try:
-                for run, record in self._scored(planned):
+                # Another pass's seconds are not this one's, nor is the stage in which it failed.
+                self._monitor.seconds, self._monitor.current = dict(self._preparing), None
+                assert self._prepared is not None
+                for run, record in carry_out(planned, self._prepared, self._job.execution, self._monitor):
                     left.remove(run)
                     yield self._ended(run, OK, record=record)
                 continue
@@ -189,12 +186,6 @@ class _JobUnderWay:
     def _planned(self, runs: Sequence[RunConfig]) -> list[Pass]:
         assert self._prepared is not None
         return plan_runs(runs, self._prepared.split, self._prepared.weights, self._job.execution)
-
-    def _scored(self, planned: Pass) -> Iterator[tuple[RunConfig, RunRecord]]:
-        assert self._prepared is not None
-        # Another pass's seconds are not this one's, nor is the stage in which it failed.
-        self._monitor.seconds, self._monitor.current = dict(self._preparing), None
-        return carry_out(planned, self._prepared, self._job.execution, self._monitor)
 
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
         """Yield how runs end that an error stopped; recorded where the data or the numbers are to blame, or we are."""

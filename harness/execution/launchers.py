@@ -1,7 +1,5 @@
 """Do a sweep's jobs in other processes: by joblib or submitit on this machine, by submitit on SLURM, or by Ray."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

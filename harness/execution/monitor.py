@@ -1,7 +1,5 @@
 """What is known of a run while it runs (the seconds by stage), and how it ended."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext

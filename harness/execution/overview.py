@@ -1,7 +1,5 @@
 """The store compared with experiments: which expected runs are done, failed or missing, and what they gave."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 The runs of a job differ only in seeds and folded settings. `harness.execution.job` does one job.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Callable, Generator, Sequence

@@ -1,7 +1,5 @@
 """The stratified bootstrap over images: every metric on every resample, from histograms by image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Two runs on the same test images, and two sets of runs by common seed: is one better than the other?"""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """AUPRO from raw maps, exactly: the area under the per-region overlap curve up to a false-positive rate."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

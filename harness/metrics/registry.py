@@ -1,7 +1,5 @@
 """The metrics by name. Adding one costs one decorated function in a file of `harness/metrics/`, and nothing else."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Set

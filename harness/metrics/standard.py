@@ -1,7 +1,5 @@
 """The metrics of every run, and what they are computed from. Each depends on the order of the raw scores alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cached_property
 

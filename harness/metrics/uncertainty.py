@@ -1,7 +1,5 @@
 """Confidence intervals of the metrics, for the sampling of test images (not for the seed)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -120,7 +118,7 @@ def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidenc
     Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006, pages 559-573. It does for AUROC what Wilson's
     interval does for a proportion.
     """
-    z = _quantile(confidence)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     star = (n_positives + n_negatives) / 2 - 1
 
     def within(t: float) -> bool:
@@ -158,11 +156,6 @@ def _boundary(outside: float, inside: float, within: Callable[[float], bool]) ->
             inside = middle
         else:
             outside = middle
-
-
-def _quantile(confidence: float) -> float:
-    """Return the standard normal quantile of a two-sided interval: 1.96 for 0.95."""
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _logistic(x: float) -> float:

@@ -237,19 +237,13 @@ def joined(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 @cache
-def own_values(name: str) -> Mapping[str, Any]:
-    """Return what configs/model/NAME.yaml holds, interpolations unresolved."""
-    return yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-@cache
 def find(name: str) -> Model:
     """Return a model by the name of its file: one of anomalib's where the file has a `class`, else its own module's.
 
     Raises:
         RequestError: there is no such module, or it has no `MODEL`.
     """
-    values = own_values(name)
+    values = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
     if "class" in values:
         from harness.models.anomalib import AnomalibModel
 

@@ -1,7 +1,5 @@
 """How torch computes here: exactly, every operation on one thread and several beside one another, without chatter."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings

@@ -1,21 +1,16 @@
 """Where a backbone's weights come from: found, and known by their digest, without torch."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from harness.config.settings import WEIGHT_WORDS
+from harness.config.settings import WEIGHT_WORDS, BackboneConfig
 from harness.errors import RequestError
 from harness.models.compute import silence
-
-if TYPE_CHECKING:
-    from harness.config.settings import BackboneConfig
 
 RANDOM_SEED = 0
 """Of random weights: always the same, so that runs with different seeds share one pass through the network."""

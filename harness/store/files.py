@@ -1,7 +1,5 @@
 """Files that are whole or not there, turns of those who write, one line for what a file system refuses, and CSV."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io

@@ -1,10 +1,8 @@
 """Records of schema 1 and 2 in the words of today's: the same numbers, under new names and a new key.
 
-PaDiM was then the only model, so its settings stood beside the preprocessing's; the settings of the metrics were part of
-the key. A run with inexact arithmetic keeps the mode behind its engine's name (`streaming+bf16`).
+PaDiM was then the only model, so its settings stood beside the preprocessing's; the settings of the metrics were part
+of the key. A run with inexact arithmetic keeps the mode behind its engine's name (`streaming+bf16`).
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Where and with what a run was made: commit, package versions, processor, and the memory it took."""
 
-from __future__ import annotations
-
 import platform
 import re
 import resource

@@ -1,7 +1,5 @@
 """scores.csv and examples.npz: what a run leaves beside its record."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """The results store: a folder for each run, its record written last; any number of processes may share it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

@@ -1,7 +1,5 @@
 """A store of schema 1 or 2 rewritten as one of today: the same numbers under new keys, names and paths."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """What the mini benchmark holds: its version, its categories, and every image of theirs. Needs the standard library."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MINI_VERSION = 2

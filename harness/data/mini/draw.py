@@ -1,7 +1,5 @@
 """Draw every image of the mini benchmark in memory; where a defect stains the subject is its ground truth."""
 
-from __future__ import annotations
-
 import math
 from itertools import product
 from typing import ClassVar

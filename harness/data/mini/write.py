@@ -1,7 +1,5 @@
 """Puts the mini benchmark on a disk, each dataset whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -10,19 +10,15 @@ a chunk of locations at a time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from harness.errors import DataError
+from harness.models.compute import Workers
 from harness.models.padim.embedding import Channels, Grid, Pair, places_among
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.models.compute import Workers
 
 _FLOAT_BYTES = 4
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)

@@ -3,8 +3,6 @@
 Sizes follow from the shapes; the few constants were measured on whole processes (docs/benchmarks.md).
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod

@@ -4,20 +4,15 @@ Source: PaDiM (Defard et al., ICPR 2021), section III-C. The maps are those of a
 float32 rounding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from harness.models.compute import Workers
 from harness.models.padim.embedding import Channels, places_among
 from harness.models.padim.engine import blur_reach, check_blur
-
-if TYPE_CHECKING:
-    from harness.models.compute import Workers
-    from harness.models.padim.gaussian import Fitted
+from harness.models.padim.gaussian import Fitted
 
 _FLOAT_BYTES = 4
 _CHUNK_COPIES = 3

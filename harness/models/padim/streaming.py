@@ -32,7 +32,7 @@ _PARTS: dict[Part, str] = {"train": "training", "test": "test"}
 
 
 def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
-    """Fit every variant on the training images and yield its scores of the test images.; see `Engine`.
+    """Fit every variant on the training images and yield its scores of the test images.
 
     Each image is decoded and passed through the network once, for all variants together. Memory does not grow with the
     number of training images. Every operation runs on one thread, so the number of threads changes no bit.
