@@ -160,12 +160,7 @@ def pixels(who: str, what: str, n_images: str) -> dict[str, Any]:
     return {"work_seconds": time.perf_counter() - started, "metrics": metrics}
 
 
-CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
-    "floor": floor,
-    "warm": warm,
-    "weights": weights,
-    "pixels": pixels,
-}
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {one.__name__: one for one in (floor, warm, weights, pixels)}
 
 if __name__ == "__main__":
     name, out, *arguments = sys.argv[1:]

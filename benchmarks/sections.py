@@ -203,9 +203,5 @@ def tools(bench: Bench) -> Section:
 
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
-    "core": core,
-    "metrics": metrics,
-    "scaling": scaling,
-    "grid": grid,
-    "tools": tools,
+    section.__name__: section for section in (core, metrics, scaling, grid, tools)
 }

@@ -33,11 +33,7 @@ T = TypeVar("T")
 
 
 def _made(make: Callable[..., T], values: dict[str, Any], place: str = "") -> T:
-    """Make settings of values as YAML has them.
-
-    Raises:
-        RequestError: a value does not fit, or there is one too many or too few.
-    """
+    """Make settings of values as YAML has them."""
     try:
         return make(**values)
     except ValidationError as error:
@@ -94,11 +90,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
 
 
 def _values(config: DictConfig, protocol_name: str) -> dict[str, Any]:
-    """Return a composed configuration as plain data.
-
-    Raises:
-        RequestError: a setting that the protocol does not have for this backbone.
-    """
+    """Return a composed configuration as plain data."""
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:

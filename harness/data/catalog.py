@@ -55,11 +55,7 @@ class DatasetInfo:
 
 
 def _read(path: Path) -> DatasetInfo | None:
-    """Read what configs/dataset/NAME.yaml says about a dataset; None where it says nothing.
-
-    Raises:
-        RequestError: it is not all there, or does not fit.
-    """
+    """Read what configs/dataset/NAME.yaml says about a dataset; None where it says nothing."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     about = content.get("about")
     if about is None:

@@ -119,11 +119,7 @@ def _is_web_address(url: str) -> bool:
 
 
 def _is_there(request: Request) -> bool:
-    """Tell whether the target is complete; an empty folder is as good as none.
-
-    Raises:
-        DataError: it holds something else, which is left as it is.
-    """
+    """Tell whether the target is complete; an empty folder is as good as none."""
     target = request.target
     if not os.path.lexists(target):
         return False
@@ -145,11 +141,7 @@ def _problem(info: DatasetInfo, root: Path) -> str:
 
 @contextmanager
 def _alone(request: Request) -> Iterator[None]:
-    """Make the hidden folder and let one process at a time work in it; remove it where nothing is left in it.
-
-    Raises:
-        RequestError: it cannot be made, or another process works in it.
-    """
+    """Make the hidden folder and let one process at a time work in it; remove it where nothing is left in it."""
     folder = request.work
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -239,12 +231,7 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
 
 
 def _receive(url: str, part: Path, homepage: str) -> None:
-    """Write one answer's body where it belongs.
-
-    Raises:
-        OSError, HTTPException, ValueError: the answer is not complete; what came is on the disk.
-        DownloadError: another attempt cannot help.
-    """
+    """Write one answer's body where it belongs; an OSError, HTTPException or ValueError leaves what came on the disk."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "vad-harness", "Accept-Encoding": "identity"}
     if have:

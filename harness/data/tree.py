@@ -407,11 +407,7 @@ class _Layout:
 
 
 def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
-    """Return photographs, and the masks beside them: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
-
-    Raises:
-        DataError: names that pair, but contents that do not say which is the mask.
-    """
+    """Return photographs, and the masks beside them: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`."""
     stems = {(PurePosixPath(image).parent, nfc(PurePosixPath(image).stem)) for image in images}
     folders: dict[PurePosixPath, dict[str, list[str]]] = {}
     for image in images:

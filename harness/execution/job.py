@@ -154,11 +154,7 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as possible; after an error that may be one run's own, run by run.
-
-        Raises:
-            UserError: one that the other runs would meet as well: a wrong request, a store that fails.
-        """
+        """Do claimed runs in as few passes as possible; after an error that may be one run's own, run by run."""
         waiting = deque(self._planned(runs))
         while waiting:
             planned = waiting.popleft()

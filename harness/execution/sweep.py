@@ -150,9 +150,6 @@ def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[st
     """Run jobs one after the other in this process, or in others by the launcher; return the outcomes of each job.
 
     If a job's process is killed, only that job is lost.
-
-    Raises:
-        RequestError: the launcher cannot start any job.
     """
     if plan.launcher == "basic":
         from harness.execution.job import run_job

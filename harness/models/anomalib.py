@@ -294,10 +294,6 @@ def _checked(given: Sequence[tuple[str, Any]], taken: Mapping[str, Any], place: 
 
 
 def _converted(kind: Any, value: Any) -> Any:
-    """Return a value as an annotation wants it, an enumeration's member of its text, but no number of a text.
-
-    Raises:
-        ValueError: it does not fit; pydantic.ValidationError, but for NaN and infinities.
-    """
+    """Return a value as an annotation wants it, an enumeration's member of its text, but no number of a text."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
     return adapter.validate_json(json.dumps(plain(value), allow_nan=False), strict=True)

@@ -69,11 +69,7 @@ def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
 
 
 def _is_to_do(store: Store, record: RunRecord, folder: Path) -> bool:
-    """Say whether a run lies where only an older harness looks for it.
-
-    Raises:
-        StoreError: one line that says why it cannot be trusted.
-    """
+    """Say whether a run lies where only an older harness looks for it."""
     if store.is_in_place(record, folder):
         return False
     if record.status == OK and not is_complete(record, folder) and not _is_moved(store, record):
