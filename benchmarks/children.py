@@ -98,10 +98,7 @@ def weights(architecture: str, path: str) -> dict[str, Any]:
 
 
 def draw_maps(n_images: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Draw smooth maps and masks, (N, side, side) float32 in [0, 1] and bool; three of four have one round defect.
-
-    One image at a time, so that the most memory is held at the end.
-    """
+    """Draw smooth maps and masks, (N, side, side) float32 in [0, 1] and bool; three of four have one round defect."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(0)

@@ -36,10 +36,7 @@ def find_bottle(data_root: Path | None, scratch: Path, limit: int | None) -> tup
 
 
 def draw(root: Path, n_train: int, n_test: int, side: int) -> None:
-    """Draw normal images (soft blotches with fine noise), and a dark disc on three of four test images.
-
-    They are PNG files of about a photograph's size in bytes, so that reading one costs about as much.
-    """
+    """Draw normal images (soft blotches with fine noise), and a dark disc on three of four test images."""
     from PIL import Image
 
     rng = np.random.default_rng(0)

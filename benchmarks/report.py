@@ -81,10 +81,7 @@ BOUNDS = (
 
 
 def bound_rows(results: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
-    """Give (what, bound, measured, `held` or `MISSED`) for each bound whose section was measured.
-
-    What was not measured does not hold.
-    """
+    """Give (what, bound, measured, `held` or `MISSED`) for each bound whose section was measured."""
     rows = []
     for bound in BOUNDS:
         if bound.section in results:

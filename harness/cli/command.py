@@ -84,10 +84,7 @@ class _Forgiving:
 
 @contextmanager
 def unbreakable_output() -> Iterator[list[OSError]]:
-    """Make standard output and error never raise; yield a list that takes the first failure of each.
-
-    A letter that the terminal's encoding does not have is written as an escape.
-    """
+    """Make standard output and error never raise; yield a list that takes the first failure of each."""
     lost: list[OSError] = []
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before Python started
@@ -128,9 +125,6 @@ def run_script(
     """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 
     A closed pipe (`status.py | head`) is no failure; any other failure of the output turns status 0 into 1.
-
-    Args:
-        when_stopped: said after `interrupted` or `terminated`.
     """
     try:
         listen()

@@ -189,10 +189,7 @@ def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(CO
 
 
 def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
-    """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else.
-
-    It has no rows where no run has several seeds.
-    """
+    """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else."""
     groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
         what = outcome.dataset, outcome.category, outcome.model, outcome.backbone, *map(str, outcome.settings.items())

@@ -274,10 +274,7 @@ class LaunchConfig:
 
 @plain_dataclass(frozen=True)
 class Job:
-    """Runs of one category, model and backbone that differ only in the seed and in `harness.config.keys.FOLDED`.
-
-    They share passes through the network, where memory and engine allow it.
-    """
+    """Runs of one category, model and backbone that differ only in the seed and in `harness.config.keys.FOLDED`."""
 
     runs: tuple[RunConfig, ...]
     execution: Execution

@@ -1,7 +1,4 @@
-"""The datasets the harness knows, read from configs/dataset: titles, licences, archives, and official counts.
-
-A dataset with an `about` there is checked against its counts; `dataset=folder` has none.
-"""
+"""The datasets the harness knows, read from configs/dataset: titles, licences, archives, and official counts."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -120,11 +120,7 @@ def _clipped_notes(found: Found, header: Callable[[str], Header]) -> list[str]:
 
 
 def _copies(found: Found, *, within: bool = True) -> tuple[str | None, list[str]]:
-    """Find images with the same content; return the line to refuse them with, where there is one, and notes.
-
-    Args:
-        within: whether to note copies in one and the same part.
-    """
+    """Find images with the same content; return the line to refuse them with, where there is one, and notes."""
     digests = [digest.sha256 for digest in digest_files(found.root, [sample.path for sample in found.samples])]
     first: dict[str, tuple[str, Sample]] = {}
     refusal = None

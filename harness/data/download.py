@@ -186,10 +186,7 @@ def _install(request: Request, published: Archive, archive: Path) -> None:
 
 
 def _checked(request: Request, published: Archive) -> Path:
-    """Return the archive, fetched or given, whose checksum is right.
-
-    A partial file stays when the connection, the server or the disk fails; one with a wrong checksum is removed.
-    """
+    """Return the archive, fetched or given, whose checksum is right."""
     part = request.work / f"{published.sha256}.part"
     if not request.archive:
         _fetch(published.url, part, request.info.homepage)
@@ -231,7 +228,7 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
 
 
 def _receive(url: str, part: Path, homepage: str) -> None:
-    """Write one answer's body where it belongs; an OSError, HTTPException or ValueError leaves what came on the disk."""
+    """Write one answer's body where it belongs; an OSError, HTTPException or ValueError keeps what came on disk."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "vad-harness", "Accept-Encoding": "identity"}
     if have:

@@ -1,7 +1,4 @@
-"""One hash that stands for a split's images, masks, labels and roles; sha256 of files, remembered between calls.
-
-The cache has one small JSON file for each folder of images, which is replaced as a whole.
-"""
+"""One hash that stands for a split's images, masks, labels and roles; sha256 of files, remembered between calls."""
 
 import hashlib
 import json
@@ -101,10 +98,7 @@ def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
 
 
 def _stamp(status: os.stat_result) -> list[int]:
-    """Return what tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device.
-
-    The ctime catches a copied mtime; inode and device catch a link that leads to another file.
-    """
+    """Return what tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
 
 

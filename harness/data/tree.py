@@ -377,10 +377,7 @@ class _Layout:
             )
 
     def _check_kinds(self, found: Found) -> None:
-        """Refuse masks among photographs, and photographs in folders of masks.
-
-        Masks have few colours; nothing is said where the training images have few, too.
-        """
+        """Refuse masks among photographs, and photographs in folders of masks."""
         if not any(self.colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
             return
         folders: dict[PurePosixPath, list[str]] = {}

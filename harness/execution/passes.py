@@ -104,10 +104,7 @@ def _remedy(run: RunConfig) -> str:
 
 
 def image_bytes(split: Split) -> tuple[int, ...]:
-    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers.
-
-    Images whose header cannot be read are left out: reading them says what is wrong.
-    """
+    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers."""
     found = []
     for sample in (*split.train, *split.test):
         with suppress(DataError):

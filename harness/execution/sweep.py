@@ -1,7 +1,4 @@
-"""A sweep: check every job, then launch all of them, then print a summary.
-
-The runs of a job differ only in seeds and folded settings. `harness.execution.job` does one job.
-"""
+"""A sweep: check every job, then launch all of them, then print a summary."""
 
 import os
 import time
@@ -147,10 +144,7 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
 
 
 def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
-    """Run jobs one after the other in this process, or in others by the launcher; return the outcomes of each job.
-
-    If a job's process is killed, only that job is lost.
-    """
+    """Run jobs one after the other in this process, or in others by the launcher; return the outcomes of each job."""
     if plan.launcher == "basic":
         from harness.execution.job import run_job
 

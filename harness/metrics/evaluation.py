@@ -131,13 +131,7 @@ def _why_masks_do_not_do(masks: np.ndarray | None) -> str | None:
 def _measure(
     level: Level, sample: Images | Pixels, lacking: Mapping[str, str], intervals: dict[str, Interval] | None = None
 ) -> MetricReport:
-    """Compute a level's metrics.
-
-    Args:
-        sample: of that level.
-        lacking: the reasons for what there is not, by the names of `registry.NEEDS`.
-        intervals: by metric.
-    """
+    """Compute a level's metrics."""
     metrics, absent = {}, {}
     for name, metric in registered().items():
         if metric.level != level:

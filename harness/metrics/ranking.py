@@ -55,10 +55,7 @@ def rank(positives: np.ndarray, negatives: np.ndarray) -> Ranked:
 
 
 def auroc(ranked: Ranked) -> float:
-    """Return the area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2.
-
-    The Mann-Whitney statistic, counted in integers; the quotient is correctly rounded.
-    """
+    """Return the area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2."""
     twice_u = int(ranked.below.sum()) + int(ranked.not_above.sum())
     return twice_u / (2 * ranked.positives.size * ranked.negatives.size)
 
@@ -74,10 +71,7 @@ def average_precision(ranked: Ranked) -> float:
 
 
 def iou_max(ranked: Ranked) -> float:
-    """Return the largest TP / (TP + FP + FN) over all thresholds, in (0, 1].
-
-    It is F1-max / (2 - F1-max), at the same scores.
-    """
+    """Return the largest TP / (TP + FP + FN) over all thresholds, in (0, 1]."""
     _, true_positives, false_positives = _at_each_positive(ranked)
     return float((true_positives / (false_positives + ranked.positives.size)).max())
 

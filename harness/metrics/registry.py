@@ -63,10 +63,7 @@ def metric(
 
 
 def registered() -> dict[str, Metric]:
-    """Return all metrics by name: those of images first; of a level first those of `standard`, as they stand there.
-
-    Every module of the package `harness.metrics` is imported for that; none imports torch or scipy.
-    """
+    """Return all metrics by name: those of images first; of a level first those of `standard`, as they stand there."""
     package = importlib.import_module("harness.metrics")  # imports `standard` before any other metric
     for module in pkgutil.iter_modules(package.__path__, "harness.metrics."):
         importlib.import_module(module.name)

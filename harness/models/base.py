@@ -136,10 +136,7 @@ class Detector(ABC):
 
 
 class Model:
-    """A kind of model: its settings, what runs can share, and how runs are scored.
-
-    A simple one has `settings` and `detector`. PaDiM overrides `plan` and `scores`, to do many runs in one pass.
-    """
+    """A kind of model: its settings, what runs can share, and how runs are scored."""
 
     settings: type[ModelConfig] = ModelConfig
     """Its fields with `harness.config.settings.Option` are the model's keys; an option that `folds` shares a pass."""

@@ -63,11 +63,7 @@ class Workers(ThreadPoolExecutor):
         super().__init__(threads if device == "cpu" else 1, "location", torch.set_num_threads, (1,))
 
     def for_each_chunk(self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int) -> None:
-        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads.
-
-        Args:
-            bytes_per_location: of what the function holds; it decides how many locations make a chunk.
-        """
+        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads."""
         step = max(1, self._chunk_bytes // bytes_per_location)
         chunks = [slice(start, min(start + step, n_locations)) for start in range(0, n_locations, step)]
         for _ in self.map(function, chunks):

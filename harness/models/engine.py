@@ -104,10 +104,7 @@ def _bars_as_stages(stages: _Stages) -> Iterator[None]:
 
 
 class Recorder(Callback):
-    """Raw test outputs in the order of the test loader.
-
-    Lightning calls it before the model's PostProcessor, so it sees the batch before it is normalised.
-    """
+    """Raw test outputs in the order of the test loader."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

@@ -1,7 +1,4 @@
-"""How a job's runs are carried out within a memory budget, and what that is expected to take.
-
-Sizes follow from the shapes; the few constants were measured on whole processes (docs/benchmarks.md).
-"""
+"""How a job's runs are carried out within a memory budget, and what that is expected to take."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -104,11 +101,7 @@ def plan_passes(
 def plan_pass(
     task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None, *, n_runs: int | None = None
 ) -> PadimPlan:
-    """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest.
-
-    Args:
-        n_runs: that share it; None: as many as draws.
-    """
+    """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest."""
     everyone = tuple(range(len(n_features)))
     together = moment_bytes(task, n_features) < sum(moment_bytes(task, [one]) for one in n_features)
     plan = PadimPlan(
@@ -167,10 +160,7 @@ def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimP
 
 
 def plan_reference(task: Task, n_features: int) -> PadimPlan:
-    """Plan one run through anomalib's own Engine: nothing to choose, and unlike ours it grows with the training images.
-
-    The constants are of peaks measured on the CPU; a GPU's follow from the same sizes.
-    """
+    """Plan one run through anomalib's own Engine, whose memory grows with the number of training images."""
     cells = max(task.cells)
     # Layers are enlarged to the finest grid and joined one after another: two copies of all channels.
     by_image = 2 * task.backbone.n_channels * cells * FLOAT + 1.75 * task.layer_bytes
