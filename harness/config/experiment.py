@@ -114,7 +114,7 @@ def _checked_models(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a job for each category of its dataset where it asks for all; of a folder of one's own, each sub-folder."""
+    """Return a job for each category where all are asked for; of a folder of one's own, one for each sub-folder."""
     if job["category"] != ALL:
         return [job]
     dataset = job.get("dataset") or keys.default_option("dataset")

@@ -13,7 +13,7 @@ from harness.cli.terminal import differing, make_display, print_outcomes, print_
 from harness.config.experiment import expand, to_hydra
 from harness.config.overrides import Override, parse
 from harness.config.resolve import resolve
-from harness.config.settings import DatasetConfig, Job
+from harness.config.settings import Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
@@ -186,8 +186,12 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
 
 
 def _check(jobs: Sequence[Job]) -> None:
+    from harness.data.mini.write import is_complete, write_dataset
+
     for dataset in dict.fromkeys(job.runs[0].dataset for job in jobs if job.runs[0].dataset.synthetic):
-        draw_where_missing(dataset)
+        if not is_complete(dataset.name, dataset.root):
+            print_status(f"drawing {dataset.name} (once)")
+        write_dataset(dataset.name, dataset.root)
     for dataset, category in dict.fromkeys((job.runs[0].dataset, job.runs[0].category) for job in jobs):
         validate_request(dataset, category)
     for path in dict.fromkeys(job.execution.store for job in jobs):
@@ -195,19 +199,6 @@ def _check(jobs: Sequence[Job]) -> None:
             Store(path).check_writable()
         except StoreError as error:
             raise RequestError(str(error)) from error  # from here on it is the store that fails, not the request
-
-
-def draw_where_missing(dataset: DatasetConfig) -> None:
-    """Draw a dataset of the mini benchmark, once: later sweeps find it.
-
-    Raises:
-        RequestError: its root holds something else, or cannot be written.
-    """
-    from harness.data.mini.write import is_complete, write_dataset
-
-    if not is_complete(dataset.name, dataset.root):
-        print_status(f"drawing {dataset.name} (once)")
-    write_dataset(dataset.name, dataset.root)
 
 
 def _plan(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:

@@ -102,7 +102,14 @@ def _evaluate_pixels(
         lacking["maps"] = no_maps
     else:
         _check_finite("anomaly map", maps)
-    if reason := _why_masks_do_not_do(masks):
+    reason = None
+    if masks is None:
+        reason = "no masks"
+    elif not masks.any():
+        reason = "no defective pixel in any mask"
+    elif masks.all():
+        reason = "no defect-free pixel in any image"
+    if reason:
         lacking |= {"masks": reason, "regions": reason}
     # None reaches no metric: one that needs it is absent.
     sample = Pixels(cast(np.ndarray, maps), cast(np.ndarray, masks), config.aupro_fpr_limit)
@@ -118,14 +125,6 @@ def _evaluate_pixels(
             low, high = (f1 / (2 - f1) for f1 in (best.low, best.high))
             intervals["pixel_iou_max"] = Interval(low, high, best.method)
     return _measure("pixel", sample, lacking, intervals)
-
-
-def _why_masks_do_not_do(masks: np.ndarray | None) -> str | None:
-    if masks is None:
-        return "no masks"
-    if not masks.any():
-        return "no defective pixel in any mask"
-    return "no defect-free pixel in any image" if masks.all() else None
 
 
 def _measure(

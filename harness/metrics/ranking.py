@@ -61,10 +61,7 @@ def auroc(ranked: Ranked) -> float:
 
 
 def average_precision(ranked: Ranked) -> float:
-    """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1].
-
-    The counts are exact and their order is that of the scores, so the order of the images moves no bit.
-    """
+    """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1]."""
     first, true_positives, false_positives = _at_each_positive(ranked)
     gained = np.diff(first, append=ranked.positives.size)
     return float((gained * (true_positives / (true_positives + false_positives))).sum()) / ranked.positives.size

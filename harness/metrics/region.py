@@ -79,9 +79,8 @@ def ramp_area(start: np.ndarray, stop: np.ndarray, limit: float) -> np.ndarray:
 def aupro(pixels: RankedPixels, fpr_limit: float) -> float:
     """Return the area under the per-region overlap curve up to `fpr_limit`, divided by `fpr_limit`; in [0, 1].
 
-    At each threshold: the share of every region that is found, averaged over the regions of all images, against the
-    share of all defect-free pixels that is found wrongly. All distinct scores are thresholds. Source: Bergmann et al.,
-    "The MVTec Anomaly Detection Dataset", IJCV 2021. The area is the average of one `ramp_area` a defective pixel.
+    All distinct scores are thresholds, and each region counts the same. The area is the average of one `ramp_area` a
+    defective pixel. Source: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021.
 
     Args:
         fpr_limit: in (0, 1].
