@@ -112,7 +112,9 @@ def check_same(measured: Sequence[Measurement], names: Iterable[str], tolerance:
     for name in names:
         values = {(one.name, one.repeat): one.metrics[name] for one in measured if name in one.metrics}
         if len({who for who, _ in values}) < 2:
-            raise BenchError(f"{name}: nobody to compare with")
+            raise BenchError(f"{name}: only one side measured it")
         if any(map(math.isnan, values.values())) or max(values.values()) - min(values.values()) > tolerance:
             told = ", ".join(f"{who} gives {value!r}" for (who, _), value in values.items())
-            raise BenchError(f"{name}: the sides differ by more than {tolerance:g}, so their times say nothing: {told}")
+            raise BenchError(
+                f"{name}: the sides differ by more than {tolerance:g}, so their times cannot be compared: {told}"
+            )

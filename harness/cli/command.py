@@ -40,7 +40,7 @@ def seeds(text: str) -> tuple[int, ...]:
         parts = re.split(r"[,\s]+", text.strip(" []"))
         found = [KEYS["seed"].check(seed) for part in parts for seed in _range_of(part)]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 42 or 0,1,2 or 0-9") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds such as 42 or 0,1,2 or 0-9") from None
     return tuple(dict.fromkeys(found))
 
 
@@ -120,7 +120,7 @@ def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def run_script(
-    main: Callable[[], int], *, when_stopped: str = ": what was finished is kept; the same command goes on"
+    main: Callable[[], int], *, when_stopped: str = ": finished work is kept; the same command continues"
 ) -> int:
     """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 

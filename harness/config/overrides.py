@@ -25,8 +25,8 @@ MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
 
 OURS = {
-    "hydra/sweeper": "several values with commas are a sweep, and the harness's own sweeper checks and sums it up",
-    "hydra.mode": "one run and many go the same way",
+    "hydra/sweeper": "the harness has its own sweeper; several values with commas make a sweep",
+    "hydra.mode": "a single run is a sweep of one run",
     "hydra/launcher": "give launcher=NAME",
     "hydra.launcher": "give jobs=N, slurm.partition=NAME and the like, or RAY_ADDRESS in the environment",
 }

@@ -68,7 +68,7 @@ def unpack(archive: Path, into: Path, *, strip: str = "", show: Callable[[int], 
                     show(file.tell())
         except _DAMAGE as error:
             reason = str(error) or type(error).__name__
-            raise ArchiveError(f"{archive.name}: is damaged, or no .tar.xz, .tar or .zip file ({reason})") from error
+            raise ArchiveError(f"{archive.name}: is damaged, or not a .tar.xz, .tar or .zip file ({reason})") from error
 
 
 def megabytes(n: int) -> str:
@@ -102,7 +102,7 @@ def _checked_path(member: _Member, strip: str) -> PurePosixPath:
     """Return the member's name as a relative path, without `.` and `strip`; empty for the archive's own top."""
     path = PurePosixPath(member.name)
     if not member.is_plain:
-        raise _refusal(member, "is a link, a device or of another odd kind; only plain files and folders are unpacked")
+        raise _refusal(member, "is a link, a device or another special file; only plain files and folders are unpacked")
     if path.is_absolute():
         raise _refusal(member, "its path is absolute")
     if ".." in path.parts:

@@ -220,7 +220,7 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
             failures = 1 if have > most else failures + 1
             most = max(most, have)
             if failures >= ATTEMPTS:
-                again = f"the same command goes on after {megabytes(have)}"
+                again = f"the same command continues after {megabytes(have)}"
                 raise DownloadError(f"{url}: {reason}, {failures} times in a row; {again}") from error
             pause = PAUSE_S * 2 ** (failures - 1)
             _say(f"{reason}; trying again in {pause:g} s")
@@ -258,7 +258,7 @@ def _receive(url: str, part: Path, homepage: str) -> None:
                 show(done)
                 if done > MAX_BYTES:
                     part.unlink()
-                    raise DownloadError(f"{url}: sends more than {megabytes(MAX_BYTES)}, which no archive has")
+                    raise DownloadError(f"{url}: sends more than {megabytes(MAX_BYTES)}, more than any archive has")
     if size is not None and done < size:
         raise ConnectionError(f"ended after {done} of {size} bytes")
 
@@ -275,7 +275,7 @@ def _disk(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = f"cannot be written or read ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full; free some space and run the same command again, which goes on from here"
+            reason = "the disk is full; free some space and run the same command again, which continues from here"
         raise DownloadError(f"{path}: {reason}") from error
 
 

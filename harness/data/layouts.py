@@ -53,7 +53,7 @@ def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise DataError(f"{VISA_SPLIT}: cannot be read ({error.strerror}); restore it from VisA's archive") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
+        raise DataError(f"{VISA_SPLIT}: is not a csv file ({error}); restore it from VisA's archive") from error
 
 
 def _visa_sample(row: dict[str, str], where: str) -> Sample:

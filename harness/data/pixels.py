@@ -153,7 +153,7 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
         DataError: values of which nobody can know what is white.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(f"{name}: holds values that are no finite number; replace or remove it")
+        raise DataError(f"{name}: holds values that are not finite numbers; replace or remove it")
     if white_level is not None:
         return white_level
     if values.dtype.kind == "f":
@@ -163,7 +163,7 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > limit:
         raise DataError(
-            f"{name}: holds values from {low:g} to {high:g}, of which the file does not say what is white; give "
+            f"{name}: holds values from {low:g} to {high:g}, and the file does not say which value is white; give "
             "dataset.white_level=N, the value that becomes 255"
         )
     return limit

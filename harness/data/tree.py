@@ -335,7 +335,7 @@ class _Layout:
             elif len(owners) > 1 and any(self.roles[owner].part == "defect" for owner in owners):
                 raise DataError(
                     f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect "
-                    "type a folder of masks of its very name"
+                    "type a folder of masks with its own name"
                 )
             else:
                 self._give(mask, owners[0])
@@ -362,8 +362,8 @@ class _Layout:
             folders = self._below(first, self.parts(first)[: self.depth - 1])
             wanted = self.path("ground_truth", *folders, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
-                f"{self.lost[0]}: no defective image has this mask, nor any other of the {len(self.lost)}; that of "
-                f"{first} belongs in {wanted}"
+                f"{self.lost[0]}: none of the {len(self.lost)} masks belongs to a defective image; the mask of {first} "
+                f"belongs in {wanted}"
             )
 
     def _pair_twins(self, twins: Mapping[str, str]) -> None:

@@ -91,7 +91,7 @@ def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
     for key, values in given.items():
         of_slurm = key.startswith("slurm.")
         if len(values) > 1 and (of_slurm or key in ("launcher", "jobs")):
-            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep has one value of it; give one")
+            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep takes only one value of it; give one")
         if of_slurm and launcher != "submitit_slurm":
             raise RequestError(f"{key}={values[0]}: is for SLURM; give launcher=submitit_slurm as well")
     if launcher == "basic" and jobs not in (None, 1):

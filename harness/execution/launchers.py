@@ -84,7 +84,7 @@ def _result_of(job: Any) -> Ended:
     except Exception as error:  # each library has its own
         log = (job.stderr() or "").split("\n") if hasattr(job, "stderr") else []
         said = next((line for line in reversed(log) if line.strip()), in_one_line(error))
-        return LostJobError(f"its process was killed, or never began: {said[:LONGEST_TEXT].strip()}")
+        return LostJobError(f"its process was killed, or did not start: {said[:LONGEST_TEXT].strip()}")
 
 
 def run_there(

@@ -209,7 +209,7 @@ def lines_about(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = 
     contents = store.records()
     experiments = survey(contents.records, names, seeds)
     if not store.path.is_dir():
-        yield f"{store.path} is not there yet, so everything is missing"
+        yield f"{store.path} does not exist yet, so everything is missing"
     for title, runs in experiments.items():
         counts = Counter(run.state for run in runs)
         parts = [f"{counts[state]} {state}" for state in State if counts[state]]

@@ -178,7 +178,7 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here
         return tuple(outcome_of(run, status=REFUSED, error=str(error)) for run in job.runs)
-    message = f"its job did not come back ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="
+    message = f"its job gave no result ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="
     return tuple(
         outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
         for outcome in _plan(job)

@@ -231,7 +231,7 @@ def _keywords(config: AnomalibConfig, backbone: BackboneConfig) -> dict[str, Any
     taken = _signature(config.class_name)
     if "backbone" not in taken:
         raise RequestError(
-            f"model={config.name}: {config.title} takes no backbone, so it cannot read ours; take another"
+            f"model={config.name}: {config.title} takes no backbone, so it cannot use this one; take another"
         )
     settable = {name: kind for name, kind in taken.items() if name not in _OURS}
     keywords = _checked(config.arguments, settable, "model.", config.title)
@@ -289,7 +289,7 @@ def _checked(given: Sequence[tuple[str, Any]], taken: Mapping[str, Any], place: 
             kind = inspect.formatannotation(taken[name])
             raise RequestError(f"{shown}: {error.errors()[0]['msg']}; {taker} takes {kind}") from None
         except ValueError:
-            raise RequestError(f"{shown}: is no finite number; {taker} takes no other") from None
+            raise RequestError(f"{shown}: is not a finite number; {taker} takes no other") from None
     return checked
 
 

@@ -24,7 +24,7 @@ def to_current(data: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _converted(data, schema)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"is no record of schema {schema} ({type(error).__name__}: {error}); {REMEDY}") from None
+        raise ValueError(f"is not a record of schema {schema} ({type(error).__name__}: {error}); {REMEDY}") from None
 
 
 def _converted(data: Mapping[str, Any], schema: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class ScoreTable:
         if len(counts) > 1 or labels.ndim != 1 or scores.ndim != 1:
             raise ValueError(
                 f"{len(self.paths)} paths, labels {labels.shape}, {len(self.defect_types)} defect types, "
-                f"scores {scores.shape}: not one each"
+                f"scores {scores.shape}: their numbers differ"
             )
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("a label is neither 0 nor 1")
@@ -98,7 +98,7 @@ def read_scores(path: Path) -> ScoreTable:
             )
         return ScoreTable(paths, labels, defect_types, np.array(columns["score"], np.float64))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to create it") from error
     except (csv.Error, ValueError, OverflowError) as error:
         raise StoreError(
             f"{path}: is not a table of scores ({error}); restore it (git checkout), or run again"

@@ -193,7 +193,7 @@ class Store:
             _, place, best = max(alike, key=lambda one: (one[0], *rank(one[2])))
             chosen.append((place, best))
             problems += [
-                f"{folder / RECORD}: is the run of {place}, but for its metrics.*; only that one counts"
+                f"{folder / RECORD}: is the same run as {place}, except for its metrics.*; only that one counts"
                 for _, folder, record in alike
                 if record.upgraded_from != best.upgraded_from
             ]

@@ -114,7 +114,7 @@ def test_a_launcher_that_gives_up_loses_what_had_not_ended(jobs, stored, capsys)
     assert [one.status for one in ended] == [OK, OK, FAILED, FAILED, DONE]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    assert "its job did not come back (RuntimeError: the cluster is gone" in lines[2]
+    assert "its job gave no result (RuntimeError: the cluster is gone" in lines[2]
     assert len(lines[2]) < 400
 
 

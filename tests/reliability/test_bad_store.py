@@ -90,7 +90,7 @@ DAMAGES = {
     "circle": (lambda f: replaced(f, lambda path: path.symlink_to(path.name)), "cannot be read (Too many", "check"),
     "scores": (lambda f: (f / "scores.csv").write_bytes(make_scores(1.0).to_csv()), *OTHER),
     "label": (one_score, *OTHER),
-    "no scores": (lambda f: (f / "scores.csv").unlink(), "cannot be read (No such file", "run again to have it"),
+    "no scores": (lambda f: (f / "scores.csv").unlink(), "cannot be read (No such file", "run again to create it"),
     "no record": (lambda f: (f / "record.json").unlink(), "has no record.json", "or run it again"),
 }
 

@@ -118,8 +118,8 @@ def check_blur(sigma: float, size: tuple[int, int]) -> None:
     reach = blur_reach(sigma)
     if min(size) <= reach:
         raise RequestError(
-            f"model.blur_sigma={sigma} reaches {reach} pixels and needs an input larger than that on each "
-            f"side, here it is {size[0]}x{size[1]}: lower model.blur_sigma or enlarge preprocessing.center_crop"
+            f"model.blur_sigma={sigma} reaches {reach} pixels and each side of the input must be larger, "
+            f"but it is {size[0]}x{size[1]}: lower model.blur_sigma or enlarge preprocessing.center_crop"
         )
 
 

@@ -75,7 +75,7 @@ class Moments:
         """
         if self.n_images < 2:
             raise DataError(
-                f"PaDiM needs at least 2 training images for a covariance, here is {self.n_images}: add normal images"
+                f"PaDiM needs at least 2 training images for a covariance, and there is {self.n_images}: add more"
             )
         places = places_among(channels, self.channels, self._sums[0].device)
         means, offsets = [], []
