@@ -174,11 +174,7 @@ def scaling(bench: Bench) -> Section:
 def grid(bench: Bench) -> Section:
     """Measure a grid of settings in one command against one run."""
     setup = bench.setup()
-    settings = [
-        "seeds=[0,1,2,3,4,5,6,7,8,9,42]",
-        "model.epsilon=0.001,0.003,0.01,0.03,0.1",
-        "model.blur_sigma=0,4",
-    ]
+    settings = ["seeds=[0,1,2,3,4,5,6,7,8,9,42]", "model.epsilon=0.001,0.003,0.01,0.03,0.1", "model.blur_sigma=0,4"]
 
     def command(folder: Path) -> list[str]:
         own = {word.partition("=")[0] for word in settings}

@@ -22,7 +22,6 @@ FILTERED = ("dataset", "category", "backbone")
 IN_ONE_JOB = ("seeds", *keys.FOLDED)
 """Values of these are folded into one job."""
 
-
 ALL = "all"
 
 

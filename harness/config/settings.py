@@ -105,10 +105,7 @@ class DatasetConfig:
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
     normal_test_share: Annotated[Share, Option(_SHARE)] = 0.2
     """dataset=folder: the share of training images that becomes test where there are no good test images."""
-    white_level: Annotated[
-        Positive | None,
-        Option("a number above 0, or null"),
-    ] = None
+    white_level: Annotated[Positive | None, Option("a number above 0, or null")] = None
     """dataset=folder: the value that becomes 255 in images of more than 8 bits; null: the type's own range."""
 
 

@@ -15,7 +15,6 @@ VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""
 
-
 _NEUTRAL = word_set(
     "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
     "photo photos picture pictures part parts sample samples product products item items piece pieces set sets "

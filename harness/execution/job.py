@@ -213,10 +213,7 @@ class _JobUnderWay:
 
 def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[str, Any]:
     return run_spec(
-        run,
-        fingerprint=print_of_split,
-        weights_digest=weights.digest,
-        versions=find(run.model.name).versions(run),
+        run, fingerprint=print_of_split, weights_digest=weights.digest, versions=find(run.model.name).versions(run)
     )
 
 

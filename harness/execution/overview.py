@@ -36,7 +36,6 @@ class State(StrEnum):
 OPTIONAL = ("settings", "smoke")
 """How the names of experiments begin that nobody misses where none of their runs was made."""
 
-
 LONGEST_DETAIL = 160
 """Characters of an error that a row shows; its record has all of it."""
 

@@ -91,11 +91,7 @@ def evaluate_images(scores: np.ndarray, labels: np.ndarray, config: MetricsConfi
 
 
 def _evaluate_pixels(
-    labels: np.ndarray,
-    maps: np.ndarray | None,
-    masks: np.ndarray | None,
-    config: MetricsConfig,
-    no_maps: str,
+    labels: np.ndarray, maps: np.ndarray | None, masks: np.ndarray | None, config: MetricsConfig, no_maps: str
 ) -> MetricReport:
     lacking = {}
     if maps is None:

@@ -50,11 +50,7 @@ class PadimPlan(ModelPlan):
 
     def details(self) -> dict[str, int]:
         """Return the numbers of sets of moments, of workers, and of test batches held together."""
-        return {
-            "moments": len(self.groups),
-            "workers": self.workers,
-            "test_batches_at_once": self.test_batches_at_once,
-        }
+        return {"moments": len(self.groups), "workers": self.workers, "test_batches_at_once": self.test_batches_at_once}
 
     def fits(self, budget: float, device_memory: float | None) -> bool:
         """Tell whether it fits into the host's memory and the GPU's, of which torch's blocks leave a part unused."""
