@@ -20,8 +20,6 @@ _KINDS = (signal.SIGINT, signal.SIGTERM)
 
 _heard: list[int] = []
 
-AGAIN_S = 0.02
-
 
 def listen() -> None:
     """Raise KeyboardInterrupt or SystemExit at a signal from now on, and remember it; to be called in the main thread.
@@ -46,7 +44,7 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(number: int) -> None:
-    time.sleep(AGAIN_S)
+    time.sleep(0.02)
     os.kill(os.getpid(), number)
 
 

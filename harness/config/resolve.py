@@ -109,18 +109,13 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     del values["about"]
     data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
-        root = str(mini_root(name))
+        root = str(CACHE / f"mini-v{MINI_VERSION}" / name)
     if root is None and data_root is None:
         raise RequestError(
             f"dataset.root: is not given; give dataset.root=PATH (the folder that holds {name}'s category folders), "
             f"or data_root=PATH or the environment variable DATA_ROOT (a folder that holds {name}/)"
         )
     return _made(DatasetConfig, {**values, "root": root or str(Path(str(data_root)) / name)}, "dataset.")
-
-
-def mini_root(dataset: str) -> Path:
-    """Return where a drawn dataset lies unless a request says so: in the user's cache, by the drawing's version."""
-    return CACHE / f"mini-v{MINI_VERSION}" / dataset
 
 
 @cache

@@ -175,7 +175,7 @@ def _build(run: RunConfig, source: SplitSource, weights: Weights) -> AnomalibMod
         "evaluator": False,
         "visualizer": False,
     }
-    taken = _signature(config.class_name)
+    taken = _annotations(_class(config.class_name))
     keywords |= {name: value for name, value in given.items() if name in taken}
     with weights_of_ours(run.backbone, weights):
         random.seed(run.seed)
@@ -217,10 +217,6 @@ def _class(class_name: str) -> Any:
 
 
 @cache
-def _signature(class_name: str) -> Mapping[str, Any]:
-    return _annotations(_class(class_name))
-
-
 def _annotations(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind.__init__)
     return {name: hints.get(name, Any) for name in inspect.signature(kind).parameters}
@@ -228,7 +224,7 @@ def _annotations(kind: Any) -> Mapping[str, Any]:
 
 def _keywords(config: AnomalibConfig, backbone: BackboneConfig) -> dict[str, Any]:
     """Return the arguments of the constructor that the request decides, each checked against its annotation."""
-    taken = _signature(config.class_name)
+    taken = _annotations(_class(config.class_name))
     if "backbone" not in taken:
         raise RequestError(
             f"model={config.name}: {config.title} takes no backbone, so it cannot use this one; take another"
