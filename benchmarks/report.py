@@ -32,6 +32,7 @@ class Results:
     settings: dict[str, Any]
     machine: dict[str, Any]
     finished: str
+    """UTC date."""
     measurements: tuple[Measurement, ...]
 
 

@@ -31,6 +31,7 @@ LONGEST_MIN = 7 * 24 * 60
 """submitit ends a local job after five minutes, unless told otherwise; a sweep's job ends when it is done."""
 
 LONGEST_TEXT = 200
+"""Characters of a library's message about a lost job."""
 
 FOLDER = ".submitit"
 """Where SLURM's jobs and this process leave their files for one another: in the store, which all of them see."""

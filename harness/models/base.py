@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 FLOAT = 4
+"""Bytes of a float32."""
 _METRIC_BYTES = 11
 """By pixel of all anomaly maps, while their metrics are computed."""
 _STEM_CHANNELS = 96

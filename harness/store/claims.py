@@ -39,6 +39,7 @@ class Holder:
     pid: int | None = None
     """None while the claim is being written, or where it is damaged."""
     since: str = ""
+    """ISO 8601, UTC."""
 
     def __str__(self) -> str:
         if self.pid is None:

@@ -36,7 +36,9 @@ from harness.store.files import read_plain
 from harness.store.older import to_current
 
 LARGEST = 16 * 2**20
+"""Bytes of a record.json; real ones have some thousands."""
 LONGEST_MESSAGE = 2000
+"""Characters of an error's message that a record keeps."""
 
 
 def _readable(text: object) -> object:
