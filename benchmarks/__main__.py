@@ -5,8 +5,6 @@ it images are drawn and nothing is written. Let nothing else run meanwhile.
 Exit status: 0 every bound holds, 1 one does not, or a process failed, 2 the request was wrong.
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--data-root", type=Path, help="a folder that holds mvtec/bottle: real images")
     parser.add_argument("--weights", type=Path, help="a file of ResNet-18's weights (default: random ones)")
-    parser.add_argument("--repeats", type=int, default=3, help="how often everybody has a turn (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="how often each contestant is measured (default: 3)")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections with commas (default: %(default)s)")
     parser.add_argument("--limit", type=int, help="only so many drawn images: to try the tools, not to measure")
     arguments = parser.parse_args(argv)
@@ -46,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 write_results(results[name], KEPT)
                 write_page()
     if arguments.limit is not None:  # what must hold, holds for the whole
-        print(f"{arguments.limit} images: no bound is for this")
+        print(f"{arguments.limit} images: no bound applies")
         return 0
     rows = bound_rows(results)
     for what, limit, measured, verdict in rows:

@@ -3,7 +3,7 @@
     python anomalib_engine.py OUT.json '{"root": ..., "weights": ..., "workers": ...}'
 
 Without pictures and, by `barebones`, without checkpoint, logger or progress bar. The validation pass stays: without it
-anomalib does not normalise its scores, and its AUROC, which applies a sigmoid to scores outside [0, 1], is wrong.
+anomalib does not normalise its scores, and its AUROC is wrong.
 """
 
 import json

@@ -70,8 +70,7 @@ def floor(root: str, weights: str) -> dict[str, Any]:
 def warm(*request: str) -> dict[str, Any]:
     """Run ours without imports: first another run of a few images, which imports all that a run needs.
 
-    The harness decodes while it imports: a clock that starts where its imports end would leave that decoding out. The
-    first run has another seed and a cache of its own, so the second one has nothing to find.
+    The harness decodes while it imports, so the imports are done in another run, with another seed and cache.
     """
     from harness.__main__ import main
 
@@ -99,10 +98,7 @@ def weights(architecture: str, path: str) -> dict[str, Any]:
 
 
 def draw_maps(n_images: int, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:
-    """Draw smooth maps and masks, (N, side, side) float32 in [0, 1] and bool; three of four have one round defect.
-
-    One image at a time, so that the most memory is held at the end.
-    """
+    """Draw smooth maps and masks, (N, side, side) float32 in [0, 1] and bool; three of four have one round defect."""
     from scipy.ndimage import gaussian_filter
 
     rng = np.random.default_rng(0)
@@ -161,12 +157,7 @@ def pixels(who: str, what: str, n_images: str) -> dict[str, Any]:
     return {"work_seconds": time.perf_counter() - started, "metrics": metrics}
 
 
-CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
-    "floor": floor,
-    "warm": warm,
-    "weights": weights,
-    "pixels": pixels,
-}
+CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {one.__name__: one for one in (floor, warm, weights, pixels)}
 
 if __name__ == "__main__":
     name, out, *arguments = sys.argv[1:]

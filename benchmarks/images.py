@@ -1,7 +1,5 @@
 """Images to measure on: a category `bottle` in MVTec AD's layout, the real one or a drawn one."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from itertools import cycle, islice
@@ -38,10 +36,7 @@ def find_bottle(data_root: Path | None, scratch: Path, limit: int | None) -> tup
 
 
 def draw(root: Path, n_train: int, n_test: int, side: int) -> None:
-    """Draw normal images (soft blotches with fine noise), and a dark disc on three of four test images.
-
-    They are PNG files of about a photograph's size in bytes, so that reading one costs about as much.
-    """
+    """Draw normal images (soft blotches with fine noise), and a dark disc on three of four test images."""
     from PIL import Image
 
     rng = np.random.default_rng(0)

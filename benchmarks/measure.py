@@ -1,7 +1,5 @@
 """Whole processes, measured in turns: how long, how much memory, and what each says that it found."""
 
-from __future__ import annotations
-
 import json
 import math
 import os
@@ -37,7 +35,6 @@ class Measurement:
     metrics: dict[str, float] = field(default_factory=dict)
     """What it computed, by the harness's names: both sides must agree."""
     numbers: dict[str, float] = field(default_factory=dict)
-    """Whatever else was counted."""
 
 
 Command = Callable[[Path], Sequence[str]]
@@ -51,7 +48,7 @@ records of the harness.
 def once(name: str, command: Command, repeat: int = 0) -> Measurement:
     """Run a fresh process in the project's folder, with an empty cache folder.
 
-    Linux counts a process's own size for what it starts, so the caller must be smaller than what is measured.
+    The caller must be smaller than what is measured: Linux counts its size for what it starts.
 
     Raises:
         BenchError: it failed.
@@ -115,7 +112,9 @@ def check_same(measured: Sequence[Measurement], names: Iterable[str], tolerance:
     for name in names:
         values = {(one.name, one.repeat): one.metrics[name] for one in measured if name in one.metrics}
         if len({who for who, _ in values}) < 2:
-            raise BenchError(f"{name}: nobody to compare with")
+            raise BenchError(f"{name}: only one side measured it")
         if any(map(math.isnan, values.values())) or max(values.values()) - min(values.values()) > tolerance:
             told = ", ".join(f"{who} gives {value!r}" for (who, _), value in values.items())
-            raise BenchError(f"{name}: the sides differ by more than {tolerance:g}, so their times say nothing: {told}")
+            raise BenchError(
+                f"{name}: the sides differ by more than {tolerance:g}, so their times cannot be compared: {told}"
+            )

@@ -1,7 +1,5 @@
 """What must hold, and what was measured: for the terminal, as JSON, and as the tables of docs/benchmarks.md."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -84,10 +82,7 @@ BOUNDS = (
 
 
 def bound_rows(results: Mapping[str, Results]) -> list[tuple[str, str, str, str]]:
-    """Give (what, bound, measured, `held` or `MISSED`) for each bound whose section was measured.
-
-    What was not measured does not hold.
-    """
+    """Give (what, bound, measured, `held` or `MISSED`) for each bound whose section was measured."""
     rows = []
     for bound in BOUNDS:
         if bound.section in results:

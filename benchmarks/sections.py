@@ -1,7 +1,5 @@
 """What is measured: five sections, each a list of contestants that take turns, and the checks on what they found."""
 
-from __future__ import annotations
-
 import json
 import shlex
 import sys
@@ -161,8 +159,7 @@ def metrics(bench: Bench) -> Section:
 def scaling(bench: Bench) -> Section:
     """Measure the peak memory of ours, once each: 200 and 1000 training images; Wide-ResNet-50-2.
 
-    anomalib is not asked for Wide-ResNet-50-2: on more than one thread it cannot invert its covariances of 192
-    features or more.
+    anomalib cannot invert the covariances of 192 features or more on several threads, so it is left out.
     """
     wide = bench.setup("wide_resnet50_2")
     contestants = {
@@ -177,11 +174,7 @@ def scaling(bench: Bench) -> Section:
 def grid(bench: Bench) -> Section:
     """Measure a grid of settings in one command against one run."""
     setup = bench.setup()
-    settings = [
-        "seeds=[0,1,2,3,4,5,6,7,8,9,42]",
-        "model.epsilon=0.001,0.003,0.01,0.03,0.1",
-        "model.blur_sigma=0,4",
-    ]
+    settings = ["seeds=[0,1,2,3,4,5,6,7,8,9,42]", "model.epsilon=0.001,0.003,0.01,0.03,0.1", "model.blur_sigma=0,4"]
 
     def command(folder: Path) -> list[str]:
         own = {word.partition("=")[0] for word in settings}
@@ -206,9 +199,5 @@ def tools(bench: Bench) -> Section:
 
 
 SECTIONS: dict[str, Callable[[Bench], Section]] = {
-    "core": core,
-    "metrics": metrics,
-    "scaling": scaling,
-    "grid": grid,
-    "tools": tools,
+    section.__name__: section for section in (core, metrics, scaling, grid, tools)
 }

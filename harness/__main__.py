@@ -62,7 +62,7 @@ def _call_hydra(flags: Sequence[str], own: Sequence[Override], hydra_arguments: 
     from omegaconf.errors import OmegaConfBaseException
 
     from harness.config.keys import register
-    from harness.execution.outcome import exit_status
+    from harness.execution.monitor import exit_status
     from harness.execution.sweep import finished
     from harness.paths import CONFIGS
 

@@ -44,7 +44,7 @@ def sweep(settings: Mapping[str, Any], over: Mapping[str, Sequence[Any]] | None 
     """
     from harness.config.overrides import parse, quote
     from harness.errors import RequestError
-    from harness.execution.outcome import REFUSED
+    from harness.execution.monitor import REFUSED
     from harness.execution.sweep import carry_out, prepare, requested
     from harness.store.fields import RECORD
     from harness.store.record import load_record

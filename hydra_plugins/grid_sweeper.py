@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
-from harness.execution.outcome import Outcome
+from harness.execution.monitor import Outcome
 
 
 class GridSweeper(BasicSweeper):

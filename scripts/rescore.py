@@ -84,7 +84,7 @@ def _of_pixels(by_metric: Mapping[str, Any]) -> dict[str, Any]:
 
 def differences(old: RunRecord, new: RunRecord) -> Iterator[str]:
     """Yield what changed, as `image_auroc 0.9 -> 0.91`."""
-    from harness.store.settings import flat, shown, varying
+    from harness.store.fields import flat, shown, varying
 
     parts = {"metrics", "metrics_absent", "intervals", "thresholds"}
     before, after = (flat(record.model_dump(include=parts)) for record in (old, new))

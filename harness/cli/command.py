@@ -1,9 +1,4 @@
-"""What every command has in common: errors in one line, exit statuses, and output that stops no work.
-
-Output that cannot be written stops no sweep: a closed pipe or a full disk under a log loses lines, never runs.
-"""
-
-from __future__ import annotations
+"""What every command has in common: errors in one line, exit statuses, and output whose failure stops no sweep."""
 
 import argparse
 import errno
@@ -45,7 +40,7 @@ def seeds(text: str) -> tuple[int, ...]:
         parts = re.split(r"[,\s]+", text.strip(" []"))
         found = [KEYS["seed"].check(seed) for part in parts for seed in _range_of(part)]
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of seeds such as 42 or 0,1,2 or 0-9") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds such as 42 or 0,1,2 or 0-9") from None
     return tuple(dict.fromkeys(found))
 
 
@@ -89,10 +84,7 @@ class _Forgiving:
 
 @contextmanager
 def unbreakable_output() -> Iterator[list[OSError]]:
-    """Make standard output and error never raise; yield a list that takes the first failure of each.
-
-    A letter that the terminal's encoding does not have is written as an escape.
-    """
+    """Make standard output and error never raise; yield a list that takes the first failure of each."""
     lost: list[OSError] = []
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before Python started
@@ -128,14 +120,11 @@ def one_line_errors(main: Callable[P, int]) -> Callable[P, int]:
 
 
 def run_script(
-    main: Callable[[], int], *, when_stopped: str = ": what was finished is kept; the same command goes on"
+    main: Callable[[], int], *, when_stopped: str = ": finished work is kept; the same command continues"
 ) -> int:
     """Call a main function and return the exit status, whatever becomes of its output and whoever interrupts it.
 
-    A closed pipe (`status.py | head`) is no failure. Any other failure of the output turns status 0 into 1.
-
-    Args:
-        when_stopped: said after `interrupted` or `terminated`.
+    A closed pipe (`status.py | head`) is no failure; any other failure of the output turns status 0 into 1.
     """
     try:
         listen()

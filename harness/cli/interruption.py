@@ -1,14 +1,9 @@
 """Ctrl-C and SIGTERM: delayed while something is imported, and remembered.
 
-Delayed, because torch and triton call Python from C++ while they are imported. An exception there ends the process at
-once, with claims and temporary files left and a page of tracebacks.
-
-Remembered, because a library may replace our exception by its own. OmegaConf does: an interruption that comes while it
-builds a list ends as an error about the list, which would look like a wrong request or a failed run. So code that
-catches errors calls `raise_if_interrupted` first.
+An exception while torch or triton call Python from C++ would end the process at once, with claims and files left. And a
+library may replace our exception by its own, as OmegaConf does; so code that catches errors first calls
+`raise_if_interrupted`.
 """
-
-from __future__ import annotations
 
 import _thread
 import os
@@ -24,10 +19,6 @@ INTERRUPTED, TERMINATED = 130, 143
 _KINDS = (signal.SIGINT, signal.SIGTERM)
 
 _heard: list[int] = []
-"""The signals that came."""
-
-AGAIN_S = 0.02
-"""How long an interruption waits before it asks again whether an import has ended."""
 
 
 def listen() -> None:
@@ -53,7 +44,7 @@ def _hear(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(number: int) -> None:
-    time.sleep(AGAIN_S)
+    time.sleep(0.02)
     os.kill(os.getpid(), number)
 
 

@@ -1,7 +1,5 @@
 """What a person sees: a progress bar while a run runs, one line when it has ended, a table after a sweep."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter
@@ -12,24 +10,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from harness.config.settings import preprocessing_in_words
 from harness.errors import printable
-from harness.execution.monitor import Display
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Display, Outcome
 from harness.metrics.registry import registered
-from harness.store.settings import shown, varying
+from harness.store.fields import shown, varying
 
 COLUMNS = {name: metric.label.replace(" ", "\n", 1) for name, metric in registered().items()}
 """Metrics of the summary table, in its order. Where they do not fit, the last go first; AUROC always stays."""
@@ -50,8 +39,6 @@ def console(*, stderr: bool = False) -> Console:
 
 
 class _Rate(ProgressColumn):
-    """Images a second."""
-
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.0f} images/s" if task.speed else "")
 
@@ -138,7 +125,6 @@ def _print_error(text: str) -> None:
 
 
 def _seen(outcome: Outcome) -> str:
-    """Return what the network sees of an image, in words."""
     return preprocessing_in_words(
         outcome.settings["preprocessing.resize"], outcome.settings["preprocessing.center_crop"]
     )
@@ -177,13 +163,14 @@ def _print_fitting(out: Console, make: Callable[..., Table], outcomes: Sequence[
         left_out.insert(0, COLUMNS[name].replace("\n", " "))
     out.print(make(outcomes, metrics))
     if left_out:
-        out.print(f"left out, for want of width: {', '.join(left_out)} (runs.csv has all)", soft_wrap=True)
+        out.print(f"left out, as the output is too narrow: {', '.join(left_out)} (runs.csv has all)", soft_wrap=True)
 
 
 def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
     """Make a table with one row per run; a metric that a run does not have is a dash."""
     synthetic = any(outcome.synthetic for outcome in outcomes)
-    table = _table("SYNTHETIC: drawn images, not a benchmark result" if synthetic else None)
+    title = "SYNTHETIC: drawn images, not a benchmark result" if synthetic else None
+    table = Table(title=title, box=None, pad_edge=False)
     keys = differing(outcomes)
     _add_columns(table, [*map(_short, keys), "seed", "state"], outcomes, metrics)
     for outcome in outcomes:
@@ -194,16 +181,13 @@ def summary_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(CO
 
 
 def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUMNS)) -> Table:
-    """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else.
-
-    It has no rows where no run has several seeds.
-    """
+    """Make a table of each metric's mean, lowest and highest value over seeds of runs that differ in nothing else."""
     groups: dict[Hashable, list[Outcome]] = {}
     for outcome in outcomes:
         what = outcome.dataset, outcome.category, outcome.model, outcome.backbone, *map(str, outcome.settings.items())
         groups.setdefault(what, []).append(outcome)
     keys = differing(outcomes)
-    table = _table("Over seeds")
+    table = Table(title="Over seeds", box=None, pad_edge=False)
     _add_columns(table, [*map(_short, keys), "seeds", ""], outcomes, metrics)
     for members in groups.values():
         scored = [member for member in members if member.metrics]
@@ -213,10 +197,6 @@ def seed_table(outcomes: Sequence[Outcome], metrics: Sequence[str] = tuple(COLUM
                 table.add_row(*labels, statistic, *(_over(function, scored, name) for name in metrics))
                 labels = [""] * len(labels)
     return table
-
-
-def _table(title: str | None) -> Table:
-    return Table(title=title, box=None, pad_edge=False)
 
 
 def _add_columns(table: Table, names: Sequence[str], outcomes: Sequence[Outcome], metrics: Sequence[str]) -> None:

@@ -1,7 +1,5 @@
 """Experiments: lists of grids, read from configs/experiment and filtered by the command line."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,9 +22,7 @@ FILTERED = ("dataset", "category", "backbone")
 IN_ONE_JOB = ("seeds", *keys.FOLDED)
 """Values of these are folded into one job."""
 
-
 ALL = "all"
-"""The category that stands for all of a dataset's."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if key not in KEYS and (new := keys.renamed(key)):
         raise RequestError(f"{where}: {key} is called {new} now")
     if key not in KEYS:
-        raise RequestError(f"{where}: {key} is no key of a request; allowed: {', '.join(KEYS)}")
+        raise RequestError(f"{where}: {key} is not a key of a request; allowed: {', '.join(KEYS)}")
     try:
         return keys.check_value(key, value)
     except ValueError:
@@ -84,8 +80,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
 def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
     """Return the jobs that a command line means: each maps keys to one value, with the folded keys as lists.
 
-    Without an experiment they are the product of all swept keys. With one they are the union of its grids, in their
-    order, each narrowed to the datasets, categories and backbones that the command line gives.
+    Without an experiment they are the product of all swept keys; with one the union of its grids, in their order, each
+    narrowed to the datasets, categories and backbones of the command line.
 
     Raises:
         RequestError: a value on the command line is in none of the grids, or there is no category.
@@ -111,18 +107,13 @@ def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:
 
 
 def _checked_models(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Refuse a setting that a job's model does not have."""
     for job in jobs:
         keys.check_model_keys(job.get("model") or keys.default_option("model"), job)
     return jobs
 
 
 def _by_category(job: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a job for each category of its dataset where it asks for all; for a folder of one's own, each sub-folder.
-
-    Raises:
-        RequestError: the folder has no sub-folders, is a category itself, or has one that is no category.
-    """
+    """Return a job for each category where all are asked for; of a folder of one's own, one for each sub-folder."""
     if job["category"] != ALL:
         return [job]
     dataset = job.get("dataset") or keys.default_option("dataset")
@@ -171,7 +162,6 @@ def _product(axes: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 def _unique(jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drop a job that an earlier experiment or grid already holds."""
     seen: dict[str, dict[str, Any]] = {}
     for job in jobs:
         seen.setdefault(repr(sorted((key, value) for key, value in job.items() if key != "experiment")), job)

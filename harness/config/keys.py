@@ -1,7 +1,5 @@
 """Every key of the command line and the check of its values, made from the classes of `harness.config.settings`."""
 
-from __future__ import annotations
-
 import difflib
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,14 +19,13 @@ from harness.models import base as models
 from harness.paths import CONFIGS
 
 GROUPS = {
-    "dataset": "What is looked at.",
+    "dataset": "The images.",
     "preprocessing": "What happens to an image before a model sees it.",
-    "model": "What looks for anomalies; padim, or one of anomalib's.",
+    "model": "The model that finds anomalies: padim, or one of anomalib's.",
     "backbone": "The network that gives features.",
     "protocol": "A named choice of preprocessing and of a model's settings.",
     "experiment": "Several runs by name; dataset, category and backbone then choose among them.",
 }
-"""The folders of configs/, each key a choice of one of its files."""
 _GIVEN = "???"
 """The default of a setting that a file of configs/ gives: Hydra's word for it."""
 _LEFT_OUT = ("category", "engine", "dataset.root", "store")
@@ -190,7 +187,7 @@ def protocol_settings(protocol: str, *, model: str, backbone: str, dataset: str 
 
     Args:
         protocol: a file of configs/protocol.
-        dataset: its file of configs/dataset may set preprocessing, too, as that of a folder of one's own does.
+        dataset: its file of configs/dataset may set preprocessing, too.
     """
     chosen = _yaml(CONFIGS / "protocol" / f"{protocol}.yaml")
     of_dataset = _yaml(CONFIGS / "dataset" / f"{dataset}.yaml") if dataset else {}

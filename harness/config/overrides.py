@@ -1,7 +1,5 @@
 """The command line, made safe for Hydra and checked before anything else: one line for whatever is wrong."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os
@@ -22,14 +20,13 @@ from harness.config.settings import WEIGHT_WORDS
 from harness.errors import RequestError
 
 FLAGS = (("--help", "-h"), ("--hydra-help",), ("--version",), ("--multirun", "-m"))
-"""Hydra's flags that make sense here and take no value."""
 
 MOST_RUNS = 10_000
 """Of one command: the paper with ten seeds has some hundreds."""
 
 OURS = {
-    "hydra/sweeper": "several values with commas are a sweep, and the harness's own sweeper checks and sums it up",
-    "hydra.mode": "one run and many go the same way",
+    "hydra/sweeper": "the harness has its own sweeper; several values with commas make a sweep",
+    "hydra.mode": "a single run is a sweep of one run",
     "hydra/launcher": "give launcher=NAME",
     "hydra.launcher": "give jobs=N, slurm.partition=NAME and the like, or RAY_ADDRESS in the environment",
 }
@@ -121,7 +118,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
     for argument in arguments:
         key, _ = _split(argument)
         if reason := OURS.get("hydra.launcher" if key.startswith("hydra.launcher.") else key):
-            raise RequestError(f"{argument}: {key} is not for changing here: {reason}")
+            raise RequestError(f"{argument}: {key} cannot be changed here: {reason}")
         if key.startswith(("hydra.", "hydra/")):
             hydra.append(argument)
             continue
@@ -133,9 +130,7 @@ def parse(arguments: Sequence[str]) -> tuple[list[Override], list[str]]:
         for override in own
     )
     if n_runs > MOST_RUNS:
-        raise RequestError(
-            f"{' '.join(arguments)}: is {n_runs} runs, and {MOST_RUNS} are the most; split it into several commands"
-        )
+        raise RequestError(f"{' '.join(arguments)}: means {n_runs} runs, and at most {MOST_RUNS} are allowed; split it")
     given = {override.key for override in own}
     if {"seed", "seeds"} <= given:
         raise RequestError("seed and seeds are both given; give one of them (seed=42 means seeds=[42])")
@@ -159,7 +154,6 @@ def _split(argument: str) -> tuple[str, str]:
 
 
 def _split_commas(value: str) -> list[str]:
-    """Split at the commas that are outside quotes."""
     parts, quote_mark = [""], ""
     for char in value:
         if char == "," and not quote_mark:

@@ -1,7 +1,5 @@
 """A composed configuration becomes a Job: checked across keys, with every default filled in."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cache
@@ -21,7 +19,6 @@ from harness.config.settings import (
     Execution,
     Job,
     MetricsConfig,
-    ModelConfig,
     PreprocessingConfig,
     RunConfig,
 )
@@ -36,11 +33,7 @@ T = TypeVar("T")
 
 
 def _made(make: Callable[..., T], values: dict[str, Any], place: str = "") -> T:
-    """Make settings of values as YAML has them.
-
-    Raises:
-        RequestError: a value does not fit, or there is one too many or too few.
-    """
+    """Make settings of values as YAML has them."""
     try:
         return make(**values)
     except ValidationError as error:
@@ -78,7 +71,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
             dataset=dataset,
             category=values["category"],
             preprocessing=preprocessing,
-            model=_model(model, values["model"] | dict(zip(names, chosen, strict=True))),
+            model=_made(model.configure, values["model"] | dict(zip(names, chosen, strict=True)), "model."),
             backbone=backbone,
             protocol_name=protocol_name,
             engine=engine,
@@ -97,11 +90,7 @@ def resolve(config: DictConfig, *, protocol_name: str) -> Job:
 
 
 def _values(config: DictConfig, protocol_name: str) -> dict[str, Any]:
-    """Return a composed configuration as plain data.
-
-    Raises:
-        RequestError: a setting that the protocol does not have for this backbone.
-    """
+    """Return a composed configuration as plain data."""
     try:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:
@@ -109,10 +98,6 @@ def _values(config: DictConfig, protocol_name: str) -> dict[str, Any]:
         raise RequestError(
             f"{key}: protocol={protocol_name} has no value for backbone={config.backbone.name}; give {key}=VALUE"
         ) from None
-
-
-def _model(model: models.Model, values: dict[str, Any]) -> ModelConfig:
-    return _made(model.configure, values, "model.")
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -124,7 +109,7 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     del values["about"]
     data_root = data_root or None  # DATA_ROOT= in the environment is none
     if root is None and values["synthetic"]:
-        root = str(mini_root(name))
+        root = str(CACHE / f"mini-v{MINI_VERSION}" / name)
     if root is None and data_root is None:
         raise RequestError(
             f"dataset.root: is not given; give dataset.root=PATH (the folder that holds {name}'s category folders), "
@@ -133,19 +118,11 @@ def _dataset(values: dict[str, Any], data_root: str | None) -> DatasetConfig:
     return _made(DatasetConfig, {**values, "root": root or str(Path(str(data_root)) / name)}, "dataset.")
 
 
-def mini_root(dataset: str) -> Path:
-    """Return where a drawn dataset lies unless a request says so: in the user's cache, by the drawing's version."""
-    return CACHE / f"mini-v{MINI_VERSION}" / dataset
-
-
 @cache
 def read_backbone(name: str) -> BackboneConfig:
     """Read configs/backbone/NAME.yaml as it stands, for callers without a request."""
-    return _backbone(_read(CONFIGS / "backbone" / f"{name}.yaml"))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return OmegaConf.to_container(OmegaConf.load(path), resolve=False)  # type: ignore[return-value]
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONFIGS / "backbone" / f"{name}.yaml"), resolve=False)
+    return _backbone(values)
 
 
 def _backbone(values: dict[str, Any]) -> BackboneConfig:
@@ -168,7 +145,7 @@ def _preprocessing(values: Mapping[str, Any]) -> PreprocessingConfig:
             "make it smaller or null"
         )
     if made.interpolation == "lanczos" and not made.antialias:
-        raise RequestError("preprocessing.antialias=false: lanczos is Pillow's, which always has it; leave it out")
+        raise RequestError("preprocessing.antialias=false: lanczos always uses antialiasing; leave this key out")
     return made
 
 

@@ -1,10 +1,7 @@
 """The settings of a run: each key, its type, range, default and help stand here and nowhere else.
 
-From these classes `harness.config.keys` makes the command line's keys, their help and refusals, and Hydra's schema.
-A run's key is the hash of its settings.
+`harness.config.keys` makes the command line's keys, help and refusals, and Hydra's schema, from these classes.
 """
-
-from __future__ import annotations
 
 import hashlib
 import json
@@ -108,10 +105,7 @@ class DatasetConfig:
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
     normal_test_share: Annotated[Share, Option(_SHARE)] = 0.2
     """dataset=folder: the share of training images that becomes test where there are no good test images."""
-    white_level: Annotated[
-        Positive | None,
-        Option("a number above 0, or null"),
-    ] = None
+    white_level: Annotated[Positive | None, Option("a number above 0, or null")] = None
     """dataset=folder: the value that becomes 255 in images of more than 8 bits; null: the type's own range."""
 
 
@@ -147,17 +141,17 @@ class PreprocessingConfig:
     """What happens to an image before a model sees it; the same for all models."""
 
     resize: Annotated[Size, Option(_SIZE)]
-    """Of every image, before the crop."""
+    """The size of every image before the crop."""
     interpolation: Annotated[Literal["bilinear", "bicubic", "lanczos"], Option()]
-    """Of the resize. lanczos is Pillow's, on 8-bit values; the others are torch's, on float32."""
+    """How images are resized. lanczos is Pillow's, on 8-bit values; the others are torch's, on float32."""
     antialias: Annotated[bool, Option()]
-    """Of the resize; anomalib has it."""
+    """Smooth an image before it is made smaller, as anomalib does."""
     center_crop: Annotated[Size | None, Option(f"{_SIZE}, or null")]
     """What a model sees of the resized image; null: all of it."""
     mean: Annotated[Colour, Option("three numbers, such as [0.485,0.456,0.406]")]
-    """Of red, green and blue, for images in [0, 1]; subtracted."""
+    """The means of red, green and blue, for images in [0, 1]; they are subtracted."""
     std: Annotated[PositiveColour, Option("three numbers above 0")]
-    """Of red, green and blue; what is left is divided by it."""
+    """The standard deviations of red, green and blue; the difference is divided by them."""
     batch_size: Annotated[Whole, Option(WHOLE)]
     """Images that pass the network together."""
 
@@ -186,11 +180,11 @@ class MetricsConfig:
     aupro_fpr_limit: Annotated[float, Field(ge=0, le=1), Option("a number from 0 (no AUPRO) to 1")] = 0.3
     """AUPRO integrates over false-positive rates from 0 to this, and divides by it."""
     confidence: Annotated[Share, Option(_SHARE)] = 0.95
-    """Of the intervals."""
+    """The confidence level of the intervals."""
     bootstrap_samples: Annotated[int, Field(ge=0, le=20_000), Option("a whole number from 0 (none) to 20000")] = 1000
     """Resamples of the test images, for the intervals."""
     bootstrap_seed: Annotated[Seed, Option(_SEED)] = 0
-    """Of the resamples."""
+    """The seed of the resamples."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -213,7 +207,7 @@ class RunConfig:
     engine: Annotated[Literal["streaming", "reference"], Option("streaming, reference, or null", nullable=True)]
     """streaming is ours, for PaDiM; reference is anomalib's own Engine; null: the model's own."""
     seed: Annotated[Seed, Option(_SEED)] = 42
-    """Of all that a model draws. 42 is of the benchmark in anomalib's README; the paper does not state its seed."""
+    """The seed of all random numbers of a model. anomalib's README has 42; the paper does not state its seed."""
     device: Annotated[Device, Option()] = "auto"
     """auto takes a GPU where there is one."""
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
@@ -248,10 +242,10 @@ class SlurmConfig:
     gpus_per_node: Annotated[
         Annotated[int, Field(ge=0, le=64)] | None, Option("a whole number from 0 to 64, or null")
     ] = None
-    """A job uses one."""
+    """A job uses one GPU."""
     mem_gb: Annotated[Positive | None, Option("a number of GB above 0, or null")] = None
     timeout_min: Annotated[Whole, Option("a whole number of minutes")] = 240
-    """Then SLURM ends a job; the same command goes on with the rest."""
+    """SLURM ends a job after this time; the same command then does the rest."""
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -277,10 +271,7 @@ class LaunchConfig:
 
 @plain_dataclass(frozen=True)
 class Job:
-    """Runs of one category, model and backbone that differ only in the seed and in `harness.config.keys.FOLDED`.
-
-    They share passes through the network, where memory and engine allow it.
-    """
+    """Runs of one category, model and backbone that differ only in the seed and in `harness.config.keys.FOLDED`."""
 
     runs: tuple[RunConfig, ...]
     execution: Execution

@@ -1,7 +1,5 @@
 """Archives (.tar.xz, .tar, .zip) unpacked below one folder: plain files and folders with safe names, nothing else."""
 
-from __future__ import annotations
-
 import lzma
 import shutil
 import stat
@@ -47,8 +45,8 @@ class _Member:
 def unpack(archive: Path, into: Path, *, strip: str = "", show: Callable[[int], object] = lambda _: None) -> None:
     """Write the archive's files and folders below `into`, an empty folder that nobody else writes to.
 
-    Only plain files and folders are accepted, under relative names without `..`, each name once. After an exception
-    `into` holds a part of the archive.
+    Only plain files and folders with relative names are accepted, each name once. After an exception `into` holds a
+    part of them.
 
     Args:
         strip: a folder of the archive whose contents are written as if they lay at its top.
@@ -70,7 +68,7 @@ def unpack(archive: Path, into: Path, *, strip: str = "", show: Callable[[int], 
                     show(file.tell())
         except _DAMAGE as error:
             reason = str(error) or type(error).__name__
-            raise ArchiveError(f"{archive.name}: is damaged, or no .tar.xz, .tar or .zip file ({reason})") from error
+            raise ArchiveError(f"{archive.name}: is damaged, or not a .tar.xz, .tar or .zip file ({reason})") from error
 
 
 def megabytes(n: int) -> str:
@@ -104,7 +102,7 @@ def _checked_path(member: _Member, strip: str) -> PurePosixPath:
     """Return the member's name as a relative path, without `.` and `strip`; empty for the archive's own top."""
     path = PurePosixPath(member.name)
     if not member.is_plain:
-        raise _refusal(member, "is a link, a device or of another odd kind; only plain files and folders are unpacked")
+        raise _refusal(member, "is a link, a device or another special file; only plain files and folders are unpacked")
     if path.is_absolute():
         raise _refusal(member, "its path is absolute")
     if ".." in path.parts:

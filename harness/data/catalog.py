@@ -1,9 +1,4 @@
-"""The datasets the harness knows, read from configs/dataset: titles, licences, archives, and official counts.
-
-A dataset with an `about` there is checked against its counts; `dataset=folder` has none.
-"""
-
-from __future__ import annotations
+"""The datasets the harness knows, read from configs/dataset: titles, licences, archives, and official counts."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,11 +52,7 @@ class DatasetInfo:
 
 
 def _read(path: Path) -> DatasetInfo | None:
-    """Read what configs/dataset/NAME.yaml says about a dataset; None where it says nothing.
-
-    Raises:
-        RequestError: it is not all there, or does not fit.
-    """
+    """Read what configs/dataset/NAME.yaml says about a dataset; None where it says nothing."""
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     about = content.get("about")
     if about is None:

@@ -1,10 +1,4 @@
-"""What a category's files hold: refused where it cannot be meant, noted where it is doubtful.
-
-Official datasets are read as anomalib reads them; nothing of them is refused but masks of another size than their
-images.
-"""
-
-from __future__ import annotations
+"""Checks of a category's files: errors where they cannot be used, notes where they are doubtful."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -126,11 +120,7 @@ def _clipped_notes(found: Found, header: Callable[[str], Header]) -> list[str]:
 
 
 def _copies(found: Found, *, within: bool = True) -> tuple[str | None, list[str]]:
-    """Find images with the same content; return the line to refuse them with, where there is one, and notes.
-
-    Args:
-        within: whether to note copies in one and the same part.
-    """
+    """Find images with the same content; return the line to refuse them with, where there is one, and notes."""
     digests = [digest.sha256 for digest in digest_files(found.root, [sample.path for sample in found.samples])]
     first: dict[str, tuple[str, Sample]] = {}
     refusal = None
@@ -215,8 +205,6 @@ def _image_notes(images: Mapping[str, Header]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Mask:
-    """One mask of a folder of one's own."""
-
     low: float
     high: float
     source: str
@@ -226,7 +214,6 @@ class _Mask:
     threshold: float | None
     """The value above which it is defective; None where it holds no more than two values."""
     share: float
-    """How much of the image is defective."""
     lost_by: str | None
 
 
@@ -281,7 +268,10 @@ def _check_masks(
 
 def _source_notes(masks: Mapping[str, _Mask], unusual: list[tuple[str, str]]) -> list[str]:
     notes = []
-    for source, what in (("alpha", "in their alpha channel"), ("colour", "in colours: whatever is not the background")):
+    for source, what in (
+        ("alpha", "in their alpha channel"),
+        ("colour", "in colours: defective is all but the background"),
+    ):
         there = [name for name, mask in masks.items() if mask.source == source]
         unusual += [(name, source) for name in there]
         if there:

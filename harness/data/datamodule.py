@@ -1,7 +1,5 @@
 """A split as anomalib's own dataset and data module, for anomalib's Engine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -87,9 +85,8 @@ class SplitDataset(AnomalibDataset):
 class SplitDataModule(AnomalibDataModule):
     """anomalib's data module over a split: nothing is split, sampled, augmented or downloaded here.
 
-    The images come resized, as the PreProcessor of the Engine's model asks for; test images in the split's order, and
-    training images shuffled by torch's global generator, as in anomalib's own modules. Validation is the test set,
-    since anomalib fits its thresholds and its normalisation there.
+    The images come resized. Training images are shuffled by torch's global generator, as in anomalib's own modules.
+    Validation is the test set, since anomalib fits its thresholds and its normalisation there.
     """
 
     def __init__(self, split: Split, preprocessing: PreprocessingConfig) -> None:
@@ -113,8 +110,7 @@ class SplitDataModule(AnomalibDataModule):
 def build_transform(preprocessing: PreprocessingConfig) -> Compose:
     """Resize, centre crop and normalise float32 RGB in [0, 1]: what anomalib's PreProcessor is to be given.
 
-    anomalib takes the resize out of it for its datasets, where a mask is resized by nearest neighbour. It runs the
-    whole of it on the batch, where the resize then finds nothing left to do.
+    anomalib also resizes in its datasets, so that this resize then finds nothing left to do.
     """
     # What Pillow resizes comes in its final size.
     by_torch = preprocessing.interpolation if preprocessing.interpolation != "lanczos" else "bilinear"

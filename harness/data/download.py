@@ -1,7 +1,5 @@
 """A dataset from its published archive into `DATA_ROOT/<dataset>`: whole and verified, or not at all."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import hashlib
@@ -45,7 +43,6 @@ class Request:
 
     info: DatasetInfo
     data_root: Path
-    """The dataset's folder is made in it, under the dataset's name."""
     url: str | None = None
     """A mirror's address; None for the catalog's."""
     sha256: str | None = None
@@ -69,9 +66,8 @@ class Request:
 def download(request: Request) -> bool:
     """Make `request.target` the complete dataset; return False where it already is.
 
-    The archive is fetched into a hidden folder beside the target, where an attempt that was cut off is continued;
-    checked against its sha256; unpacked there; checked for counts and masks; and moved into place in one step. A target
-    that exists is never changed. What goes on is shown on standard error.
+    The archive is fetched into a hidden folder beside the target (an interrupted attempt continues there), checked,
+    unpacked and verified there, and moved into place in one step. An existing target is never changed.
 
     Raises:
         RequestError: the request is wrong, or the place cannot be used.
@@ -84,7 +80,7 @@ def download(request: Request) -> bool:
         return False
     kept = request.data_root / (Path(urlsplit(published.url).path).name or f"{request.info.name}.archive")
     if request.keep_archive and os.path.lexists(kept):
-        raise RequestError(f"{kept}: is there already; give it with --archive, or move it away")
+        raise RequestError(f"{kept}: already exists; give it with --archive, or move it away")
     with _alone(request):
         archive = _checked(request, published)
         try:
@@ -123,26 +119,21 @@ def _is_web_address(url: str) -> bool:
 
 
 def _is_there(request: Request) -> bool:
-    """Tell whether the target is complete; an empty folder is as good as none.
-
-    Raises:
-        DataError: it holds something else, which is left as it is.
-    """
+    """Tell whether the target is complete; an empty folder is as good as none."""
     target = request.target
     if not os.path.lexists(target):
         return False
     with _disk(target):
         if not target.is_dir():
-            raise DataError(f"{target}: is no folder; move it away, then download again")
+            raise DataError(f"{target}: is not a folder; move it away, then download again")
         if not any(target.iterdir()):
             return False
     if problem := _problem(request.info, target):
-        raise DataError(f"{target}: is there but not complete ({problem}); move it away, then download again")
+        raise DataError(f"{target}: exists but is not complete ({problem}); move it away, then download again")
     return True
 
 
 def _problem(info: DatasetInfo, root: Path) -> str:
-    """Say what differs from the official dataset; empty where nothing does."""
     bad = [check for check in check_dataset(info, root) if check.problems]
     more = f", and {len(bad) - 1} more categories" if len(bad) > 1 else ""
     return f"{bad[0].category}: {bad[0].problems[0]}{more}" if bad else ""
@@ -150,11 +141,7 @@ def _problem(info: DatasetInfo, root: Path) -> str:
 
 @contextmanager
 def _alone(request: Request) -> Iterator[None]:
-    """Make the hidden folder and let one process at a time work in it; remove it where nothing is left in it.
-
-    Raises:
-        RequestError: it cannot be made, or another process works in it.
-    """
+    """Make the hidden folder and let one process at a time work in it; remove it where nothing is left in it."""
     folder = request.work
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -199,11 +186,7 @@ def _install(request: Request, published: Archive, archive: Path) -> None:
 
 
 def _checked(request: Request, published: Archive) -> Path:
-    """Return the archive, fetched or given, whose checksum is right.
-
-    A partial file is named by the checksum it must have, and stays when the connection, the server or the disk fails.
-    One whose checksum is wrong does not.
-    """
+    """Return the archive, fetched or given, whose checksum is right."""
     part = request.work / f"{published.sha256}.part"
     if not request.archive:
         _fetch(published.url, part, request.info.homepage)
@@ -237,7 +220,7 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
             failures = 1 if have > most else failures + 1
             most = max(most, have)
             if failures >= ATTEMPTS:
-                again = f"the same command goes on after {megabytes(have)}"
+                again = f"the same command continues after {megabytes(have)}"
                 raise DownloadError(f"{url}: {reason}, {failures} times in a row; {again}") from error
             pause = PAUSE_S * 2 ** (failures - 1)
             _say(f"{reason}; trying again in {pause:g} s")
@@ -245,12 +228,7 @@ def _fetch(url: str, part: Path, homepage: str) -> None:
 
 
 def _receive(url: str, part: Path, homepage: str) -> None:
-    """Write one answer's body where it belongs.
-
-    Raises:
-        OSError, HTTPException, ValueError: the answer is not complete; what came is on the disk.
-        DownloadError: another attempt cannot help.
-    """
+    """Write one answer's body where it belongs; an OSError, HTTPException or ValueError keeps what came on disk."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "vad-harness", "Accept-Encoding": "identity"}
     if have:
@@ -280,7 +258,7 @@ def _receive(url: str, part: Path, homepage: str) -> None:
                 show(done)
                 if done > MAX_BYTES:
                     part.unlink()
-                    raise DownloadError(f"{url}: sends more than {megabytes(MAX_BYTES)}, which no archive has")
+                    raise DownloadError(f"{url}: sends more than {megabytes(MAX_BYTES)}, more than any archive has")
     if size is not None and done < size:
         raise ConnectionError(f"ended after {done} of {size} bytes")
 
@@ -297,7 +275,7 @@ def _disk(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = f"cannot be written or read ({error.strerror or error})"
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            reason = "the disk is full; free some space and run the same command again, which goes on from here"
+            reason = "the disk is full; free some space and run the same command again, which continues from here"
         raise DownloadError(f"{path}: {reason}") from error
 
 

@@ -1,7 +1,5 @@
 """What lies in a folder: which files are images, which are not read, and what an image's header says."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import stat
@@ -100,7 +98,6 @@ class Listing:
     """Images and films in formats that are not read."""
     other: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
-    """Hidden files, system files, and whatever lies in such folders."""
 
     @property
     def names(self) -> list[str]:
@@ -145,8 +142,8 @@ def list_files(root: Path, folder: str) -> Listing:
             return
         if len(above) > DEEPEST_FOLDER or next(number) > MOST_FOLDERS:
             raise DataError(
-                f"{relative}: more than {DEEPEST_FOLDER} folders in one another, or {MOST_FOLDERS} in all; remove "
-                "links that lead back and forth, and what are no images"
+                f"{relative}: more than {DEEPEST_FOLDER} levels of folders, or {MOST_FOLDERS} folders in all; remove "
+                "links that form a circle, and folders without images"
             )
         for entry in entries:
             name = relative / entry.name
@@ -155,7 +152,9 @@ def list_files(root: Path, folder: str) -> Listing:
             elif _is_dir(entry):
                 walk(name, (*above, here))
             elif _is_image(entry):
-                _check_utf8(str(name))
+                readable = os.fsencode(name).decode(errors="backslashreplace")
+                if readable != str(name):
+                    raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it")
                 found.images.append(str(name))
             elif name.suffix.lower() in UNREAD_EXTENSIONS:
                 found.unread.append(str(name))
@@ -211,7 +210,6 @@ def read_header(root: Path, name: str) -> Header:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 where there is none that can be read."""
     if image.format == "PNG" and "exif" not in image.info:
         return 1  # Pillow would decode the whole image to look for it
     try:
@@ -225,7 +223,7 @@ def refuse_special(path: Path, name: str) -> os.stat_result:
     """Refuse a pipe, a socket or a device, which would be read for ever, with a DataError; return the file's status."""
     status = path.stat()
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise DataError(f"{name}: is a pipe, a socket or a device, and no file; remove it")
+        raise DataError(f"{name}: is a pipe, a socket or a device, not a file; remove it")
     return status
 
 
@@ -283,9 +281,3 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         raise DataError(
             f"{folder}: cannot be read ({error.strerror}); check its permissions, or move or remove it"
         ) from error
-
-
-def _check_utf8(name: str) -> None:
-    readable = os.fsencode(name).decode(errors="backslashreplace")
-    if readable != name:
-        raise DataError(f"{readable}: the file's name is not valid UTF-8; rename it")

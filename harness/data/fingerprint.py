@@ -1,10 +1,4 @@
-"""One hash that stands for a split's images, masks, labels and roles; sha256 of files, remembered between calls.
-
-The cache has one small JSON file for each folder of images, so that processes on different categories do not meet. Two
-that do meet only repeat work: the file is replaced whole.
-"""
-
-from __future__ import annotations
+"""One hash that stands for a split's images, masks, labels and roles; sha256 of files, remembered between calls."""
 
 import hashlib
 import json
@@ -21,7 +15,7 @@ from platformdirs import user_cache_path
 from harness.data.files import refuse_special
 from harness.data.split import Split
 from harness.errors import DataError
-from harness.leftovers import temporary_name
+from harness.store.files import write_atomically
 
 RACY_NS = 2_000_000_000
 """A file is remembered only when it was at least this old as it was hashed. Within a clock tick (2 s on FAT) a file can
@@ -42,8 +36,7 @@ class Digest(NamedTuple):
 def fingerprint(split: Split) -> str:
     """Return sha256, in hex, over each sample's role, relative path, label, defect type, files' sizes and contents.
 
-    Files that are read otherwise than anomalib reads them are named with how. It does not depend on where the root
-    lies, on times, or on the order in which the disk lists files. Contents are hashed once and remembered.
+    It also covers how files are read, if not as by anomalib. It does not depend on the root, on times or on file order.
 
     Raises:
         DataError: a file is missing or cannot be read.
@@ -105,11 +98,7 @@ def digest_files(root: Path, names: Sequence[str]) -> list[Digest]:
 
 
 def _stamp(status: os.stat_result) -> list[int]:
-    """Return what tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device.
-
-    The ctime catches a file replaced by one of the same size and a copied mtime; inode and device catch a link or a
-    folder in the path that leads elsewhere now, to a file of the same tick.
-    """
+    """Return what tells whether a file has changed: size, mtime_ns, ctime_ns, inode, device."""
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev]
 
 
@@ -119,7 +108,6 @@ def _cache_file(folder: Path) -> Path:
 
 
 def _load(folder: Path) -> dict[str, Any]:
-    """Read what is remembered of a folder's files: stamp and sha256 by file name."""
     with suppress(OSError, ValueError):
         stored = json.loads(_cache_file(folder).read_text(encoding="utf-8"))
         if isinstance(stored, dict):
@@ -128,12 +116,7 @@ def _load(folder: Path) -> dict[str, Any]:
 
 
 def _save(folder: Path, entries: dict[str, Any]) -> None:
-    target = _cache_file(folder)
-    temporary = target.with_name(temporary_name(target.name))
     with suppress(OSError):
+        target = _cache_file(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(json.dumps(entries), encoding="utf-8")
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(target, json.dumps(entries).encode())

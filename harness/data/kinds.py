@@ -1,7 +1,5 @@
 """What a name says a folder or a file is: good images, masks, something that is no defect type. Pure functions."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -10,15 +8,12 @@ from pathlib import PurePosixPath
 from harness.data.files import IMAGE_EXTENSIONS, nfc, word_set
 
 GOOD_NAMES = ("good", "normal", "ok")
-"""What a folder of good images may be called, in lower case."""
 MASK_NAMES = ("ground_truth", "masks", "mask", "gt", "labels", "annotations")
-"""What a folder of masks may be called, in lower case."""
 SPLIT_NAMES = ("train", "training", "test", "testing")
 """Folders, in lower case, that show that the folder above them is one category. Only train and test are read."""
 VALIDATION_NAMES = ("val", "valid", "validation", "dev")
 PHOTO_NAMES = ("images", "image", "imgs", "img", "photos")
 """Folders that may stand between a defect type and its images, and name no type of their own."""
-
 
 _NEUTRAL = word_set(
     "test tests testing train training val valid validation eval evaluation dev holdout image images img imgs "
@@ -118,8 +113,8 @@ def mask_stems(name: str) -> Iterator[str]:
 def of_one_part(names: Collection[str]) -> list[list[str]]:
     """Group names that seem to be several images of one part; no groups where most names are of other kinds.
 
-    One name is another's beginning (`000`, `000_overlay`, `000_json/img`), file names repeat in sub-folders (`rgb/000`,
-    `xyz/000`), or endings repeat (`000_color`, `000_depth`).
+    One name begins another (`000`, `000_overlay`), file names repeat in sub-folders (`rgb/000`, `xyz/000`), or endings
+    repeat (`000_color`, `000_depth`).
 
     Args:
         names: paths below one folder, without extensions, each once.

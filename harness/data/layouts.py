@@ -1,7 +1,5 @@
 """From a folder on disk to a verified split: one entry for all layouts."""
 
-from __future__ import annotations
-
 import csv
 import difflib
 import os
@@ -24,7 +22,6 @@ VISA_SPLIT = "split_csv/1cls.csv"
 """The one-class split that ships inside VisA's archive."""
 _VISA_COLUMNS = ["object", "split", "label", "image", "mask"]
 _SHOWN = 20
-"""Names that an error lists at most."""
 
 
 def find_visa(root: Path, category: str) -> Found:
@@ -56,7 +53,7 @@ def _visa_rows(root: Path) -> list[tuple[int, dict[str, str]]]:
     except OSError as error:
         raise DataError(f"{VISA_SPLIT}: cannot be read ({error.strerror}); restore it from VisA's archive") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{VISA_SPLIT}: is no csv file ({error}); restore it from VisA's archive") from error
+        raise DataError(f"{VISA_SPLIT}: is not a csv file ({error}); restore it from VisA's archive") from error
 
 
 def _visa_sample(row: dict[str, str], where: str) -> Sample:
@@ -68,7 +65,7 @@ def _visa_sample(row: dict[str, str], where: str) -> Sample:
     if row["label"] == "normal":
         return Sample(image, NORMAL, GOOD)
     if row["split"] == "train":
-        raise DataError(f"{where}: {image} is defective and trains; use the one-class split of VisA's archive")
+        raise DataError(f"{where}: {image} is defective and in the training split; use VisA's one-class split")
     return Sample(image, ANOMALOUS, "anomaly", _inside(row["mask"], where) if row["mask"] else None)
 
 
@@ -159,11 +156,10 @@ def resolve_split(dataset: DatasetConfig, category: str, preprocessing: Preproce
 def _hold_out(found: Found, share: float) -> Found:
     """Move a share of the training images, at least one, to test.
 
-    Which ones is decided by their content alone, so renaming files or another seed changes nothing. Files with the same
-    content stay together: a copy of a training image is no test image.
+    Their content alone decides which ones, and files with the same content stay together.
     """
     if len(found.train) < 2:
-        raise DataError(f"{found.train[0].path}: the only good image, and none is left to test with; add more")
+        raise DataError(f"{found.train[0].path}: is the only good image, so none is left for testing; add more")
     digests = digest_files(found.root, [sample.path for sample in found.train])
     order = sorted(
         zip((digest.sha256 for digest in digests), found.train, strict=True), key=lambda pair: (pair[0], pair[1].path)

@@ -1,7 +1,6 @@
 """A split's images as normalised batches, and its masks: pixel by pixel what anomalib's datasets and PreProcessor give.
 
-Resize, crop and normalisation are torch's alone, bit for bit torchvision's, which anomalib's Engine uses: importing
-torchvision and anomalib takes seconds. `harness.data.pixels` says what becomes of each kind of file.
+The steps are torch's alone, bit for bit torchvision's, which takes seconds to import. `pixels` reads the files.
 """
 
 from __future__ import annotations
@@ -52,15 +51,11 @@ class SplitSource:
     def load_batch(self, part: Part, number: int) -> torch.Tensor:
         """Read batch `number` of that part in the split's order: (B, 3, H, W) float32, normalised, on the CPU.
 
-        It is decoded in the calling thread, by as many threads as torch has there: the same batch, bit for bit, for any
-        number. Safe to call from several threads.
+        It is decoded in the calling thread, and is the same for any number of threads. Safe to call from several.
 
         Raises:
             DataError: an image is missing, cannot be decoded or is too large; names the batch's first such image.
-            IndexError: there is no such batch.
         """
-        if not 0 <= number < self.n_batches(part):
-            raise IndexError(f"{part} has {self.n_batches(part)} batches, so no batch {number}")
         size = self.preprocessing.batch_size
         samples = self._samples(part)[number * size : (number + 1) * size]
         batch = torch.empty((len(samples), 3, *self.preprocessing.input_size))

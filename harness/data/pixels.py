@@ -9,12 +9,10 @@ The plain way, of official datasets, is exactly anomalib's, that is Pillow's `co
 - of several frames or pages the first is used;
 - in a mask every grey value above 0 is defective.
 
-With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. In a
-mask alpha counts where it varies, then any colour that is not the background, then grey values: of two, whatever they
-are, the one that is not the background; of more, those above half of the range.
+With a `Reading`, for `dataset=folder`, images are turned as a viewer turns them and more than 8 bits are scaled. A mask
+is read from its alpha channel if that varies, else from colours other than the background, else from grey values: of
+two the one that is not the background, of more those above half of the range.
 """
-
-from __future__ import annotations
 
 import math
 import warnings
@@ -63,7 +61,9 @@ def read_pixels(root: Path, name: str, reading: Reading | None = None) -> np.nda
     """
     header = read_header(root, name)
     if reading and header.deep:
-        pixels = _scaled(root, name, reading.white_level)
+        values = deep_values(root, name)
+        scale = 255 / white_of(values, name, reading.white_level)
+        pixels = np.rint(np.clip(values.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
     else:
         with decoding(name):
             pixels = _decoded(root / name, header)
@@ -80,7 +80,6 @@ def _decoded(path: Path, header: Header) -> np.ndarray:
 
 
 def _turned(pixels: np.ndarray, header: Header) -> np.ndarray:
-    """Turn pixels, (h, w, ...), as a viewer does."""
     if not header.to_turn:
         return pixels
     if header.orientation >= 5:
@@ -154,7 +153,7 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
         DataError: values of which nobody can know what is white.
     """
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise DataError(f"{name}: holds values that are no finite number; replace or remove it")
+        raise DataError(f"{name}: holds values that are not finite numbers; replace or remove it")
     if white_level is not None:
         return white_level
     if values.dtype.kind == "f":
@@ -164,16 +163,10 @@ def white_of(values: np.ndarray, name: str, white_level: float | None) -> float:
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > limit:
         raise DataError(
-            f"{name}: holds values from {low:g} to {high:g}, of which the file does not say what is white; give "
+            f"{name}: holds values from {low:g} to {high:g}, and the file does not say which value is white; give "
             "dataset.white_level=N, the value that becomes 255"
         )
     return limit
-
-
-def _scaled(root: Path, name: str, white_level: float | None) -> np.ndarray:
-    values = deep_values(root, name)
-    scale = 255 / white_of(values, name, white_level)
-    return np.rint(np.clip(values.astype(np.float64) * scale, 0, 255)).astype(np.uint8)
 
 
 def mask_values(root: Path, name: str) -> tuple[np.ndarray, str]:

@@ -1,7 +1,5 @@
 """What a run would read of a folder of one's own, told before any run, by the run's own code."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections import Counter

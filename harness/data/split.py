@@ -1,7 +1,5 @@
 """The train and test samples of one category, as every layout yields them, and a small part of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,7 @@ class Sample:
 
     path: str
     label: int
-    """NORMAL or ANOMALOUS."""
     defect: str
-    """The defect type, `good` for a normal image."""
     mask: str | None = None
     """The ground truth's path; None for a normal image, and for a defective one in a category without masks."""
 
@@ -51,7 +47,6 @@ class Split:
     has_masks: bool
     """Every defective test image has a mask; without masks there are no pixel metrics."""
     notes: tuple[str, ...] = ()
-    """What a reader of the record should know."""
     reading: Reading | None = None
     """None for anomalib's own way."""
 

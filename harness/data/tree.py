@@ -1,10 +1,7 @@
 """The samples of a category by the places of its files: train and test, one folder a kind, and where masks lie.
 
-Official datasets keep to one layout, and what lies beside it is not looked at. In a folder of one's own every file gets
-a role, or the first that can have none is refused.
+In an official dataset other files are ignored. In a folder of one's own every file gets a role, or is refused.
 """
-
-from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -42,7 +39,6 @@ class Found:
     """The samples of one category as its folders hold them."""
 
     root: Path
-    """What the samples' paths are relative to."""
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     expected: str
@@ -101,8 +97,6 @@ def _has_train(folder: Path, good: Collection[str]) -> bool:
 
 @dataclass(frozen=True)
 class _Role:
-    """What an image is by its place."""
-
     part: str
     """train, good (test) or defect."""
     defect: str = GOOD
@@ -111,8 +105,6 @@ class _Role:
 
 
 class _Layout:
-    """One category's folder, and what its files are found to be."""
-
     def __init__(self, root: Path, base: str, good: Sequence[str], colours: Colours, *, own: bool) -> None:
         self.root, self.base, self.good, self.colours, self.own = root, base, good, colours, own
         self.in_train = not own or _has_train(root / base, good)
@@ -125,10 +117,8 @@ class _Layout:
             self.single(("test",))
         self.roles: dict[str, _Role] = {}
         self.pairs: dict[str, str] = {}
-        """Masks by defective image."""
         self.good_masks: list[str] = []
         self.lost: list[str] = []
-        """Masks that belong to no image."""
 
     def found(self, listing: Listing) -> Found:
         """Give every file a role."""
@@ -196,7 +186,7 @@ class _Layout:
             if (stem := nfc(str(name.with_suffix("")))) in named:
                 doubled.append(image)
             named[stem] = str(name)
-        notes = counted(doubled, "images are called as another but for the extension")
+        notes = counted(doubled, "images have the name of another image, but for the extension")
         found = {top: groups for top, named in types.items() if (groups := kinds.of_one_part(named))}
         if found:
             parts = [group for groups in found.values() for group in groups]
@@ -224,7 +214,7 @@ class _Layout:
         names = one_of(subfolders(self.root / self.base), accepted)
         if len(names) > 1:
             both = " and ".join(self.path(name) for name in names[:2])
-            raise DataError(f"{both}: two folders for the same; merge them or rename one")
+            raise DataError(f"{both}: two folders with the same meaning; merge them or rename one")
         return self.path(names[0]) if names else None
 
     def _parted(self, paths: Iterable[str]) -> tuple[list[str], dict[str, Parts]]:
@@ -247,7 +237,7 @@ class _Layout:
             if kinds.is_masks(name):
                 wanted = " or ".join(kinds.MASK_NAMES[:2])
                 raise DataError(
-                    f"{self.path(*folders[: depth + 1])}: if it holds masks call it {wanted}, if not anything else"
+                    f"{self.path(*folders[: depth + 1])}: if it holds masks, call it {wanted}; if not, rename it"
                 )
         return self._role_in_train(image, folders) if self.in_train else self._role_in_plain(image, folders)
 
@@ -296,11 +286,11 @@ class _Layout:
         where, name = self.path(*folder), folder[-1]
         if self.own and kinds.is_good(name):
             if not {"train", "training"}.isdisjoint(kinds.words(name)):
-                raise DataError(f"{where}: is called like training images; move its images to {self.train}")
+                raise DataError(f"{where}: has the name of training images; move its images to {self.train}")
             self._check_inner(image, inner, good=True)
             return _Role("good", unusual=where)
         if self.own and kinds.is_no_type(name):
-            raise DataError(f"{where}: is not called like a defect type; move it out of the category, or rename it")
+            raise DataError(f"{where}: its name is not a defect type; move it out of the category, or rename it")
         aside = self._check_inner(image, inner, good=False)
         return _Role("defect", name, aside or (where if self.own and kinds.is_aside(name) else ""))
 
@@ -333,7 +323,6 @@ class _Layout:
         return places
 
     def _pair(self, masks: Mapping[str, Parts]) -> None:
-        """Give each mask of a folder of masks to its image."""
         by_mask = self._by_mask({folder[:-1] for folder in masks.values()})
         for mask, folder in masks.items():
             below = self._below(mask, folder)
@@ -346,7 +335,7 @@ class _Layout:
             elif len(owners) > 1 and any(self.roles[owner].part == "defect" for owner in owners):
                 raise DataError(
                     f"{mask}: is the mask of {owners[0]} and of {owners[1]}; rename one image, or give each defect "
-                    "type a folder of masks of its very name"
+                    "type a folder of masks with its own name"
                 )
             else:
                 self._give(mask, owners[0])
@@ -373,12 +362,11 @@ class _Layout:
             folders = self._below(first, self.parts(first)[: self.depth - 1])
             wanted = self.path("ground_truth", *folders, f"{PurePosixPath(first).stem}_mask.png")
             raise DataError(
-                f"{self.lost[0]}: no defective image has this mask, nor any other of the {len(self.lost)}; that of "
-                f"{first} belongs in {wanted}"
+                f"{self.lost[0]}: none of the {len(self.lost)} masks belongs to a defective image; the mask of {first} "
+                f"belongs in {wanted}"
             )
 
     def _pair_twins(self, twins: Mapping[str, str]) -> None:
-        """Add the masks that lie beside their images."""
         for image, twin in twins.items():
             self._give(twin, image)
         bare = [image for image in self._defective() if image not in self.pairs]
@@ -389,10 +377,7 @@ class _Layout:
             )
 
     def _check_kinds(self, found: Found) -> None:
-        """Refuse masks among photographs, and photographs in folders of masks.
-
-        Masks have few colours; nothing is said where the training images have few, too.
-        """
+        """Refuse masks among photographs, and photographs in folders of masks."""
         if not any(self.colours(sample.path) == 0 for sample in spread(found.train, SAMPLED)):
             return
         folders: dict[PurePosixPath, list[str]] = {}
@@ -413,17 +398,13 @@ class _Layout:
         for image in spread(self.lost, SAMPLED):
             if self.colours(image) == 0:
                 raise DataError(
-                    f"{image}: looks like a photograph in a folder that is called like masks; rename the folder, or "
+                    f"{image}: looks like a photograph in a folder with the name of masks; rename the folder, or "
                     "remove the image"
                 )
 
 
 def _part_twins(images: Sequence[str], colours: Colours) -> tuple[list[str], dict[str, str]]:
-    """Return photographs, and the masks beside them: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`.
-
-    Raises:
-        DataError: names that pair, but contents that do not say which is the mask.
-    """
+    """Return photographs, and the masks beside them: `x.png` beside `x.jpg`, `x_mask.png` beside `x.png`."""
     stems = {(PurePosixPath(image).parent, nfc(PurePosixPath(image).stem)) for image in images}
     folders: dict[PurePosixPath, dict[str, list[str]]] = {}
     for image in images:
@@ -447,8 +428,8 @@ def _twins_of(groups: Sequence[list[str]], colours: Colours) -> dict[str, str]:
     for photo, *between, mask in parted:
         if between or not colours(photo) == 0 < colours(mask):
             raise DataError(
-                f"{mask}: looks like the mask of {photo}, but which is the mask cannot be told from what all "
-                f"{len(groups)} such pairs show; put masks into a folder ground_truth of the category"
+                f"{mask}: may be the mask of {photo}, but the contents of all {len(groups)} such pairs do not show "
+                "which file is the mask; put masks into a folder ground_truth of the category"
             )
         twins[photo] = mask
     return twins

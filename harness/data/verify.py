@@ -1,7 +1,5 @@
 """A dataset on a disk against what is officially in it: counts, masks, and whether each image decodes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,6 @@ class CategoryCheck:
     category: str
     official: Counts
     problems: tuple[str, ...]
-    """What differs, a line each; none where all is as it must be."""
     n_masks: int = 0
     missing: bool = False
     """There is no folder of that name at all."""
@@ -140,7 +137,6 @@ def _cells(counts: Counts) -> tuple[str, str, str]:
 
 
 def _broken(split: Split, name: str) -> str:
-    """Say what is wrong with a file that cannot be decoded; empty where nothing is."""
     try:
         read_header(split.root, name)
         with decoding(name), Image.open(split.root / name) as image:

@@ -15,15 +15,12 @@ PER_LABEL = 2
 
 
 def choose_examples(labels: np.ndarray) -> np.ndarray:
-    """Return indices of the example images: of each label PER_LABEL, evenly spread over the split's order.
+    """Return the places of the example images, (k,) int64: up to PER_LABEL normal, then as many defective ones.
 
-    They depend on the split alone, so every seed and backbone shows the same images.
+    They are evenly spread over the split's order, so every seed and backbone shows the same images.
 
     Args:
         labels: (n_test,) int in {0, 1}.
-
-    Returns:
-        (k,) int64, normal images first; fewer where a label has fewer images.
     """
     chosen = []
     for label in (0, 1):

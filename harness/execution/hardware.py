@@ -1,7 +1,5 @@
 """How many jobs run at once, and what each may use of the machine: its share of the cores, and one GPU of its own."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import re
@@ -26,11 +24,10 @@ PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 _taken: list[tuple[str, Any]] = []
-"""The GPU of this process, and the lock that it keeps until it ends."""
 
 
 @dataclass(frozen=True)
-class Machine:
+class Capacity:
     """What there is to share: cores that this process may use, GPUs, and memory that is free."""
 
     cores: int
@@ -38,9 +35,9 @@ class Machine:
     memory_bytes: int
 
 
-def this_machine() -> Machine:
+def this_machine() -> Capacity:
     """Return the machine that this runs on, told without torch."""
-    return Machine(cores(), len(visible_gpus()), available_memory() or sys.maxsize)
+    return Capacity(cores(), len(visible_gpus()), available_memory() or sys.maxsize)
 
 
 def require(launcher: str) -> None:
@@ -60,10 +57,10 @@ def require(launcher: str) -> None:
         )
 
 
-def divide(own: Sequence[Override], *, n_jobs: int, machine: Machine, cluster: bool = False) -> list[Override]:
-    """Choose the launcher, and divide the machine among the jobs that run on it at once. Pure.
+def divide(own: Sequence[Override], *, n_jobs: int, machine: Capacity, cluster: bool = False) -> list[Override]:
+    """Choose the launcher, and divide the machine among the jobs that run on it at once; keep what the request says.
 
-    `jobs` alone means joblib; one job at a time needs no process of its own. What the request itself says stays.
+    `jobs` alone means joblib; one job at a time needs no process of its own.
 
     Args:
         n_jobs: how many jobs the request means.
@@ -94,7 +91,7 @@ def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
     for key, values in given.items():
         of_slurm = key.startswith("slurm.")
         if len(values) > 1 and (of_slurm or key in ("launcher", "jobs")):
-            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep has one value of it; give one")
+            raise RequestError(f"{key}={','.join(map(str, values))}: a sweep takes only one value of it; give one")
         if of_slurm and launcher != "submitit_slurm":
             raise RequestError(f"{key}={values[0]}: is for SLURM; give launcher=submitit_slurm as well")
     if launcher == "basic" and jobs not in (None, 1):
@@ -102,7 +99,7 @@ def _chosen(given: Mapping[str, tuple[Any, ...]]) -> tuple[str, int | None]:
     return str(launcher or ("joblib" if jobs is not None else "basic")), jobs
 
 
-def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Machine) -> int:
+def _at_once(given: Mapping[str, tuple[Any, ...]], machine: Capacity) -> int:
     """Return how many jobs run at once where `jobs` does not say it: one for each GPU, else as many as fit."""
     if machine.gpus and given.get("device") != ("cpu",):
         return machine.gpus
@@ -146,10 +143,10 @@ def count_gpus() -> int:
 def take_gpu() -> str | None:
     """Keep one GPU for this process, until it ends: one that no other process has, else one of those with the fewest.
 
-    To be called before anything asks CUDA for its devices; a second call keeps the first one's choice.
+    Call it before anything asks CUDA for its devices; a second call returns the first choice.
 
     Returns:
-        The GPU, which is all that CUDA_VISIBLE_DEVICES names now; None where there are not several.
+        The GPU, the only one in CUDA_VISIBLE_DEVICES now; None with fewer than two GPUs.
     """
     from filelock import FileLock, Timeout
 

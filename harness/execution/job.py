@@ -1,14 +1,12 @@
 """One job, from its configuration to its records: the only place that knows the whole way."""
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.cli.interruption import raise_if_interrupted
 from harness.config.settings import Job, RunConfig, run_key, run_spec, settings_of
@@ -16,18 +14,13 @@ from harness.data.fingerprint import fingerprint
 from harness.data.layouts import resolve_split
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, StoreError, UserError, printable
-from harness.execution.monitor import Display, Monitor
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Display, Monitor, Outcome
 from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
 from harness.execution.recording import failed_record
 from harness.models.base import find
 from harness.models.weights import Weights, resolve_weights
-from harness.store import Store
+from harness.store import RunRecord, Store
 from harness.store.claims import Claims
-
-if TYPE_CHECKING:
-    from harness.store import RunRecord
-
 
 SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
@@ -83,33 +76,27 @@ def plan_job(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:
 
 
 def run_job(job: Job, display: Display | None = None) -> Iterator[Outcome]:
-    """Do the runs of one job that the store does not have yet, and yield how each ended, as soon as it has.
+    """Do the runs of one job that the store does not have yet; yield each run's outcome as soon as it has ended.
 
-    A wrong request (weights of another network) ends as REFUSED and leaves no record. Data or numbers that cannot be
-    trusted end as FAILED, with a record that says in which stage. A run that another process has claimed ends as
-    CLAIMED, and is that process's to do; each other one is claimed until it has ended. Only an interruption is raised.
+    A wrong request ends as REFUSED, without a record. Data or numbers that cannot be trusted end as FAILED, with a
+    record that names the stage. A run that another process has claimed ends as CLAIMED. Only interruptions are raised.
     """
     with Claims(job.execution.store) as claims:
         yield from _JobUnderWay(job, display, claims).outcomes()
 
 
 class _JobUnderWay:
-    """One job, while its runs are done."""
-
     def __init__(self, job: Job, display: Display | None, claims: Claims) -> None:
         self._job, self._claims = job, claims
         self._store = Store(job.execution.store)
         self._monitor = Monitor(display)
         self._started = datetime.now(UTC)
         self._pending = list(job.runs)
-        """Runs that have not ended yet."""
         self._prepared: Prepared | None = None
         self._specs: dict[RunConfig, dict[str, Any]] = {}
         self._preparing: dict[str, float] = {}
-        """Seconds by stage that all passes share."""
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield how each run ended, as soon as it has."""
         try:
             self._prepared = prepare(self._job, self._monitor)
             self._specs = dict(self._prepared.specs)
@@ -167,21 +154,17 @@ class _JobUnderWay:
         return None
 
     def _carried_out(self, runs: Sequence[RunConfig]) -> Iterator[Outcome]:
-        """Do claimed runs in as few passes as possible.
-
-        An error that may be of one run's own making takes no other with it: what its pass still owes is then done run
-        by run.
-
-        Raises:
-            UserError: one that the other runs would meet as well: a wrong request, a store that fails.
-        """
+        """Do claimed runs in as few passes as possible; after an error that may be one run's own, run by run."""
         waiting = deque(self._planned(runs))
         while waiting:
             planned = waiting.popleft()
             left = list(planned.runs)
             raise_if_interrupted()  # an exception in a destructor is lost
             try:
-                for run, record in self._scored(planned):
+                # Another pass's seconds are not this one's, nor is the stage in which it failed.
+                self._monitor.seconds, self._monitor.current = dict(self._preparing), None
+                assert self._prepared is not None
+                for run, record in carry_out(planned, self._prepared, self._job.execution, self._monitor):
                     left.remove(run)
                     yield self._ended(run, OK, record=record)
                 continue
@@ -199,12 +182,6 @@ class _JobUnderWay:
     def _planned(self, runs: Sequence[RunConfig]) -> list[Pass]:
         assert self._prepared is not None
         return plan_runs(runs, self._prepared.split, self._prepared.weights, self._job.execution)
-
-    def _scored(self, planned: Pass) -> Iterator[tuple[RunConfig, RunRecord]]:
-        assert self._prepared is not None
-        # Another pass's seconds are not this one's, nor is the stage in which it failed.
-        self._monitor.seconds, self._monitor.current = dict(self._preparing), None
-        return carry_out(planned, self._prepared, self._job.execution, self._monitor)
 
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
         """Yield how runs end that an error stopped; recorded where the data or the numbers are to blame, or we are."""
@@ -236,10 +213,7 @@ class _JobUnderWay:
 
 def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[str, Any]:
     return run_spec(
-        run,
-        fingerprint=print_of_split,
-        weights_digest=weights.digest,
-        versions=find(run.model.name).versions(run),
+        run, fingerprint=print_of_split, weights_digest=weights.digest, versions=find(run.model.name).versions(run)
     )
 
 

@@ -1,7 +1,5 @@
 """Do a sweep's jobs in other processes: by joblib or submitit on this machine, by submitit on SLURM, or by Ray."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -24,17 +22,16 @@ from harness.config.settings import Device, Job
 from harness.device import resolve_device
 from harness.errors import RequestError, UserError
 from harness.execution.hardware import VISIBLE, take_gpu, visible_gpus
-from harness.execution.outcome import Outcome
+from harness.execution.monitor import Outcome
 from harness.leftovers import is_alive
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0
-"""How often processes and clusters are asked whether a job has ended."""
 
 LONGEST_MIN = 7 * 24 * 60
 """submitit ends a local job after five minutes, unless told otherwise; a sweep's job ends when it is done."""
 
 LONGEST_TEXT = 200
-"""Characters of what a library says about a job that did not come back."""
+"""Characters of a library's message about a lost job."""
 
 FOLDER = ".submitit"
 """Where SLURM's jobs and this process leave their files for one another: in the store, which all of them see."""
@@ -49,8 +46,8 @@ Ended = tuple[Outcome, ...] | Exception
 
 
 @dataclass(frozen=True)
-class Spread:
-    """How a sweep's jobs are spread, as the request and `harness.execution.hardware.divide` say."""
+class LaunchPlan:
+    """How a sweep's jobs are launched, as the request and `harness.execution.hardware.divide` say."""
 
     launcher: str
     device: Device | None = None
@@ -60,18 +57,18 @@ class Spread:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
 
-def launch(jobs: Sequence[Job], spread: Spread) -> Generator[tuple[int, Ended]]:
+def launch(jobs: Sequence[Job], plan: LaunchPlan) -> Generator[tuple[int, Ended]]:
     """Do jobs in other processes, a few at once; yield the place of each and how it ended, as soon as it has.
 
-    To close the iterator ends all that still runs. A process that is killed costs the job that it was at, and no other.
+    Closing the iterator ends all that still runs. A killed process costs only its own job.
 
     Raises:
         Exception: whatever a library raises that cannot start a job at all.
     """
     by = {"joblib": _joblib, "submitit_local": _submitit, "submitit_slurm": _submitit, "ray": _ray}
-    on_slurm = spread.launcher == "submitit_slurm"  # it divides itself
-    at_once = len(jobs) if on_slurm else spread.at_once or len(jobs)
-    with by[spread.launcher](jobs, spread) as start:
+    on_slurm = plan.launcher == "submitit_slurm"  # it divides itself
+    at_once = len(jobs) if on_slurm else plan.at_once or len(jobs)
+    with by[plan.launcher](jobs, plan) as start:
         waiting, running = deque(range(len(jobs))), dict[int, Any]()
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -88,11 +85,11 @@ def _result_of(job: Any) -> Ended:
     except Exception as error:  # each library has its own
         log = (job.stderr() or "").split("\n") if hasattr(job, "stderr") else []
         said = next((line for line in reversed(log) if line.strip()), in_one_line(error))
-        return LostJobError(f"its process was killed, or never began: {said[:LONGEST_TEXT].strip()}")
+        return LostJobError(f"its process was killed, or did not start: {said[:LONGEST_TEXT].strip()}")
 
 
 def run_there(
-    job: Job, spread: Spread, sweep: int | None = None, flag: Path | None = None, visible: str | None = None
+    job: Job, plan: LaunchPlan, sweep: int | None = None, flag: Path | None = None, visible: str | None = None
 ) -> Ended:
     """Do one job in a process that a launcher made.
 
@@ -105,15 +102,15 @@ def run_there(
 
     if sweep is not None:
         _end_with(sweep, flag)
-    if spread.launcher.startswith("submitit"):
+    if plan.launcher.startswith("submitit"):
         listen()  # SLURM's SIGTERM, which submitit ignores: claims are given back at once
     if visible is not None:
         os.environ[VISIBLE] = visible
     with unbreakable_output():
         try:
-            if spread.device != "cpu":
+            if plan.device != "cpu":
                 take_gpu()
-            runs = tuple(replace(run, device=resolve_device(spread.device or run.device)) for run in job.runs)
+            runs = tuple(replace(run, device=resolve_device(plan.device or run.device)) for run in job.runs)
             return tuple(run_job(replace(job, runs=runs)))
         except UserError as error:  # where the job runs, something is not as it is where the sweep was started
             return error
@@ -156,7 +153,7 @@ Start = Callable[[int], Any]
 
 
 @contextmanager
-def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
+def _joblib(jobs: Sequence[Job], plan: LaunchPlan) -> Iterator[Start]:
     """Use one executor for each process: one that is killed breaks its own, and only the job that it was at is lost."""
     from multiprocessing import resource_tracker
 
@@ -170,8 +167,8 @@ def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
     def start(place: int) -> Any:
         idle = (one for one, job in at_work.items() if job.done() and job.exception() is None)
         with _deaf():
-            executor = next(idle, None) or ProcessPoolExecutor(1, env={"OMP_NUM_THREADS": str(spread.threads or 1)})
-            at_work[executor] = executor.submit(run_there, jobs[place], spread, os.getpid())
+            executor = next(idle, None) or ProcessPoolExecutor(1, env={"OMP_NUM_THREADS": str(plan.threads or 1)})
+            at_work[executor] = executor.submit(run_there, jobs[place], plan, os.getpid())
         return at_work[executor]
 
     try:
@@ -183,11 +180,11 @@ def _joblib(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
 
 
 @contextmanager
-def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
+def _submitit(jobs: Sequence[Job], plan: LaunchPlan) -> Iterator[Start]:
     """Start one array of jobs on SLURM, which decides when each begins; here, to try that out, a process for each."""
     import submitit
 
-    on_slurm = spread.launcher == "submitit_slurm"
+    on_slurm = plan.launcher == "submitit_slurm"
     common = jobs[0].execution.store / FOLDER if on_slurm else Path(tempfile.gettempdir())
     if on_slurm and "%" in str(common):
         raise RequestError(f"store={common.parent}: SLURM reads a % in a path as a job's number; give another store")
@@ -201,15 +198,15 @@ def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
         def start(place: int) -> Any:
             with _deaf():
                 given = os.getpid(), flag, ",".join(visible_gpus())
-                job = executor.submit(run_there, jobs[place], spread, *given)
+                job = executor.submit(run_there, jobs[place], plan, *given)
             job._results_timeout_s = 0  # on one disk no result comes late
             started.append(job)
             return job
 
         try:
-            executor.update_parameters(**(_slurm_parameters(spread) if on_slurm else {"timeout_min": LONGEST_MIN}))
+            executor.update_parameters(**(_slurm_parameters(plan) if on_slurm else {"timeout_min": LONGEST_MIN}))
             if on_slurm:
-                started += executor.map_array(partial(run_there, spread=spread), jobs)
+                started += executor.map_array(partial(run_there, plan=plan), jobs)
             yield started.__getitem__ if on_slurm else start
         finally:
             flag.unlink(missing_ok=True)
@@ -220,16 +217,15 @@ def _submitit(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
         common.rmdir() if on_slurm else None
 
 
-def _slurm_parameters(spread: Spread) -> dict[str, Any]:
-    """Return the settings by submitit's names: what every cluster has goes without a prefix."""
-    given = {key: value for key, value in spread.slurm.items() if value is not None}
+def _slurm_parameters(plan: LaunchPlan) -> dict[str, Any]:
+    given = {key: value for key, value in plan.slurm.items() if value is not None}
     common = ("cpus_per_task", "gpus_per_node", "mem_gb", "timeout_min")
     named = {key if key in common else f"slurm_{key}": value for key, value in given.items()}
-    return {"name": "vad-harness", **named, **({"slurm_array_parallelism": spread.at_once} if spread.at_once else {})}
+    return {"name": "vad-harness", **named, **({"slurm_array_parallelism": plan.at_once} if plan.at_once else {})}
 
 
 @contextmanager
-def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
+def _ray(jobs: Sequence[Job], plan: LaunchPlan) -> Iterator[Start]:
     """Run on the cluster that RAY_ADDRESS names, else on one of this machine alone, which ends with the sweep."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -238,8 +234,8 @@ def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     import ray
 
-    n_cpus = (spread.threads or 1) if cluster else 1
-    local = {"num_cpus": spread.at_once, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+    n_cpus = (plan.threads or 1) if cluster else 1
+    local = {"num_cpus": plan.at_once, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
     before = signal.getsignal(signal.SIGTERM)
     # A short name: Ray's sockets lie in it, and the system allows their paths 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
@@ -247,10 +243,10 @@ def _ray(jobs: Sequence[Job], spread: Spread) -> Iterator[Start]:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
         signal.signal(signal.SIGTERM, before)  # Ray's own would leave with another status
         try:
-            on_gpu = spread.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+            on_gpu = plan.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
             remote = ray.remote(num_cpus=n_cpus, num_gpus=int(on_gpu), max_retries=0)(run_there)
             # Futures, because Ray itself would answer a signal that comes while Ray waits.
-            yield lambda place: remote.remote(jobs[place], spread).future()
+            yield lambda place: remote.remote(jobs[place], plan).future()
         finally:
             with undisturbed():
                 ray.shutdown()

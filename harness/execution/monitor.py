@@ -1,23 +1,23 @@
-"""What happens while a run runs: seconds by stage, and whoever wants to show progress."""
-
-from __future__ import annotations
+"""What is known of a run while it runs (the seconds by stage), and how it ended."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.config.keys import FOLDED
+
+OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
 
 Advance = Callable[[int], None]
-"""To be called with the number of images just done."""
 
 Display = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Shows a stage, from its name and number of images; None where these cannot be counted."""
 
 
 class Monitor:
-    """Adds up wall-clock seconds by stage, and remembers in which stage an error came.
-
-    Stages may not nest: the seconds by stage add up to the run's.
-    """
+    """Adds up wall-clock seconds by stage, and remembers in which stage an error came. Stages may not nest."""
 
     def __init__(self, display: Display | None = None) -> None:
         self.seconds: dict[str, float] = {}
@@ -37,3 +37,47 @@ class Monitor:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
         self.current = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run of a sweep."""
+
+    dataset: str
+    category: str
+    model: str
+    backbone: str
+    seed: int
+    settings: Mapping[str, Any]
+    """All else that can tell it from another: `harness.config.settings.settings_of`."""
+    key: str | None
+    """None where a run ended before it had one."""
+    status: str
+    """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process
+    runs it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
+    folder: str | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Wall-clock seconds of the run; runs that share a pass share these too."""
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader should know of the data or the engine; the record keeps them too."""
+    synthetic: bool = False
+    holder: str | None = None
+    """Who runs it, if it is CLAIMED."""
+
+    @property
+    def place_in_job(self) -> tuple[Any, ...]:
+        """What differs between the runs of a job: seed, and what `harness.config.experiment.IN_ONE_JOB` folds."""
+        return self.seed, *(self.settings.get(name) for name in FOLDED)
+
+    @property
+    def label(self) -> str:
+        """What a person calls this run."""
+        return f"{self.dataset}/{self.category} {self.model}-{self.backbone} seed {self.seed}"
+
+
+def exit_status(outcomes: tuple[Outcome, ...]) -> int:
+    """Return 0 all ok, 1 a run failed, 2 the request was wrong."""
+    states = {outcome.status for outcome in outcomes}
+    return 2 if REFUSED in states else 1 if FAILED in states else 0

@@ -1,7 +1,5 @@
 """The store compared with experiments: which expected runs are done, failed or missing, and what they gave."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +15,8 @@ from harness.errors import RequestError
 from harness.models import base as models
 from harness.paths import CONFIGS
 from harness.store.claims import Claims
-from harness.store.fields import OK
+from harness.store.fields import OK, settings_of, shown, varying
 from harness.store.record import RunRecord
-from harness.store.settings import settings_of, shown, varying
 from harness.store.store import Store
 
 Identity = tuple[Any, ...]
@@ -38,7 +35,6 @@ class State(StrEnum):
 
 OPTIONAL = ("settings", "smoke")
 """How the names of experiments begin that nobody misses where none of their runs was made."""
-
 
 LONGEST_DETAIL = 160
 """Characters of an error that a row shows; its record has all of it."""
@@ -70,9 +66,7 @@ class RunState:
     """What tells this run from others of the same experiment with the same identity; mostly empty."""
     state: State
     detail: str
-    """Why it is not done, or what a reader should know."""
     record: RunRecord | None
-    """The newest of the records that `state` speaks of."""
 
 
 def survey(
@@ -80,8 +74,8 @@ def survey(
 ) -> dict[str, tuple[RunState, ...]]:
     """Compare a store's records with experiments of configs/experiment; return the state of each one's runs by title.
 
-    Where nobody says which, these are all, but for optional ones of which the store has nothing; a store of nothing but
-    drawn images is compared only with experiments of which it has runs.
+    Without `names` these are all, except optional ones without any run; a store of only drawn images is compared only
+    with experiments of which it has runs.
 
     Args:
         seeds: that are expected, in place of each experiment's own. Others that the store has are shown as well.
@@ -93,7 +87,7 @@ def survey(
     for name in names:
         if name not in known:
             hint = keys.suggest(name, known)
-            raise RequestError(f"experiment {name}: is not there{hint}; allowed: {', '.join(known)}")
+            raise RequestError(f"experiment {name}: does not exist{hint}; allowed: {', '.join(known)}")
     drawn = bool(records) and all(record.synthetic for record in records)
     found = {}
     for name in dict.fromkeys(names or known):
@@ -214,7 +208,7 @@ def lines_about(store: Store, names: Sequence[str] = (), seeds: Sequence[int] = 
     contents = store.records()
     experiments = survey(contents.records, names, seeds)
     if not store.path.is_dir():
-        yield f"{store.path} is not there yet, so everything is missing"
+        yield f"{store.path} does not exist yet, so everything is missing"
     for title, runs in experiments.items():
         counts = Counter(run.state for run in runs)
         parts = [f"{counts[state]} {state}" for state in State if counts[state]]

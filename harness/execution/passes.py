@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from harness.errors import DataError, RequestError, StoreError
 from harness.execution.examples import Examples, gather_examples
 from harness.execution.monitor import Monitor
 from harness.execution.recording import ok_record
-from harness.models.base import GIB, Plan, Task, find
+from harness.models.base import GIB, ModelPlan, Task, find
 from harness.store import ScoreTable, Store
 from harness.store.record import Timing
 
@@ -44,7 +43,6 @@ _RECORD_BYTES = 64 * 1024
 _PLAIN_PNG_BYTES, _IMAGE_BYTES = 8, 15
 """By pixel of an image while it is read and resized: decoded at once, or by Pillow, which copies it."""
 _EXAMPLE_BYTES_PER_PIXEL = 4 * (3 + 1 + 4)
-"""Four images with their masks and maps."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Pass:
     """Runs that share one backbone pass, and how it is carried out."""
 
     runs: tuple[RunConfig, ...]
-    plan: Plan
+    plan: ModelPlan
 
 
 def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, execution: Execution) -> list[Pass]:
@@ -98,7 +96,6 @@ def plan_runs(runs: Sequence[RunConfig], split: Split, weights: Weights, executi
 
 
 def _remedy(run: RunConfig) -> str:
-    """Return what a run that takes too much memory can do."""
     model = find(run.model.name)
     smaller = ("preprocessing.resize and preprocessing.center_crop", "preprocessing.batch_size", "dataset.limit")
     *some, last = (*model.lower, *smaller)
@@ -107,10 +104,7 @@ def _remedy(run: RunConfig) -> str:
 
 
 def image_bytes(split: Split) -> tuple[int, ...]:
-    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers.
-
-    Images whose header cannot be read are left out: reading them says what is wrong.
-    """
+    """Return the bytes that each image takes while it is read and resized, the largest first, by the files' headers."""
     found = []
     for sample in (*split.train, *split.test):
         with suppress(DataError):
@@ -123,12 +117,10 @@ def image_bytes(split: Split) -> tuple[int, ...]:
 def carry_out(
     planned: Pass, prepared: Prepared, execution: Execution, monitor: Monitor
 ) -> Iterator[tuple[RunConfig, RunRecord]]:
-    """Score all runs in one pass; judge and store each as soon as its maps are there, and yield it with its record.
+    """Score all runs in one pass; compute metrics in threads; store each run and yield it with its record.
 
-    Metrics are computed in threads, beside the scoring of the runs that follow. An error is raised once all runs before
-    the one that it stopped have been yielded.
+    An error is raised once all runs before the one that it stopped have been yielded.
     """
-    # Libraries tell their own authors about deprecations; a user of this harness can do nothing with them.
     warnings.filterwarnings("ignore", category=FutureWarning)
     first, split = planned.runs[0], prepared.split
     with monitor.stage("import"):
@@ -210,7 +202,6 @@ def carry_out(
 
 
 def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray | None) -> tuple[MetricReport, float]:
-    """Return a run's metrics, and the seconds that they took."""
     from harness.metrics import evaluate
 
     own = Monitor()
@@ -221,17 +212,13 @@ def _judge(run: RunConfig, scored: Scores, truth: np.ndarray, masks: np.ndarray 
 
 
 def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.ndarray | None, Examples]:
-    """Return what is needed once there are maps; import a library that the metrics would import then."""
     from harness.data.loader import load_masks
 
-    masks = None
-    if split.has_masks:
-        masks = load_masks(split, source.preprocessing)
-        importlib.import_module("scipy.ndimage")
+    masks = load_masks(split, source.preprocessing) if split.has_masks else None
     return masks, gather_examples(source, truth, masks)
 
 
-def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
+def _check_memory(plan: ModelPlan, budget: float, remedy: str) -> None:
     if plan.host_bytes is None:
         return
     needed = ceil(10 * plan.host_bytes / GIB) / 10
@@ -250,7 +237,7 @@ def _check_memory(plan: Plan, budget: float, remedy: str) -> None:
         )
 
 
-def _check_device_memory(plan: Plan, free: int, remedy: str) -> None:
+def _check_device_memory(plan: ModelPlan, free: int, remedy: str) -> None:
     if plan.device_bytes is not None and plan.device_bytes > free:
         raise RequestError(
             f"device=cuda: this run needs about {plan.device_bytes / GIB:.1f} GiB of the GPU's memory and "

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from harness.execution.monitor import Monitor
     from harness.execution.passes import Prepared
     from harness.metrics import MetricReport
-    from harness.models.padim.engine import Scores
-    from harness.models.padim.plan import Plan
+    from harness.models.base import ModelPlan, Scores
     from harness.models.weights import Weights
 
 
@@ -47,7 +46,7 @@ def ok_record(
     report: MetricReport,
     *,
     timing: Timing,
-    plan: Plan,
+    plan: ModelPlan,
     memory_budget: float,
     runs_together: int,
     scores_sha256: str,
@@ -60,12 +59,19 @@ def ok_record(
         started=prepared.started,
         timing=timing,
         environment=_environment(run, threads=threads),
-        metrics=_measured(report),
+        metrics={name: MetricValue(value=one.value, version=one.version) for name, one in report.metrics.items()},
         metrics_absent=report.absent,
         intervals={name: Interval(**asdict(interval)) for name, interval in report.intervals.items()},
         thresholds=report.thresholds,
         memory=Memory(peak_rss_bytes=peak_rss_bytes(), peak_device_bytes=_peak_device_bytes(run.device)),
-        plan=_plan(plan, memory_budget, runs_together),
+        plan=PassPlan(
+            memory_budget_gib=memory_budget,
+            predicted_rss_bytes=plan.host_bytes,
+            predicted_device_bytes=plan.device_bytes,
+            runs_together=runs_together,
+            judges=plan.judges,
+            **plan.details(),
+        ),
         engine_metrics=scored.own_metrics,
         indices_sha256=scored.indices_sha256,
         scores_sha256=scores_sha256,
@@ -108,23 +114,8 @@ def _common(
     }
 
 
-def _measured(report: MetricReport) -> dict[str, MetricValue]:
-    return {name: MetricValue(value=one.value, version=one.version) for name, one in report.metrics.items()}
-
-
 def _environment(run: RunConfig, *, threads: int | None) -> Environment:
     return environment(threads=threads, device=gpu_name() if run.device == "cuda" else None)
-
-
-def _plan(plan: Plan, memory_budget: float, runs_together: int) -> PassPlan:
-    return PassPlan(
-        memory_budget_gib=memory_budget,
-        predicted_rss_bytes=plan.host_bytes,
-        predicted_device_bytes=plan.device_bytes,
-        runs_together=runs_together,
-        judges=plan.judges,
-        **plan.details(),
-    )
 
 
 def _dataset(run: RunConfig, fingerprint: str | None, split: Split | None, engine_notes: Sequence[str]) -> DatasetInfo:

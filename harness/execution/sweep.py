@@ -1,11 +1,4 @@
-"""A sweep: every job checked before the first one runs, then launched, then summed up.
-
-A sweep is a list of jobs, one for each dataset, category, backbone and setting that cannot be folded. The runs of a job
-differ in seeds and folded settings alone. `harness.execution.job` does a job, in the passes that
-`harness.execution.passes` plans.
-"""
-
-from __future__ import annotations
+"""A sweep: check every job, then launch all of them, then print a summary."""
 
 import os
 import time
@@ -20,17 +13,17 @@ from harness.cli.terminal import differing, make_display, print_outcomes, print_
 from harness.config.experiment import expand, to_hydra
 from harness.config.overrides import Override, parse
 from harness.config.resolve import resolve
-from harness.config.settings import DatasetConfig, Job
+from harness.config.settings import Job
 from harness.data.layouts import validate_request
 from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
-from harness.execution.launchers import Ended, Spread, in_one_line, launch
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.launchers import Ended, LaunchPlan, in_one_line, launch
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 
 Compose = Callable[[Sequence[str]], tuple[DictConfig, str]]
-Launch = Callable[[Sequence[Job], Spread], Generator[tuple[int, Ended]]]
+Launch = Callable[[Sequence[Job], LaunchPlan], Generator[tuple[int, Ended]]]
 
 LOOK_S, SELDOM_S = 0.2, 5.0
 """How often a claim of another sweep is looked at: the first time, and once it takes long."""
@@ -48,7 +41,7 @@ class Request:
     """All that one command asks for."""
 
     jobs: tuple[Job, ...]
-    spread: Spread
+    plan: LaunchPlan
     dry_run: bool
 
 
@@ -83,8 +76,8 @@ def requested(arguments: Sequence[str], *, compose: Compose) -> Request:
     devices = {config.device for config in configs}
     last = configs[-1]  # what is not the machine's alone is the same in all
     device = devices.pop() if len(devices) == 1 else None
-    spread = Spread(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
-    return Request(jobs, spread, any(config.dry_run for config in configs))
+    plan = LaunchPlan(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
+    return Request(jobs, plan, any(config.dry_run for config in configs))
 
 
 def carry_out(request: Request) -> tuple[Outcome, ...]:
@@ -104,7 +97,7 @@ def carry_out(request: Request) -> tuple[Outcome, ...]:
         return finished()
     stores = dict.fromkeys(job.execution.store for job in jobs)
     try:
-        _finished.extend(_carry_out_all(jobs, request.spread))
+        _finished.extend(_carry_out_all(jobs, request.plan))
     finally:
         with undisturbed():
             for path in stores:
@@ -115,18 +108,15 @@ def carry_out(request: Request) -> tuple[Outcome, ...]:
     return finished()
 
 
-def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch) -> list[Outcome]:
-    """Launch all jobs. Then wait until other sweeps release their claims, and launch those jobs again.
-
-    Runs that are ok or done stay as they are; a job's failed runs are tried again with it.
-    """
+def _carry_out_all(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch = launch) -> list[Outcome]:
+    """Launch all jobs; then, each time another sweep releases a claim, launch that job again with its failed runs."""
     from harness.execution.job import outcome_of
 
     keys = differing([outcome_of(run, status=TO_DO) for job in jobs for run in job.runs])
-    ended = _launch(jobs, spread, launch, keys)
+    ended = _launch(jobs, plan, launch, keys)
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
-        for i, again in zip(free, _launch([jobs[i] for i in free], spread, launch, keys), strict=True):
+        for i, again in zip(free, _launch([jobs[i] for i in free], plan, launch, keys), strict=True):
             by_place = {outcome.place_in_job: outcome for outcome in ended[i]}
             by_place |= {new.place_in_job: new for new in again if by_place[new.place_in_job].status not in (OK, DONE)}
             ended[i] = tuple(by_place.values())
@@ -136,7 +126,7 @@ def _carry_out_all(jobs: Sequence[Job], spread: Spread, launch: Launch = launch)
 def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[int]:
     """Wait until no run of some of these jobs is claimed by anybody any more, and return those jobs."""
     runs = [outcome for _, outcomes in claimed.values() for outcome in outcomes if outcome.status == CLAIMED]
-    print_status(f"waiting for {len(runs)} runs that others are at: {runs[0].label} ({runs[0].holder})")
+    print_status(f"waiting for {len(runs)} runs of other sweeps: {runs[0].label} ({runs[0].holder})")
     pause = LOOK_S
     # The same objects each time: a holder that is silent is known only to who has watched it.
     claims = {job.execution.store: Claims(job.execution.store) for job, _ in claimed.values()}
@@ -153,23 +143,21 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
         pause = min(2 * pause, SELDOM_S)
 
 
-def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
-    """Run jobs here, one after the other, or by the launcher in processes of their own; return each one's outcomes.
+def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[str]) -> list[tuple[Outcome, ...]]:
+    """Run jobs one after the other in this process, or in others by the launcher; return the outcomes of each job."""
+    if plan.launcher == "basic":
+        from harness.execution.job import run_job
 
-    A job that kills such a process is lost, and takes no other with it.
-
-    Raises:
-        RequestError: the launcher cannot start any job.
-    """
-    if spread.launcher == "basic":
-        return [_run_here(job, keys) for job in jobs]
+        firsts = [job.runs[0] for job in jobs]
+        displays = [make_display(f"{run.dataset.name}/{run.category} {run.backbone.name}") for run in firsts]
+        return [tuple(print_outcomes(run_job(job, display), keys)) for job, display in zip(jobs, displays, strict=True)]
     ended: dict[int, tuple[Outcome, ...]] = {}
 
     def has_ended(i: int, how: Ended) -> None:
         ended[i] = tuple(print_outcomes(_lost(jobs[i], how) if isinstance(how, Exception) else how, keys))
 
     try:
-        with closing(launch(jobs, spread)) as results:
+        with closing(launch(jobs, plan)) as results:
             for i, how in results:
                 raise_if_interrupted()  # an exception in a destructor is lost
                 has_ended(i, how)
@@ -178,28 +166,19 @@ def _launch(jobs: Sequence[Job], spread: Spread, launch: Launch, keys: list[str]
     except Exception as error:
         raise_if_interrupted()
         if not ended:
-            raise RequestError(f"launcher={spread.launcher}: cannot start a job ({in_one_line(error)})") from error
+            raise RequestError(f"launcher={plan.launcher}: cannot start a job ({in_one_line(error)})") from error
         for i in set(range(len(jobs))) - set(ended):
             has_ended(i, error)
     raise_if_interrupted()
     return [ended[i] for i in range(len(jobs))]
 
 
-def _run_here(job: Job, keys: list[str]) -> tuple[Outcome, ...]:
-    from harness.execution.job import run_job
-
-    first = job.runs[0]
-    display = make_display(f"{first.dataset.name}/{first.category} {first.backbone.name}")
-    return tuple(print_outcomes(run_job(job, display), keys))
-
-
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
-    """Return how the runs stand whose job did not come back."""
     from harness.execution.job import outcome_of
 
     if isinstance(error, UserError):  # where the job ran, something is not as it is here
         return tuple(outcome_of(run, status=REFUSED, error=str(error)) for run in job.runs)
-    message = f"its job did not come back ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="
+    message = f"its job gave no result ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="
     return tuple(
         outcome if outcome.status in (DONE, CLAIMED, FAILED) else replace(outcome, status=FAILED, error=message)
         for outcome in _plan(job)
@@ -207,8 +186,12 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
 
 
 def _check(jobs: Sequence[Job]) -> None:
+    from harness.data.mini.write import is_complete, write_dataset
+
     for dataset in dict.fromkeys(job.runs[0].dataset for job in jobs if job.runs[0].dataset.synthetic):
-        draw_where_missing(dataset)
+        if not is_complete(dataset.name, dataset.root):
+            print_status(f"drawing {dataset.name} (once)")
+        write_dataset(dataset.name, dataset.root)
     for dataset, category in dict.fromkeys((job.runs[0].dataset, job.runs[0].category) for job in jobs):
         validate_request(dataset, category)
     for path in dict.fromkeys(job.execution.store for job in jobs):
@@ -216,19 +199,6 @@ def _check(jobs: Sequence[Job]) -> None:
             Store(path).check_writable()
         except StoreError as error:
             raise RequestError(str(error)) from error  # from here on it is the store that fails, not the request
-
-
-def draw_where_missing(dataset: DatasetConfig) -> None:
-    """Draw a dataset of the mini benchmark, once: later sweeps find it.
-
-    Raises:
-        RequestError: its root holds something else, or cannot be written.
-    """
-    from harness.data.mini.write import is_complete, write_dataset
-
-    if not is_complete(dataset.name, dataset.root):
-        print_status(f"drawing {dataset.name} (once)")
-    write_dataset(dataset.name, dataset.root)
 
 
 def _plan(job: Job, *, foresee: bool = False) -> tuple[Outcome, ...]:

@@ -2,7 +2,7 @@
 
 from harness.metrics.evaluation import Measured, MetricReport, evaluate, evaluate_images
 from harness.metrics.registry import Metric, UndefinedError, metric, registered
-from harness.metrics.sample import Images, Pixels
+from harness.metrics.standard import Images, Pixels
 from harness.metrics.uncertainty import Interval
 
 __all__ = [

@@ -1,7 +1,5 @@
 """The stratified bootstrap over images: every metric on every resample, from histograms by image."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,8 +19,7 @@ OVERLAP_UNIT = 2.0**-32
 class ImageHistograms:
     """Counts by image and bin; bin k holds the scores from its edge up to, not including, the next bin's.
 
-    All numbers are whole and held in float64, so that sums over resampled images are exact (below 2^53) and the same
-    on every machine, although a matrix product takes them.
+    All numbers are whole and held in float64, so that sums are exact (below 2^53) and the same on every machine.
     """
 
     positives: np.ndarray
@@ -53,10 +50,9 @@ def image_histograms(scores: np.ndarray, labels: np.ndarray) -> ImageHistograms:
 def pixel_histograms(pixels: RankedPixels, anomaly_maps: np.ndarray, masks: np.ndarray) -> ImageHistograms:
     """Return each image's pixels as histograms over quantiles of the pooled scores.
 
-    Accuracy, by test, of the images as they are and of resamples: AUROC and AUPRO within 1e-5 of the exact ones; both
-    F1s within 1e-3 with some thousands of defective pixels, 5e-4 with ten thousand, 3e-4 with 25,000 (a bin holds
-    several candidates for the threshold; with 313,265 real ones 4e-5). Nothing is lost where neither class has more
-    than BINS_PER_CLASS distinct scores, and almost nothing (1e-8) where the defective pixels have not.
+    Accuracy, by test: AUROC and AUPRO within 1e-5 of the exact ones; both F1s within 1e-3 with some thousands of
+    defective pixels, 3e-4 with 25,000. Nothing is lost where neither class has more than BINS_PER_CLASS distinct
+    scores.
 
     Args:
         pixels: of the same maps, (N, H, W), and masks, (N, H, W) bool, ranked.
@@ -104,7 +100,6 @@ def _picks(scores: np.ndarray) -> np.ndarray:
 
 
 def _atoms(ranked: Ranked, edges: np.ndarray) -> np.ndarray:
-    """Return (bins,) whether a bin's scores all equal its edge."""
     others = np.zeros(edges.size, dtype=np.int64)
     for scores in (ranked.positives, ranked.negatives):
         others += np.diff(np.searchsorted(scores, edges), append=scores.size)

@@ -1,7 +1,5 @@
 """Two runs on the same test images, and two sets of runs by common seed: is one better than the other?"""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -24,14 +22,13 @@ class Difference:
     p: float | None
     """Two-sided; None where no test is made."""
     why: str = ""
-    """Why there is no interval or no test."""
 
 
 def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, confidence: float = 0.95) -> Difference:
     """Compare the AUROCs of two runs by DeLong's paired test.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. Each image has a structural component in either run;
-    the variance of the difference is that of the components' differences, so what the runs share cancels out.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. The variance is that of the differences of each
+    image's structural components, so what the runs share cancels out.
 
     Args:
         labels: (N,) int in {0, 1}.
@@ -66,7 +63,6 @@ def delong_test(labels: np.ndarray, scores_a: np.ndarray, scores_b: np.ndarray, 
 
 
 def _places(scores: np.ndarray) -> np.ndarray:
-    """Return where each score stands among the sorted ones."""
     return np.argsort(np.argsort(scores, kind="stable"), kind="stable")
 
 

@@ -1,22 +1,17 @@
 """All metrics and intervals of one run, from what the engine gives and what the dataset knows."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import numpy as np
 
+from harness.config.settings import MetricsConfig
 from harness.errors import DataError
-from harness.metrics import standard  # noqa: F401  # registers the metrics of every run before any other
 from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
 from harness.metrics.registry import Level, UndefinedError, registered
-from harness.metrics.sample import Images, Pixels
+from harness.metrics.standard import Images, Pixels  # also registers the metrics of every run before any other
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
-
-if TYPE_CHECKING:
-    from harness.config.settings import MetricsConfig
 
 
 @dataclass(frozen=True)
@@ -52,8 +47,8 @@ def evaluate(
 ) -> MetricReport:
     """Return every registered metric of one run, with intervals.
 
-    A metric that fails stops the evaluation, and its run is recorded as failed: listed as absent, a defect would pass
-    for a metric that is not defined. One that knows that it is not defined raises `UndefinedError`.
+    A metric that is not defined raises `UndefinedError`; any other error stops the evaluation, so that no defect passes
+    for an undefined metric.
 
     Args:
         image_scores: (N,) float32 or float64, raw: any finite values, higher is more anomalous.
@@ -96,18 +91,21 @@ def evaluate_images(scores: np.ndarray, labels: np.ndarray, config: MetricsConfi
 
 
 def _evaluate_pixels(
-    labels: np.ndarray,
-    maps: np.ndarray | None,
-    masks: np.ndarray | None,
-    config: MetricsConfig,
-    no_maps: str,
+    labels: np.ndarray, maps: np.ndarray | None, masks: np.ndarray | None, config: MetricsConfig, no_maps: str
 ) -> MetricReport:
     lacking = {}
     if maps is None:
         lacking["maps"] = no_maps
     else:
         _check_finite("anomaly map", maps)
-    if reason := _why_masks_do_not_do(masks):
+    reason = None
+    if masks is None:
+        reason = "no masks"
+    elif not masks.any():
+        reason = "no defective pixel in any mask"
+    elif masks.all():
+        reason = "no defect-free pixel in any image"
+    if reason:
         lacking |= {"masks": reason, "regions": reason}
     # None reaches no metric: one that needs it is absent.
     sample = Pixels(cast(np.ndarray, maps), cast(np.ndarray, masks), config.aupro_fpr_limit)
@@ -125,24 +123,10 @@ def _evaluate_pixels(
     return _measure("pixel", sample, lacking, intervals)
 
 
-def _why_masks_do_not_do(masks: np.ndarray | None) -> str | None:
-    if masks is None:
-        return "no masks"
-    if not masks.any():
-        return "no defective pixel in any mask"
-    return "no defect-free pixel in any image" if masks.all() else None
-
-
 def _measure(
     level: Level, sample: Images | Pixels, lacking: Mapping[str, str], intervals: dict[str, Interval] | None = None
 ) -> MetricReport:
-    """Compute a level's metrics.
-
-    Args:
-        sample: of that level.
-        lacking: the reasons for what there is not, by the names of `registry.NEEDS`.
-        intervals: by metric.
-    """
+    """Compute a level's metrics."""
     metrics, absent = {}, {}
     for name, metric in registered().items():
         if metric.level != level:

@@ -1,7 +1,6 @@
 """AUROC, average precision, F1 and IoU from raw scores, exactly: both classes sorted, then searched in one another.
 
-Every count is an integer and every score keeps its dtype, so nothing is rounded before the last division: no sigmoid,
-no normalisation, no bins, and a tie is a tie only where two scores are equal.
+Every count is an integer and every score keeps its dtype, so nothing is rounded before the last division.
 """
 
 from __future__ import annotations
@@ -56,30 +55,20 @@ def rank(positives: np.ndarray, negatives: np.ndarray) -> Ranked:
 
 
 def auroc(ranked: Ranked) -> float:
-    """Return the area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2.
-
-    The Mann-Whitney statistic, counted in integers; the quotient is correctly rounded.
-    """
+    """Return the area under the ROC curve, in [0, 1]: P(positive > negative) + P(positive = negative) / 2."""
     twice_u = int(ranked.below.sum()) + int(ranked.not_above.sum())
     return twice_u / (2 * ranked.positives.size * ranked.negatives.size)
 
 
 def average_precision(ranked: Ranked) -> float:
-    """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1].
-
-    Only a positive's score adds recall, so no other is looked at. The counts are exact, and their order is that of the
-    scores, so that the order of the images moves no bit.
-    """
+    """Return the precision at each threshold, weighted by the recall that the threshold adds; in (0, 1]."""
     first, true_positives, false_positives = _at_each_positive(ranked)
     gained = np.diff(first, append=ranked.positives.size)
     return float((gained * (true_positives / (true_positives + false_positives))).sum()) / ranked.positives.size
 
 
 def iou_max(ranked: Ranked) -> float:
-    """Return the largest TP / (TP + FP + FN) over all thresholds, in (0, 1].
-
-    It is F1-max / (2 - F1-max), at the same scores.
-    """
+    """Return the largest TP / (TP + FP + FN) over all thresholds, in (0, 1]."""
     _, true_positives, false_positives = _at_each_positive(ranked)
     return float((true_positives / (false_positives + ranked.positives.size)).max())
 

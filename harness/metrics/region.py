@@ -1,7 +1,5 @@
 """AUPRO from raw maps, exactly: the area under the per-region overlap curve up to a false-positive rate."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -61,9 +59,8 @@ def label_regions(masks: np.ndarray) -> np.ndarray:
 def ramp_area(start: np.ndarray, stop: np.ndarray, limit: float) -> np.ndarray:
     """Return the area, up to `limit`, under a ramp that rises from 0 at `start` to 1 at `stop`; a step where equal.
 
-    A group of equal scores moves a ROC-like curve along one straight segment. Its positives therefore add, each with
-    its weight, the area under the ramp over that segment: summed over groups this is the trapezoid rule, with linear
-    interpolation where the limit cuts a segment.
+    A group of equal scores moves a ROC-like curve along one straight segment, and each of its positives adds this area:
+    summed over groups it is the trapezoid rule, cut at the limit.
 
     Args:
         start: false-positive rate just above the group, in [0, 1].
@@ -82,12 +79,8 @@ def ramp_area(start: np.ndarray, stop: np.ndarray, limit: float) -> np.ndarray:
 def aupro(pixels: RankedPixels, fpr_limit: float) -> float:
     """Return the area under the per-region overlap curve up to `fpr_limit`, divided by `fpr_limit`; in [0, 1].
 
-    At each threshold: the share of every region that is found, averaged over the regions of all images (a small one
-    counts as much as a large one), against the share of all defect-free pixels that is found wrongly. All distinct
-    scores are thresholds; none are left out. Source: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021.
-
-    The curve is an average of regions and a region's an average of pixels, so the area is the average of one
-    `ramp_area` a defective pixel: no curve is built, and nothing is sorted again.
+    All distinct scores are thresholds, and each region counts the same. The area is the average of one `ramp_area` a
+    defective pixel. Source: Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021.
 
     Args:
         fpr_limit: in (0, 1].

@@ -1,7 +1,5 @@
 """The metrics by name. Adding one costs one decorated function in a file of `harness/metrics/`, and nothing else."""
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Callable, Set
@@ -10,7 +8,7 @@ from typing import Any, Literal
 
 Level = Literal["image", "pixel"]
 Function = Callable[[Any], float]
-"""Takes `harness.metrics.sample.Images` or `Pixels`, by the metric's level, and leaves its arrays as they are."""
+"""Takes `harness.metrics.standard.Images` or `Pixels`, by the metric's level, and leaves its arrays as they are."""
 
 NEEDS: dict[Level, tuple[str, ...]] = {"image": ("scores",), "pixel": ("maps", "masks", "regions")}
 """By level. An image metric can be computed from scores.csv alone; `regions` are the connected ones of the masks."""
@@ -28,11 +26,8 @@ class Metric:
     """In records, tables and CSV: an identifier."""
     level: Level
     label: str
-    """For readers, such as "Pixel AUROC"."""
     low: float
-    """The smallest value that it can take."""
     high: float
-    """The largest."""
     version: int
     """Recorded with the value. Raise it with any change that can move the value, its interval or its threshold."""
     needs: frozenset[str]
@@ -68,10 +63,7 @@ def metric(
 
 
 def registered() -> dict[str, Metric]:
-    """Return all metrics by name: those of images first; of a level first those of `standard`, as they stand there.
-
-    Every module of the package `harness.metrics` is imported for that; none imports torch or scipy.
-    """
+    """Return all metrics by name: those of images first; of a level first those of `standard`, as they stand there."""
     package = importlib.import_module("harness.metrics")  # imports `standard` before any other metric
     for module in pkgutil.iter_modules(package.__path__, "harness.metrics."):
         importlib.import_module(module.name)

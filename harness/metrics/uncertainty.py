@@ -1,7 +1,5 @@
 """Confidence intervals of the metrics, for the sampling of test images (not for the seed)."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +21,6 @@ class Interval:
     low: float
     high: float
     method: str
-    """How it was made, in words."""
 
 
 def image_intervals(
@@ -31,12 +28,10 @@ def image_intervals(
 ) -> dict[str, Interval]:
     """Return intervals of the image-level metrics.
 
-    `image_auroc` has DeLong's, and Newcombe's where DeLong's variance is 0 (an AUROC of 0 or 1, or equal scores) or
-    unknown (a class of one image): near 1 a percentile bootstrap runs out of images to draw that are in the wrong
-    order. `scripts/interval_coverage.py` measures how often it covers. The F1s have the bootstrap's; where F1-max is 1
-    so is every resample's, and `image_f1_max` has the tolerance limits'. As intervals of what such a test set gives on
-    average the F1s' 95 % intervals cover .87 to .99, simulated with normal scores of equal variance, 20 to 200 images
-    a class and AUROC from .6 to .999.
+    `image_auroc` has DeLong's, or Newcombe's where DeLong's variance is 0 or unknown (a class of one image);
+    `scripts/interval_coverage.py` measures how often it covers. The F1s have the bootstrap's, and where F1-max is 1 the
+    tolerance limits'. As intervals of what such a test set gives on average the F1s' 95 % intervals cover .87 to .99,
+    simulated with normal scores of equal variance, 20 to 200 images a class and AUROC from .6 to .999.
 
     Args:
         draws: (B, N); B may be 0, which leaves the bootstrap out.
@@ -58,9 +53,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return percentile intervals by the names of `resampled`; none of width 0, which would say that nothing varies.
 
-    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. What the interval of an F1 is
-    about is F1 *as it is reported*, at a threshold tuned on as many test images: that is what another test set, or a
-    paper, shows. The best F1 of all images there could be is lower, and these intervals often lie above it.
+    Source: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13. The interval of an F1 is about
+    F1 as it is reported, at a threshold tuned on as many test images; the best F1 of all possible images is lower.
     """
     if len(draws) == 0:
         return {}
@@ -80,10 +74,9 @@ def bootstrap_intervals(
 def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
     """Return DeLong's interval for AUROC, on the logit scale; None where the variance is 0 or a class has one sample.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988. On the logit scale the interval stays within [0, 1]
-    and covers better near 1 (Perme and Manevski, Statistical Methods in Medical Research 28, 2019). The variance is a
-    sum of two estimated ones, so the quantile is Student's, with the degrees of freedom of the smaller class: the
-    least that Welch and Satterthwaite's formula can give; with the normal quantile the interval covers less.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988; the logit scale covers better near 1 (Perme and
+    Manevski, Statistical Methods in Medical Research 28, 2019). The quantile is Student's, with the degrees of freedom
+    of the smaller class, since the variance is estimated; the normal one covers less.
     """
     if min(ranked.positives.size, ranked.negatives.size) < 2:
         return None
@@ -103,8 +96,7 @@ def delong_interval(ranked: Ranked, confidence: float) -> Interval | None:
 def placements(ranked: Ranked) -> tuple[np.ndarray, np.ndarray]:
     """Return DeLong's structural components: of each sample the share of the other class on its right side.
 
-    They are mid-rank differences (Sun and Xu, IEEE Signal Processing Letters 21, 2014): a sample's mid-rank among all
-    less that among its own class is the number of the other class below it, ties counting 1/2.
+    They are mid-rank differences (Sun and Xu, IEEE Signal Processing Letters 21, 2014); ties count 1/2.
 
     Returns:
         (P,) float64 in the order of `ranked.positives` and (N,) float64 in that of `ranked.negatives`, in [0, 1]; the
@@ -126,7 +118,7 @@ def newcombe_interval(area: float, n_positives: int, n_negatives: int, confidenc
     Mann-Whitney statistic. Part 2", Statistics in Medicine 25, 2006, pages 559-573. It does for AUROC what Wilson's
     interval does for a proportion.
     """
-    z = _quantile(confidence)
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
     star = (n_positives + n_negatives) / 2 - 1
 
     def within(t: float) -> bool:
@@ -145,8 +137,7 @@ def separation_interval(n_positives: int, n_negatives: int, confidence: float) -
 
     With confidence 1 - a/2 at least the share (a/2)^(1/n) of a class scores on the right side of the worst of its n
     samples (Wilks, "Determination of sample sizes for setting tolerance limits", Annals of Mathematical Statistics 12,
-    1941; a = 1 - confidence). The low end is F1 where both classes sit at these shares, which both hold with at least
-    the confidence asked for, whatever the scores' distributions.
+    1941; a = 1 - confidence). The low end is F1 where both classes have these shares.
     """
     tail = (1 - confidence) / 2
     found = n_positives * tail ** (1 / n_positives)
@@ -165,11 +156,6 @@ def _boundary(outside: float, inside: float, within: Callable[[float], bool]) ->
             inside = middle
         else:
             outside = middle
-
-
-def _quantile(confidence: float) -> float:
-    """Return the standard normal quantile of a two-sided interval: 1.96 for 0.95."""
-    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def _logistic(x: float) -> float:

@@ -1,8 +1,7 @@
 """Any model of anomalib that reads a backbone, by anomalib's own Engine: all that it needs here is its YAML file.
 
 The file names the class, the arguments of its constructor that a user may set, the stages of the backbone that it
-reads, and what Lightning's Trainer gets. Importing anomalib takes seconds, so it is imported only where a model is
-checked or run.
+reads, and what Lightning's Trainer gets. anomalib takes seconds to import, so only `check` and `scores` import it.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from pydantic.dataclasses import dataclass
 from harness.config.settings import STRICT, ModelConfig, Option, RunConfig, Text, plain
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, UserError
-from harness.models.base import Model, Plan, Scores, joined
+from harness.models.base import Model, ModelPlan, Scores, joined
 from harness.models.compute import exact_arithmetic, silence
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from harness.models.weights import Weights
 
 LIBRARIES = ("anomalib", "lightning", "timm", "torch")
-"""Whose versions can move a number of such a run."""
 _NOT_ARGUMENTS = ("name", "class", "stages", "trainer")
 _TRAINER = "trainer."
 _OURS = ("backbone", "layers", "layer", "pre_trained", "pre_processor", "post_processor", "evaluator", "visualizer")
@@ -62,9 +60,7 @@ class AnomalibConfig(ModelConfig):
     ]
     """Which of the backbone's layers it reads, counted from 0, the finest; null: all."""
     arguments: tuple[tuple[str, Any], ...]
-    """Name and value of each argument of the constructor, sorted."""
     trainer: tuple[tuple[str, Any], ...]
-    """Name and value of each argument of Lightning's Trainer, sorted."""
 
     def spec(self) -> dict[str, Any]:
         """Return the settings by the names of their keys, without `model.`, and the class: JSON data."""
@@ -123,7 +119,7 @@ class AnomalibModel(Model):
         return {name: importlib.metadata.version(name) for name in LIBRARIES}
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Fit and test each run by `anomalib.engine.Engine`; maps and scores are the model's own, raw.
 
@@ -179,7 +175,7 @@ def _build(run: RunConfig, source: SplitSource, weights: Weights) -> AnomalibMod
         "evaluator": False,
         "visualizer": False,
     }
-    taken = _signature(config.class_name)
+    taken = _annotations(_class(config.class_name))
     keywords |= {name: value for name, value in given.items() if name in taken}
     with weights_of_ours(run.backbone, weights):
         random.seed(run.seed)
@@ -221,11 +217,6 @@ def _class(class_name: str) -> Any:
 
 
 @cache
-def _signature(class_name: str) -> Mapping[str, Any]:
-    """Return the annotations of a constructor's arguments, by name."""
-    return _annotations(_class(class_name))
-
-
 def _annotations(kind: Any) -> Mapping[str, Any]:
     hints = get_type_hints(kind.__init__)
     return {name: hints.get(name, Any) for name in inspect.signature(kind).parameters}
@@ -233,10 +224,10 @@ def _annotations(kind: Any) -> Mapping[str, Any]:
 
 def _keywords(config: AnomalibConfig, backbone: BackboneConfig) -> dict[str, Any]:
     """Return the arguments of the constructor that the request decides, each checked against its annotation."""
-    taken = _signature(config.class_name)
+    taken = _annotations(_class(config.class_name))
     if "backbone" not in taken:
         raise RequestError(
-            f"model={config.name}: {config.title} takes no backbone, so it cannot read ours; take another"
+            f"model={config.name}: {config.title} takes no backbone, so it cannot use this one; take another"
         )
     settable = {name: kind for name, kind in taken.items() if name not in _OURS}
     keywords = _checked(config.arguments, settable, "model.", config.title)
@@ -254,7 +245,6 @@ def _keywords(config: AnomalibConfig, backbone: BackboneConfig) -> dict[str, Any
 
 
 def _layers(config: AnomalibConfig, backbone: BackboneConfig, taken: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the backbone's layers that a model reads."""
     stages = config.stages
     chosen = range(len(backbone.layers)) if stages is None else stages
     given = f"model.stages={plain(stages)}".replace("None", "null")
@@ -295,15 +285,11 @@ def _checked(given: Sequence[tuple[str, Any]], taken: Mapping[str, Any], place: 
             kind = inspect.formatannotation(taken[name])
             raise RequestError(f"{shown}: {error.errors()[0]['msg']}; {taker} takes {kind}") from None
         except ValueError:
-            raise RequestError(f"{shown}: is no finite number; {taker} takes no other") from None
+            raise RequestError(f"{shown}: is not a finite number; {taker} takes no other") from None
     return checked
 
 
 def _converted(kind: Any, value: Any) -> Any:
-    """Return a value as an annotation wants it, an enumeration's member of its text, but no number of a text.
-
-    Raises:
-        ValueError: it does not fit; pydantic.ValidationError, but for NaN and infinities.
-    """
+    """Return a value as an annotation wants it, an enumeration's member of its text, but no number of a text."""
     adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(arbitrary_types_allowed=True))
     return adapter.validate_json(json.dumps(plain(value), allow_nan=False), strict=True)

@@ -35,9 +35,8 @@ _TOLERANCE = 1e-4
 def load_timm(backbone: BackboneConfig, weights: Weights) -> FeatureListNet:
     """Return timm's network with the weights in it, on the CPU, in eval mode, without gradients.
 
-    Called with images (B, 3, H, W) it gives a list of features (B, C, h, w), one for each of `backbone.layers`: bit for
-    bit those of anomalib's TimmFeatureExtractor, without the seconds that importing anomalib takes. It computes nothing
-    behind the last layer that is read. torch's generator is left as it was.
+    From images (B, 3, H, W) it gives a list of features (B, C, h, w), one for each of `backbone.layers`: bit for bit
+    those of anomalib's TimmFeatureExtractor. It computes nothing behind the last layer that is read.
 
     Raises:
         RequestError: timm has no such architecture or layers, or they are not what `backbone` says; the file cannot be
@@ -105,8 +104,7 @@ def _build(backbone: BackboneConfig, device: str) -> FeatureListNet:
 def _cut(network: Any) -> None:
     """Take the stages behind the last layer that is read out of one of timm's feature networks.
 
-    timm leaves out what it does not need in every network whose modules it lists one by one (ResNets, say), but runs
-    all stages of those that keep them in one `blocks` (EfficientNets).
+    timm does so by itself, but not in networks that keep their stages in one `blocks` (EfficientNets).
     """
     numbers = [re.fullmatch(r"blocks\.(\d+)", layer) for layer in network.feature_info.module_name()]
     if all(numbers):
@@ -117,9 +115,8 @@ def _cut(network: Any) -> None:
 def weights_of_ours(backbone: BackboneConfig, weights: Weights) -> Iterator[None]:
     """Give our weights to the networks that a model of anomalib asks timm for, once it has made all that it makes.
 
-    The networks that it asks for as pretrained get them, however firmly its code says so; the others (Stfpm's student)
-    keep what was drawn for them. Nothing is downloaded, and the model draws the same random numbers as with timm's own
-    weights: those replace drawn ones, too.
+    Only networks that it asks for as pretrained get them. Nothing is downloaded, and the model draws the same random
+    numbers as with timm's own weights.
 
     Raises:
         RequestError: as `load_timm`; or the model asked for no pretrained network.
@@ -170,7 +167,7 @@ def read_tensors(path: Path, label: str) -> dict[str, Tensor]:
         return {name: value for name, value in named.items() if isinstance(value, torch.Tensor)}
     except Exception as error:  # Whatever a damaged or hostile file makes of the reader.
         raise RequestError(
-            f"backbone.weights: {label} is damaged, or not a file of nothing but named tensors "
+            f"backbone.weights: {label} is damaged, or holds more than named tensors "
             f"({type(error).__name__}); save a state dict as .safetensors, or download the file again"
         ) from error
 
@@ -210,9 +207,8 @@ def _fitting_state(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], la
 def quickened(network: Any) -> Any:
     """Return a network in channels-last format that gives the same features, to float32 rounding, in less time.
 
-    In eval mode a batch norm is a scale and a shift of each channel, so it goes into the convolution before it. Which
-    norm follows which convolution is taken from the order in which a module lists its parts; that is a guess, so the
-    result is compared with the original on one probe image, and dropped if it differs.
+    Each batch norm goes into the convolution before it. Which norm follows which convolution is guessed from the order
+    of a module's parts; so the result is compared with the original on one image, and dropped if it differs.
 
     Args:
         network: a torch module in eval mode that gives a list of features (B, C, h, w); it is left as it is.

@@ -1,7 +1,7 @@
 """What a model is to the harness, and where each is found.
 
 A model is a file configs/model/NAME.yaml and, unless anomalib has it, a module `harness.models.NAME` with a `MODEL`.
-Nothing here imports torch, so that a wrong request is refused at once.
+Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -47,11 +47,9 @@ class Task:
     n_train: int
     n_test: int
     weights_bytes: int | None
-    """Of the weights' file; None where there is none."""
     device: str
     threads: int
     decoders: int
-    """Threads that decode for a GPU."""
     image_bytes: tuple[int, ...] = ()
     """Of each image while it is read and resized, the largest first; empty where that is not known."""
 
@@ -89,7 +87,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPlan:
     """How one pass over the images is carried out, and what that is expected to take."""
 
     judges: int = 1
@@ -139,10 +137,7 @@ class Detector(ABC):
 
 
 class Model:
-    """A kind of model: its settings, what runs can share, and how runs are scored.
-
-    A simple one has `settings` and `detector`. PaDiM overrides `plan` and `scores`, to do many runs in one pass.
-    """
+    """A kind of model: its settings, what runs can share, and how runs are scored."""
 
     settings: type[ModelConfig] = ModelConfig
     """Its fields with `harness.config.settings.Option` are the model's keys; an option that `folds` shares a pass."""
@@ -176,21 +171,21 @@ class Model:
 
     def plan(
         self, task: Task, runs: Sequence[RunConfig], budget: int, device_memory: int | None
-    ) -> list[tuple[slice, Plan]]:
+    ) -> list[tuple[slice, ModelPlan]]:
         """Divide runs, in their order, into passes; here each has its own, and its memory is not predicted.
 
         Args:
             budget: bytes that a process may take.
             device_memory: bytes of the GPU's memory that are free; None on the CPU.
         """
-        return [(slice(number, number + 1), Plan()) for number in range(len(runs))]
+        return [(slice(number, number + 1), ModelPlan()) for number in range(len(runs))]
 
     def detector(self, run: RunConfig, weights: Weights) -> Detector:
         """Return an empty model for one run; torch, NumPy and Python draw from the run's seed by then."""
         raise NotImplementedError
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Fit and score the runs of one pass; yield the scores of each, in their order.
 
@@ -240,19 +235,13 @@ def joined(maps: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 @cache
-def own_values(name: str) -> Mapping[str, Any]:
-    """Return what configs/model/NAME.yaml holds, interpolations unresolved."""
-    return yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
-
-
-@cache
 def find(name: str) -> Model:
     """Return a model by the name of its file: one of anomalib's where the file has a `class`, else its own module's.
 
     Raises:
         RequestError: there is no such module, or it has no `MODEL`.
     """
-    values = own_values(name)
+    values = yaml.safe_load((CONFIGS / "model" / f"{name}.yaml").read_text(encoding="utf-8"))
     if "class" in values:
         from harness.models.anomalib import AnomalibModel
 

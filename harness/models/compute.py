@@ -1,7 +1,5 @@
 """How torch computes here: exactly, every operation on one thread and several beside one another, without chatter."""
 
-from __future__ import annotations
-
 import logging
 import os
 import warnings
@@ -18,8 +16,7 @@ GPU_CHUNK_BYTES = 256 * 2**20
 def exact_arithmetic(device: str) -> None:
     """Make a GPU use deterministic algorithms, full float32 instead of TF32, and no autotuning; the CPU needs nothing.
 
-    cuBLAS reads its workspace setting once per process, so this must be called before anything else multiplies
-    matrices on the GPU; torch raises where that came too late.
+    Call this before anything else multiplies matrices on the GPU: cuBLAS reads its setting once per process.
     """
     if device == "cpu":
         return
@@ -40,9 +37,8 @@ def exact_arithmetic(device: str) -> None:
 def one_thread() -> Iterator[int]:
     """Run every operation on one thread; yield how many threads torch had, and put that back.
 
-    torch keeps the number by thread, but also as the default that a thread takes at its first use of torch; so workers
-    begun inside have one, too. Numbers then do not depend on the number of threads. oneMKL's batched inverse fails from
-    192 features on where it may use more.
+    Threads begun inside have one thread, too, so numbers do not depend on the number of threads; and oneMKL's batched
+    inverse fails from 192 features on with more.
     """
     import torch
 
@@ -67,11 +63,7 @@ class Workers(ThreadPoolExecutor):
         super().__init__(threads if device == "cpu" else 1, "location", torch.set_num_threads, (1,))
 
     def for_each_chunk(self, function: Callable[[slice], None], n_locations: int, bytes_per_location: int) -> None:
-        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads.
-
-        Args:
-            bytes_per_location: of what the function holds; it decides how many locations make a chunk.
-        """
+        """Call `function(slice)` until all locations are covered; chunks do not depend on the number of threads."""
         step = max(1, self._chunk_bytes // bytes_per_location)
         chunks = [slice(start, min(start + step, n_locations)) for start in range(0, n_locations, step)]
         for _ in self.map(function, chunks):

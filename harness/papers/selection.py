@@ -15,7 +15,7 @@ from harness.papers.arithmetic import Classes, auroc_step, f1_steps
 from harness.papers.model import Edition, Measured, Place, PublishedCell
 from harness.papers.published import Published
 from harness.paths import CONFIGS
-from harness.store.settings import not_measured, settings_of, varying
+from harness.store.fields import not_measured, settings_of, varying
 
 if TYPE_CHECKING:
     from harness.store import Failure, RunRecord
@@ -90,7 +90,7 @@ def read_config(name: str) -> Mapping[str, Any]:
 
 
 def required_settings(protocol: str, model: str, backbone: str) -> dict[str, Any]:
-    """Return what a run of a protocol was made with, by the names of `harness.store.settings`."""
+    """Return what a run of a protocol was made with, by the names of `harness.store.fields`."""
     return {"model": model, **protocol_settings(protocol, model=model, backbone=backbone)}
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.command import table_lines
 from harness.errors import RequestError, StoreError
-from harness.store.fields import METRICS, RUNS
-from harness.store.settings import flat, settings_of, shown, varying
+from harness.store.fields import METRICS, RUNS, flat, settings_of, shown, varying
 from harness.store.store import Store
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ Identity = tuple[str, str, str, int]
 """Dataset, category, backbone, seed: what a person calls a run."""
 
 Filter = Mapping[str, str]
-"""Setting, or dataset, category, backbone or seed -> its value as `harness.store.settings.shown` writes it."""
+"""Setting, or dataset, category, backbone or seed -> its value as `harness.store.fields.shown` writes it."""
 
 Unlike = Mapping[str, tuple[Any, Any]]
 """A field in which two runs differ -> its two values."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from harness.config.keys import DEFAULTS, group_options, protocol_settings
 from harness.papers.model import Edition
 from harness.papers.published import Published
-from harness.store.settings import flat, shown
+from harness.store.fields import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord

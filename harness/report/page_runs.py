@@ -13,7 +13,7 @@ from harness.config.settings import preprocessing_in_words
 from harness.metrics.registry import registered
 from harness.report.page_grid import NOTHING, Cell, Grid, amount, anchor, cell, grid
 from harness.report.words import BACKBONE_NAMES
-from harness.store.settings import settings_of, shown, varying
+from harness.store.fields import settings_of, shown, varying
 
 if TYPE_CHECKING:
     from harness.store.record import Environment, Failure, RunRecord

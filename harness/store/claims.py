@@ -1,11 +1,8 @@
 """Claims: which of several sweeps on one store makes a run.
 
-A claim is a lease of the filelock package on `STORE/.claims/KEY.lock`; `KEY.txt` beside it says what the run is.
-Another process takes over at once where the holder was a process of this machine and is no more, and after `EXPIRY_S`
-without a renewal where it was stopped or was on another machine.
-
-A claim keeps work from being done twice; it does not guard the store. Where a stopped holder goes on after another has
-taken over, both make the same run, and the first record stays.
+A claim is a lease of the filelock package on `STORE/.claims/KEY.lock`; `KEY.txt` names the run. Another process takes
+over at once if the holder was a process of this machine and has ended, else after `EXPIRY_S` without a renewal.
+If two processes make the same run after all, the first record stays.
 """
 
 from __future__ import annotations
@@ -38,7 +35,6 @@ class Holder:
 
     key: str
     label: str = ""
-    """What a person calls the run."""
     host: str = ""
     pid: int | None = None
     """None while the claim is being written, or where it is damaged."""
@@ -46,17 +42,13 @@ class Holder:
     """ISO 8601, UTC."""
 
     def __str__(self) -> str:
-        """Return the holder as a person reads it."""
         if self.pid is None:
             return "another process"
         return f"{self.host}, process {self.pid}" + (f", since {self.since}" if self.since else "")
 
 
 class Claims:
-    """The claims of one process on one store; leaving the context releases what it still holds.
-
-    They hold while the process lives, also where its main thread is busy: other threads renew them.
-    """
+    """The claims of one process on one store, renewed by threads; leaving the context releases them."""
 
     def __init__(self, store: Path, *, expiry_s: float = EXPIRY_S) -> None:
         self._store, self._expiry_s = Path(store), expiry_s

@@ -1,7 +1,5 @@
 """Files that are whole or not there, turns of those who write, one line for what a file system refuses, and CSV."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io
@@ -60,9 +58,9 @@ def read_plain(path: Path, largest: int) -> bytes:
     """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no plain file")
+        raise OSError(errno.EINVAL, "it is not a plain file")
     if status.st_size > largest:
-        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, and {largest} are the most")
+        raise OSError(errno.EFBIG, f"it has {status.st_size} bytes, more than the allowed {largest}")
     return path.read_bytes()
 
 
@@ -76,11 +74,10 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def turn(store: Path) -> Iterator[None]:
-    """Let the writers of one store take turns.
+    """Let the writers of one store take turns, by the kernel's lock (flock): a dead process holds none.
 
-    The lock is the kernel's (flock), so a dead process holds none. It is a courtesy: every file is whole in any case.
-    Where its holder hangs, the writer goes on after `LOCK_PATIENCE_S`; where the file system has no locks, at once,
-    and says so.
+    Every file is whole without it, too. So the writer goes on after `LOCK_PATIENCE_S` if the holder hangs, and at once,
+    with a note, if the file system has no locks.
     """
     from filelock import FileLock, Timeout
 

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.store.fields import METRICS, RUNS_CSV
+from harness.store.fields import METRICS, RUNS_CSV, flat, shown
 from harness.store.files import csv_text, no_formula, turn, write_atomically, writing
 from harness.store.record import PreprocessingSpec, RunRecord
-from harness.store.settings import flat, shown
 from harness.store.store import Store
 
 if TYPE_CHECKING:
@@ -66,13 +65,12 @@ _COST: dict[str, tuple[str, str]] = {
 }
 """Column -> pandas dtype, and where the record has it (empty where it is put together).
 
-Between the first and the second come the settings of the models, as `model.<setting>`; between the second and the third
-`<metric>`, `<metric>_low`, `<metric>_high` and `<metric>_version` of each metric that any record has; at the end
-`<metric>_<method>_low/high` of second intervals and `seconds_<stage>`. A list is written as the command line takes it.
+Between the first and the second come `model.<setting>`; between the second and the third `<metric>`, `<metric>_low`,
+`<metric>_high` and `<metric>_version` of each metric that any record has; at the end second intervals and
+`seconds_<stage>`. A list is written as the command line takes it.
 """
 
 COLUMNS = {name: dtype for name, (dtype, _) in (_SPEC | _FIELDS | _COST).items()}
-"""The columns that every table has."""
 
 _SORTED_BY = ("dataset", "category", "model", "backbone", "protocol_name", "seed", "engine", "device", "key")
 

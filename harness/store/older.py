@@ -1,11 +1,8 @@
 """Records of schema 1 and 2 in the words of today's: the same numbers, under new names and a new key.
 
-PaDiM was then the only model, so its settings stood beside the preprocessing's. The settings of the metrics, and
-whether the arithmetic was exact, were part of the key. No run of today is inexact: an old one keeps the mode behind its
-engine's name (`streaming+bf16`), so that it never counts as an exact one.
+PaDiM was then the only model, so its settings stood beside the preprocessing's; the settings of the metrics were part
+of the key. A run with inexact arithmetic keeps the mode behind its engine's name (`streaming+bf16`).
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
@@ -27,7 +24,7 @@ def to_current(data: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return _converted(data, schema)
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"is no record of schema {schema} ({type(error).__name__}: {error}); {REMEDY}") from None
+        raise ValueError(f"is not a record of schema {schema} ({type(error).__name__}: {error}); {REMEDY}") from None
 
 
 def _converted(data: Mapping[str, Any], schema: int) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Where and with what a run was made: commit, package versions, processor, and the memory it took."""
 
-from __future__ import annotations
-
 import platform
 import re
 import resource
@@ -89,8 +87,8 @@ def cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 def peak_rss_bytes() -> int:
     """Return the most memory that this process has held at once so far, in bytes.
 
-    On Linux it is the kernel's VmHWM: `ru_maxrss` survives exec there, so that a process which a large one started
-    would state its parent's size. Elsewhere, as on macOS, `ru_maxrss` is in bytes.
+    On Linux it is the kernel's VmHWM, since `ru_maxrss` would state the size of a large parent. On macOS `ru_maxrss` is
+    in bytes.
     """
     peak = kernel_bytes(Path("/proc/self/status"), "VmHWM:")
     return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

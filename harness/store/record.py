@@ -54,7 +54,6 @@ Amount = Annotated[float, Field(ge=0)]
 Key = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 MetricName = Annotated[str, Field(pattern=r"^(image|pixel)_[A-Za-z0-9_]+$", max_length=80)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-"""A sha256 in hexadecimal."""
 Timestamp = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 """UTC to the second, as 2026-11-23T16:42:00Z."""
 Number = int | float
@@ -177,7 +176,6 @@ class Memory(_Model):
 
     peak_rss_bytes: Count
     peak_device_bytes: Count | None
-    """None on the CPU."""
 
 
 class PassPlan(_Model):
@@ -188,7 +186,6 @@ class PassPlan(_Model):
     """The peak that was expected, where the model can say; `memory` holds the one that was measured."""
     predicted_device_bytes: Count | None
     runs_together: Positive
-    """Runs that shared the pass."""
     moments: Positive | None = None
     """Sets of sums kept: one for each run, or fewer where sharing them was cheaper."""
     workers: Positive | None = None
@@ -210,7 +207,6 @@ class Environment(_Model):
     git: Git | None
     """None where the harness does not run from a git checkout."""
     harness: Text
-    """Version of the harness."""
     python: Text
     packages: dict[str, str]
     """Distribution -> version, of those that can move a number."""
@@ -225,9 +221,7 @@ class Failure(_Model):
     """Why a run failed."""
 
     type: Text
-    """The exception's class."""
     message: FreeText
-    """One line."""
     stage: Text | None
     """The stage it came in; None before the first."""
 

@@ -1,7 +1,5 @@
 """scores.csv and examples.npz: what a run leaves beside its record."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -19,7 +17,6 @@ HEADER = ("path", "label", "defect_type", "score")
 OLD_HEADER = ("path", "label", "score")
 """Of stores of schema 1 and 2, where a defect type is the name of the folder."""
 GOOD = "good"
-"""The defect type of a normal image."""
 LARGEST = 2**28
 """Bytes of a scores.csv, and of what an examples.npz unpacks to."""
 _HERE = "./"
@@ -44,7 +41,7 @@ class ScoreTable:
         if len(counts) > 1 or labels.ndim != 1 or scores.ndim != 1:
             raise ValueError(
                 f"{len(self.paths)} paths, labels {labels.shape}, {len(self.defect_types)} defect types, "
-                f"scores {scores.shape}: not one each"
+                f"scores {scores.shape}: their numbers differ"
             )
         if not np.isin(labels, (0, 1)).all():
             raise ValueError("a label is neither 0 nor 1")
@@ -59,8 +56,7 @@ class ScoreTable:
     def to_csv(self) -> bytes:
         """Return the table as scores.csv.
 
-        A float32 score is written with all digits of its value: read as float64, it is the number that the metrics were
-        computed from. A file name that is not valid UTF-8 keeps its bytes. A name that a spreadsheet would take for a
+        Scores keep all digits of their values, file names their bytes. A name that a spreadsheet would take for a
         formula begins with `./`.
         """
         columns = (_cells(self.paths), self.labels.tolist(), _cells(self.defect_types), self.scores.tolist())
@@ -102,9 +98,11 @@ def read_scores(path: Path) -> ScoreTable:
             )
         return ScoreTable(paths, labels, defect_types, np.array(columns["score"], np.float64))
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to have it") from error
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); run again to create it") from error
     except (csv.Error, ValueError, OverflowError) as error:
-        raise StoreError(f"{path}: is no table of scores ({error}); restore it (git checkout), or run again") from None
+        raise StoreError(
+            f"{path}: is not a table of scores ({error}); restore it (git checkout), or run again"
+        ) from None
 
 
 def sha256_of(path: Path) -> str | None:

@@ -1,7 +1,5 @@
 """The results store: a folder for each run, its record written last; any number of processes may share it."""
 
-from __future__ import annotations
-
 import os
 import re
 import shlex
@@ -30,7 +28,6 @@ class Contents:
     """What a store holds."""
 
     records: tuple[RunRecord, ...]
-    """Sorted by folder."""
     problems: tuple[str, ...]
     """A line for each file that is no valid record; it counts for nothing."""
 
@@ -109,12 +106,11 @@ class Store:
     ) -> RunRecord:
         """Write a run: scores and examples first, the record last, each file atomically.
 
-        Of two ok records of one key the first stays, for a complete run never changes; a failed record never replaces
-        an ok one. An ok record also removes the failed one that the same run left before its split had a fingerprint.
+        Of two ok records of one key the first stays, and a failed record never replaces an ok one. An ok record also
+        removes the failed one that the same run left before its split had a fingerprint.
 
         Args:
-            replace: let a new ok record take the place of an ok one, with its scores and examples. Until its record is
-                there too, new scores are nobody's: `scores_sha256` says which record they belong to.
+            replace: let a new ok record take the place of an ok one, with its scores and examples.
 
         Returns:
             The record that the store now holds: possibly the ok one that was there.
@@ -197,7 +193,7 @@ class Store:
             _, place, best = max(alike, key=lambda one: (one[0], *rank(one[2])))
             chosen.append((place, best))
             problems += [
-                f"{folder / RECORD}: is the run of {place}, but for its metrics.*; only that one counts"
+                f"{folder / RECORD}: is the same run as {place}, except for its metrics.*; only that one counts"
                 for _, folder, record in alike
                 if record.upgraded_from != best.upgraded_from
             ]

@@ -1,7 +1,5 @@
 """A store of schema 1 or 2 rewritten as one of today: the same numbers under new keys, names and paths."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,10 +20,9 @@ SET_ASIDE = "set_aside"
 def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
     """Give every run of an older schema its new key, names and folder; say what there is to say, the counts last.
 
-    A run's new folder is complete before its old one goes: it can be interrupted at any point and started again. What
-    lies beside a record, such as examples.npz, goes along. Of runs that differ only in what no key covers any more
-    (`metrics.*`) the best by `rank` takes the place; the others move to STORE/set_aside, a store that is read like any
-    other. A run that cannot be trusted stays as it is.
+    It can be interrupted at any point and started again. Files beside a record, such as examples.npz, move along. Of
+    runs that differ only in `metrics.*`, which no key covers any more, the best by `rank` takes the place; the others
+    move to STORE/set_aside, a store like any other. A run that cannot be trusted stays as it is.
 
     Returns:
         How many runs stay as they are.
@@ -72,11 +69,7 @@ def upgrade_store(path: Path, say: Callable[[str], None]) -> int:
 
 
 def _is_to_do(store: Store, record: RunRecord, folder: Path) -> bool:
-    """Say whether a run lies where only an older harness looks for it.
-
-    Raises:
-        StoreError: one line that says why it cannot be trusted.
-    """
+    """Say whether a run lies where only an older harness looks for it."""
     if store.is_in_place(record, folder):
         return False
     if record.status == OK and not is_complete(record, folder) and not _is_moved(store, record):
@@ -116,7 +109,6 @@ def _upgrade(store: Store, record: RunRecord, folder: Path) -> Path | None:
 
 
 def _beside(folder: Path) -> list[Path]:
-    """Return the files of a run but for its record, its scores, and what killed processes left."""
     return [
         path
         for path in folder.iterdir()

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from harness.cli.terminal import COLUMNS, print_outcome, print_summary, printable, seed_table, summary_table
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, Outcome
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, Outcome
 
 SETTINGS = {
     "protocol": "paper", "preprocessing.resize": (256, 256), "preprocessing.center_crop": (224, 224),
@@ -133,7 +133,7 @@ def test_what_varies_has_a_column_and_nothing_else_has():
 def test_no_number_is_cut_at_any_width_and_what_is_left_out_is_named(capsys, monkeypatch, width):
     monkeypatch.setattr("harness.cli.terminal.PLAIN_WIDTH", width)
     print_summary([outcome(0, 0.25), outcome(1, 0.75)])
-    shown, _, left_out = capsys.readouterr().out.partition("Over seeds")[0].partition("left out, for want of width: ")
+    shown, _, left_out = capsys.readouterr().out.partition("Over seeds")[0].partition("too narrow: ")
     n_left_out = sum(label.replace("\n", " ") in left_out for label in COLUMNS.values())
     assert "…" not in shown
     assert shown.count("0.2500") == len(COLUMNS) - n_left_out

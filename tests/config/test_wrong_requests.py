@@ -23,7 +23,7 @@ REQUESTS = {
     "n_features=50": ["n_features is called model.n_features now; give model.n_features=50"],
     "protocol.resize=128": ["protocol.resize is called preprocessing.resize now"],
     "engine=streming": ["engine=streming: does not fit (did you mean streaming?)"],
-    "preprocessing.interpolation=lanczos preprocessing.antialias=false": ["lanczos is Pillow's, which always has it"],
+    "preprocessing.interpolation=lanczos preprocessing.antialias=false": ["lanczos always uses antialiasing"],
     "dataset.name=x": ["dataset.name=x: no such key"],
     "seed=1 seed=2": ["seed", "twice"],
     "seed=1 seeds=[1]": ["seed and seeds are both given"],
@@ -50,7 +50,7 @@ REQUESTS = {
     "device=tpu": ["device=tpu", "cuda"],
     "engine=fast": ["engine=fast", "streaming"],
     "dry_run=maybe": ["dry_run=maybe", "true"],
-    f"seeds=[{SEEDS}] model.n_features=range(1,177)": ["is 10560 runs, and 10000 are the most"],
+    f"seeds=[{SEEDS}] model.n_features=range(1,177)": ["means 10560 runs, and at most 10000 are allowed"],
     # what does not go together, or is not there
     "dataset.root=/nowhere": ["/nowhere"],
     "category=botle": ["did you mean bottle"],
@@ -76,8 +76,8 @@ REQUESTS = {
     "launcher=submitit_slurm slurm.qos=a,b": ["slurm.qos=a,b:", "give one"],
     "hydra/launcher=joblib": ["hydra/launcher=joblib:", "give launcher=NAME"],
     "hydra.launcher.partition=gpu": ["hydra.launcher.partition=gpu:", "slurm.partition=NAME"],
-    "hydra/sweeper=basic": ["hydra/sweeper=basic:", "is not for changing here"],
-    "hydra.mode=RUN": ["hydra.mode=RUN:", "is not for changing here"],
+    "hydra/sweeper=basic": ["hydra/sweeper=basic:", "cannot be changed here"],
+    "hydra.mode=RUN": ["hydra.mode=RUN:", "cannot be changed here"],
     # flags
     "--sede": ["unrecognized arguments: --sede; --help shows"],
     "-x": ["unrecognized arguments: -x"],

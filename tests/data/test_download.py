@@ -136,14 +136,14 @@ def test_what_is_there_and_not_complete_is_left_as_it_is(mvtec, data_root):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (target / name).write_bytes(data)
     (target / "bottle/ground_truth/blot/000_mask.png").unlink()
-    refused(ask(mvtec, data_root), "tiny_mvtec: is there but not complete", "move it away")
+    refused(ask(mvtec, data_root), "tiny_mvtec: exists but is not complete", "move it away")
     shutil.rmtree(target)
     target.write_text("mine")
-    refused(ask(mvtec, data_root), "is no folder")
+    refused(ask(mvtec, data_root), "is not a folder")
     assert target.read_text() == "mine"
     target.unlink()
     target.symlink_to("nowhere")
-    refused(ask(mvtec, data_root), "is no folder")
+    refused(ask(mvtec, data_root), "is not a folder")
 
 
 def test_wrong_requests_ask_nobody_and_write_nothing(mvtec, data_root, tmp_path):

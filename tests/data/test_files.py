@@ -182,7 +182,7 @@ def test_folders_that_all_link_to_one_another_are_not_walked_for_ever(tmp_path, 
 
 @pytest.mark.parametrize(
     ("name", "depth", "line"),
-    [("d", 100, "more than 64 folders in one another"), ("d" * 250, 20, "cannot be read (File name too long)")],
+    [("d", 100, "more than 64 levels of folders"), ("d" * 250, 20, "cannot be read (File name too long)")],
 )
 def test_trees_without_end_are_one_line_and_no_image_is_lost_in_silence(tmp_path, name, depth, line):
     here = os.open(tmp_path, os.O_RDONLY)

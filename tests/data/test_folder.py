@@ -113,7 +113,7 @@ REFUSED = [
     (PLAIN + "; mv masks/bad drawn", "c/drawn/000_mask.png: looks like a mask among the photographs of c/drawn"),
     (PLAIN + "; mv masks/bad 'GT masks'", "c/GT masks: if it holds masks call it ground_truth or masks"),
     ("rm ground_truth/blot; cp test/blot ground_truth/blot", "looks like a photograph, not like a mask"),
-    ("rm ground_truth; mv test/blot test/labels", "looks like a photograph in a folder that is called like masks"),
+    ("rm ground_truth; mv test/blot test/labels", "looks like a photograph in a folder with the name of masks"),
     ("cp ground_truth/blot/000_mask.png ground_truth/good/000_mask.png", "is the mask of a good image and has defect"),
     ("mv ground_truth/blot ground_truth/dent", "no defective image has this mask, nor any other of the 4"),
     ("rm ground_truth/blot/001_mask.png", "c/test/blot/001.png: defective, but has no mask, while 3 other"),
@@ -129,15 +129,15 @@ REFUSED = [
     ("mv test/blot train/blot", "c/train/blot/000.png: training images must be normal and lie in c/train/good"),
     *((f"mv {name}", "c: no training images in") for name in ("train training", "train trian", "train/good train/god")),
     *(
-        (f"{PLAIN}; mv bad '{name}'", f"c/{name}: is not called like a defect type")
+        (f"{PLAIN}; mv bad '{name}'", f"c/{name}: its name is not a defect type")
         for name in ("results", "val", "raw images", "heatmaps")
     ),
     (PLAIN + "; new stray.png", "c/stray.png: lies beside c/good"),
     (PLAIN + "; new test/cut/0.png", "c/test: lies beside c/good; use either c/good or c/train/good"),
-    (PLAIN + "; new ok/0.png", "c/good and c/ok: two folders for the same"),
+    (PLAIN + "; new ok/0.png", "c/good and c/ok: two folders with the same meaning"),
     (PLAIN + "; new bad/normal/0.png", "c/bad/normal/0.png: good images below a defect type"),
     (PLAIN + "; new good/broken/0.png", "c/good/broken/0.png: defective images below good ones"),
-    (PLAIN + "; new good_train/0.png", "c/good_train: is called like training images; move its images to c/good"),
+    (PLAIN + "; new good_train/0.png", "c/good_train: has the name of training images; move its images to c/good"),
 ]
 
 
@@ -211,7 +211,7 @@ def test_masks_that_are_twins_of_their_images(plain, photo, mask):
     assert "6 masks of good images, which must be empty, are not used" in notes(split)
     assert np.array_equal(truth(split), expected)
     shutil.copy(plain / "bad" / photo.format("000"), plain / "bad" / mask.format("001"))
-    assert "but which is the mask cannot be told" in refusal(plain.parent)
+    assert "do not show which file is the mask" in refusal(plain.parent)
     (plain / "bad" / mask.format("001")).unlink()
     assert "looks like the mask of c/bad/000" in refusal(plain.parent)
 
@@ -391,7 +391,7 @@ def test_images_of_several_kinds_are_counted(base):
     again(base / "test/blot", lambda p, a: Image.fromarray(a[..., 0]).save(p))
     Image.open(base / "train/good/000.png").convert("RGBA").resize((50, 40)).save(base / "train/good/000.png")
     found = notes(read(base.parent))
-    assert "1 images are called as another but for the extension: c/test/good/000.tif" in found
+    assert "1 images have the name of another image, but for the extension: c/test/good/000.tif" in found
     assert "1 images have several pages or frames, of which the first is read: c/test/good/000.tif" in found
     assert "1 images have an alpha channel, which is dropped: c/train/good/000.png" in found
     assert "4 of 14 images are grey, and the others have colours" in found

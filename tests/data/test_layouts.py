@@ -95,7 +95,7 @@ def test_validation_opens_no_image(root, monkeypatch):
         ("cp ground_truth/blot/000_mask.png test/blot/000_mask.png", "bottle/test/blot/000_mask.png: a mask among the"),
         ("new train/0.png", "bottle/train/0.png: lies beside the folders of bottle/train; move it into one"),
         ("new train/blot/0.png", "bottle/train/blot/0.png: training images must be normal and lie in bottle/train/go"),
-        ("new Test/good/0.png", "bottle/Test and bottle/test: two folders for the same"),
+        ("new Test/good/0.png", "bottle/Test and bottle/test: two folders with the same meaning"),
     ],
 )
 def test_what_an_official_dataset_cannot_hold_is_one_line(root, script, line):

@@ -103,14 +103,14 @@ def test_visa_agrees_with_the_split_that_anomalib_copies(tmp_path):
     [
         (b"object,split,label", b"class,split,label", "its header is not object,split,label,image,mask"),
         (b"candle,train,normal", b"candle,training,normal", r"line \d+: split 'training' or label 'normal' is unknown"),
-        (b"candle,train,normal", b"candle,train,anomaly", "defective and trains"),
+        (b"candle,train,normal", b"candle,train,anomaly", "defective and in the training split"),
         (b"candle/Data/Images/Normal/0003.JPG", b"../0003.JPG", "does not lie inside the dataset"),
         (b"candle/Data/Images/Normal/0003.JPG", b"/etc/0003.JPG", "does not lie inside the dataset"),
         (b"candle/Data/Images/Normal/0003.JPG", b"", "does not lie inside the dataset"),
         (b"candle/Data/Images/Normal/0003.JPG", b"candle/Data/Images/Normal/0004.JPG", "appears twice"),
         (b"candle/Data/Masks/Anomaly/001.png", b"", r"candle/Data/Images/Anomaly/001\.JPG: defective, but has no mask"),
         (b"candle/Data/Masks/Anomaly/001.png", b"candle/gone.png", r"^candle/gone\.png: no such file"),
-        (b"candle", b"\xff\xfe\x00", r"split_csv/1cls\.csv: is no csv file"),
+        (b"candle", b"\xff\xfe\x00", r"split_csv/1cls\.csv: is not a csv file"),
     ],
 )
 def test_a_damaged_visa_csv_is_named(tmp_path, old, new, message):

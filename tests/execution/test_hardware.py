@@ -13,12 +13,12 @@ import pytest
 from harness.config.overrides import parse
 from harness.errors import RequestError
 from harness.execution import hardware as module
-from harness.execution.hardware import VISIBLE, Machine, divide, require, take_gpu, visible_gpus
+from harness.execution.hardware import VISIBLE, Capacity, divide, require, take_gpu, visible_gpus
 
-EIGHT = Machine(cores=8, gpus=0, memory_bytes=64 << 30)
+EIGHT = Capacity(cores=8, gpus=0, memory_bytes=64 << 30)
 
 
-def divided(*arguments: str, machine: Machine = EIGHT, n_jobs: int = 10, cluster: bool = False) -> dict[str, object]:
+def divided(*arguments: str, machine: Capacity = EIGHT, n_jobs: int = 10, cluster: bool = False) -> dict[str, object]:
     """The request's values after the machine was divided."""
     values = [
         (o.key, o.values[0]) for o in divide(parse(arguments)[0], n_jobs=n_jobs, machine=machine, cluster=cluster)
@@ -41,16 +41,16 @@ JOBLIB = {"launcher": "joblib"}
         ("launcher=basic jobs=1", EIGHT, {"launcher": "basic"}),
         ("jobs=2", EIGHT, JOBLIB | {"jobs": 2, "threads": 4, "workers": 4}),
         # two cores have two jobs, and many have two threads a job
-        ("launcher=joblib", Machine(2, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 1}),
-        ("launcher=joblib", Machine(4, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 2}),
-        ("launcher=joblib", Machine(16, 0, 1 << 40), JOBLIB | {"jobs": 8, "threads": 2}),
+        ("launcher=joblib", Capacity(2, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 1}),
+        ("launcher=joblib", Capacity(4, 0, 1 << 40), JOBLIB | {"jobs": 2, "threads": 2}),
+        ("launcher=joblib", Capacity(16, 0, 1 << 40), JOBLIB | {"jobs": 8, "threads": 2}),
         # memory limits the jobs, unless the request says how many
-        ("launcher=joblib", Machine(16, 0, 12 << 30), JOBLIB | {"jobs": 3}),
-        ("launcher=joblib memory_budget=8", Machine(16, 0, 12 << 30), {"launcher": "basic"}),
-        ("jobs=5", Machine(16, 0, 12 << 30), JOBLIB | {"jobs": 5}),
+        ("launcher=joblib", Capacity(16, 0, 12 << 30), JOBLIB | {"jobs": 3}),
+        ("launcher=joblib memory_budget=8", Capacity(16, 0, 12 << 30), {"launcher": "basic"}),
+        ("jobs=5", Capacity(16, 0, 12 << 30), JOBLIB | {"jobs": 5}),
         # one job for each GPU
-        ("launcher=joblib", Machine(16, 4, 256 << 30), JOBLIB | {"jobs": 4, "threads": 4, "workers": 4}),
-        ("launcher=joblib device=cpu", Machine(16, 4, 256 << 30), JOBLIB | {"jobs": 8}),
+        ("launcher=joblib", Capacity(16, 4, 256 << 30), JOBLIB | {"jobs": 4, "threads": 4, "workers": 4}),
+        ("launcher=joblib device=cpu", Capacity(16, 4, 256 << 30), JOBLIB | {"jobs": 8}),
         # what the request says stays
         ("jobs=2 threads=3 workers=null", EIGHT, JOBLIB | {"threads": 3, "workers": 4}),
         ("jobs=2 workers=5", EIGHT, JOBLIB | {"workers": 5}),
@@ -73,7 +73,7 @@ def test_rays_cluster_has_other_machines():
 def test_jobs_times_threads_never_exceed_the_cores(launcher):
     for cores, jobs, n_jobs in itertools.product((1, 2, 3, 8, 64), (None, 1, 2, 3, 7), (1, 2, 9)):
         asked = [f"launcher={launcher}", *([f"jobs={jobs}"] if jobs else [])]
-        ours = divided(*asked, machine=Machine(cores, 0, 1 << 40), n_jobs=n_jobs)
+        ours = divided(*asked, machine=Capacity(cores, 0, 1 << 40), n_jobs=n_jobs)
         at_once = 1 if ours["launcher"] == "basic" else int(ours["jobs"])
         threads = int(ours.get("threads", cores))
         assert at_once <= min(n_jobs, jobs or n_jobs)

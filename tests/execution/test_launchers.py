@@ -16,7 +16,7 @@ import pytest
 
 from harness.__main__ import main
 from harness.execution import launchers
-from harness.execution.launchers import LostJobError, Spread, launch
+from harness.execution.launchers import LaunchPlan, LostJobError, launch
 from harness.leftovers import is_alive
 from harness.store.claims import Claims
 
@@ -154,7 +154,7 @@ def test_a_process_that_is_killed_costs_no_other_job(monkeypatch, launcher):
     monkeypatch.setattr(launchers, "run_there", stand_in)
     # Only where SLURM's folder is, is the job itself looked at.
     jobs = [SimpleNamespace(execution=SimpleNamespace(store=Path())), 1, 2]
-    found = dict(launch(jobs, Spread(launcher, at_once=2)))
+    found = dict(launch(jobs, LaunchPlan(launcher, at_once=2)))
     assert [found[place] for place in (0, 2)] == [(jobs[0],), (2,)]
     assert isinstance(found[1], LostJobError)
     assert "\n" not in str(found[1])
@@ -188,10 +188,10 @@ def test_slurm_is_asked_for_what_the_request_says(tmp_path, monkeypatch):
         (tmp_path / "bin" / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_FAKE", str(tmp_path))
-    monkeypatch.setattr(launchers, "run_there", lambda job, spread: (spread.launcher, str(job.execution.store)))
+    monkeypatch.setattr(launchers, "run_there", lambda job, plan: (plan.launcher, str(job.execution.store)))
     jobs = [SimpleNamespace(execution=SimpleNamespace(store=tmp_path / name)) for name in ("store", "b")]
     asked = {"partition": "gpu", "cpus_per_task": 1, "mem_gb": 4, "timeout_min": 240, "qos": None}
-    found = dict(launch(jobs, Spread("submitit_slurm", at_once=2, slurm=asked)))
+    found = dict(launch(jobs, LaunchPlan("submitit_slurm", at_once=2, slurm=asked)))
     assert found == {place: ("submitit_slurm", str(job.execution.store)) for place, job in enumerate(jobs)}
     asked = set(re.findall(r"^#SBATCH --(\S+)$", (tmp_path / "script").read_text(), re.MULTILINE))
     assert asked >= {"array=0-1%2", "partition=gpu", "cpus-per-task=1", "mem=4GB", "time=240", "job-name=vad-harness"}

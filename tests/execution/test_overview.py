@@ -17,7 +17,7 @@ from harness.execution import overview
 from harness.execution.overview import State, expected_runs, lines_about, survey
 from harness.store import Store, failure_of
 from harness.store.claims import Claims
-from harness.store.settings import flat, not_measured, settings_of, shown, varying
+from harness.store.fields import flat, not_measured, settings_of, shown, varying
 from scripts.status import main as status
 from tests.store.making import make_dataset, make_failed, make_metrics, make_ok, make_parts, make_scores, make_spec
 
@@ -174,7 +174,9 @@ def test_other_records_and_problems_are_counted_and_what_runs_is_told(configs, s
 def test_an_unknown_experiment_is_refused_in_one_line(configs):
     configs("table1_mvtec")
     configs("table3_visa")
-    complaint = r"experiment table1: is not there \(did you mean table1_mvtec\?\); allowed: table1_mvtec, table3_visa$"
+    complaint = (
+        r"experiment table1: does not exist \(did you mean table1_mvtec\?\); allowed: table1_mvtec, table3_visa$"
+    )
     with pytest.raises(RequestError, match=complaint):
         survey([], ["table1"])
 
@@ -200,7 +202,7 @@ def test_the_projects_own_experiments_are_understood():
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--experiment", "table9"], "error: experiment table9: is not there"),
+        (["--experiment", "table9"], "error: experiment table9: does not exist"),
         (["--stor", "x"], "error: unrecognized arguments: --stor x"),
         (["--seeds", "1,x"], "error: argument --seeds: '1,x' is no list of seeds"),
         (["--store", __file__], "is a file, not a folder"),

@@ -13,8 +13,8 @@ from harness.config.settings import Execution, Job
 from harness.errors import RequestError
 from harness.execution import sweep
 from harness.execution.job import outcome_of
-from harness.execution.launchers import LostJobError, Spread
-from harness.execution.outcome import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.execution.launchers import LaunchPlan, LostJobError
+from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
 from harness.store.claims import Claims
 from scripts import status
 from tests.config.test_settings import job
@@ -50,7 +50,7 @@ def carry_out(jobs: list[Job], launch) -> list[Outcome]:
     def launching(batch, _spread):
         yield from enumerate(launch([one.runs[0].seed for one in batch]))
 
-    return sweep._carry_out_all(jobs, Spread("joblib"), launching)
+    return sweep._carry_out_all(jobs, LaunchPlan("joblib"), launching)
 
 
 def ok(seeds) -> list[tuple[Outcome, ...]]:
@@ -114,7 +114,7 @@ def test_a_launcher_that_gives_up_loses_what_had_not_ended(jobs, stored, capsys)
     assert [one.status for one in ended] == [OK, OK, FAILED, FAILED, DONE]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 5
-    assert "its job did not come back (RuntimeError: the cluster is gone" in lines[2]
+    assert "its job gave no result (RuntimeError: the cluster is gone" in lines[2]
     assert len(lines[2]) < 400
 
 

@@ -87,7 +87,7 @@ def score(model, root, *, monitor=None, source=SplitSource, **settings):
     run = make_run(model, root, **settings)
     model.check(run)
     images = source(resolve_split(run.dataset, "bottle"), run.preprocessing)
-    (scores,) = model.scores(images, (run,), resolve_weights(run.backbone), models.Plan(), monitor or Monitor())
+    (scores,) = model.scores(images, (run,), resolve_weights(run.backbone), models.ModelPlan(), monitor or Monitor())
     return scores, images
 
 

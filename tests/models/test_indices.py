@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.utilities.seed import isolate_rng
 
-from harness.errors import RequestError
 from harness.models.padim.engine import Draw, _anomalib_v2_order, draw_indices, index_versions, indices_sha256
 from tests.models.sources import LITE0, RESNET18, WIDE_RESNET50
 
@@ -68,12 +67,6 @@ def test_anomalib_v1_is_random_sample(backbone, n_features, seed):
     random.seed(seed)
     assert drawn.tolist() == random.sample(range(backbone.n_channels), n_features)
     assert drawn.dtype == np.int64
-
-
-@pytest.mark.parametrize("n_features", [0, -1, 449])
-def test_an_impossible_number_of_features(n_features):
-    with pytest.raises(RequestError, match=f"n_features={n_features}: resnet18 has 448 channels"):
-        draw_indices(Draw(0, n_features, "anomalib_v1"), RESNET18)
 
 
 def test_the_digest_is_of_little_endian_64_bit():

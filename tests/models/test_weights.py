@@ -121,7 +121,7 @@ def test_timms_weights_are_downloaded_once_or_refused_in_one_line(project, tmp_p
     files, asked, endpoint = hub
     answer = resolve(project, tmp_path, endpoint)
     assert "timm/resnet18.tv_in1k/model.safetensors is not in the cache and cannot be downloaded (" in answer
-    assert "; give the weights by hand with backbone.weights=PATH.safetensors" in answer
+    assert "; give a file of weights with backbone.weights=PATH.safetensors" in answer
     files[ADDRESS] = b"some weights"
     answer = resolve(project, tmp_path, endpoint)
     assert answer == f"timm timm/resnet18.tv_in1k/model.safetensors {hashlib.sha256(b'some weights').hexdigest()}"

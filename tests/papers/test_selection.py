@@ -11,8 +11,8 @@ from harness.config.settings import run_key
 from harness.papers.model import Measured, Place
 from harness.papers.selection import measure, required_settings
 from harness.store import Interval
+from harness.store.fields import flat
 from harness.store.record import MetricsSettings
-from harness.store.settings import flat
 from tests.papers.making import BOTTLE, PAPER, PUBLISHED, SMOKE, failed, run
 from tests.store.making import METRICS_SETTINGS, VALUES, make_metrics
 

@@ -85,12 +85,12 @@ DAMAGES = {
     "moved": (lambda f: f.rename(f.parents[1] / f.name), *ASTRAY),
     "hidden": (lambda f: f.rename(f.with_name(f".{f.name}")), *ASTRAY),
     "folder": (lambda f: replaced(f, os.mkdir), "cannot be read (Is a directory)", "check"),
-    "pipe": (lambda f: replaced(f, os.mkfifo), "cannot be read (it is no plain file)", "check"),
+    "pipe": (lambda f: replaced(f, os.mkfifo), "cannot be read (it is not a plain file)", "check"),
     "link": (lambda f: replaced(f, of_another), *WRONG),
     "circle": (lambda f: replaced(f, lambda path: path.symlink_to(path.name)), "cannot be read (Too many", "check"),
     "scores": (lambda f: (f / "scores.csv").write_bytes(make_scores(1.0).to_csv()), *OTHER),
     "label": (one_score, *OTHER),
-    "no scores": (lambda f: (f / "scores.csv").unlink(), "cannot be read (No such file", "run again to have it"),
+    "no scores": (lambda f: (f / "scores.csv").unlink(), "cannot be read (No such file", "run again to create it"),
     "no record": (lambda f: (f / "record.json").unlink(), "has no record.json", "or run it again"),
 }
 

@@ -13,8 +13,8 @@ from sklearn.metrics import roc_auc_score
 from harness.metrics.comparison import delong_test
 from harness.report.compare import blocks, compare_stores, pair_up
 from harness.store import Interval, Store, failure_of
+from harness.store.fields import settings_of
 from harness.store.scores import ScoreTable
-from harness.store.settings import settings_of
 from scripts.compare import main
 from tests.store.making import (
     VALUES,

@@ -94,7 +94,7 @@ def test_download_options(small, tmp_path, capsys):
         assert sorted(os.listdir(root)) == ["small", "small.tar.xz"]
         shutil.rmtree(root / "small")
         assert main(arguments) == 2
-        assert "small.tar.xz: is there already" in capsys.readouterr().err
+        assert "small.tar.xz: already exists" in capsys.readouterr().err
     again = tmp_path / "again"
     assert main(["download", "small", "--root", str(again), "--archive", str(kept)]) == 0
     assert sorted(os.listdir(again)) == ["small"]

@@ -103,7 +103,7 @@ def test_a_damaged_or_missing_file_is_one_line(tmp_path, content):
     path = tmp_path / "scores.csv"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(StoreError, match=rf"^{path}: (is no table of scores|cannot be read)[^\n]*run again"):
+    with pytest.raises(StoreError, match=rf"^{path}: (is not a table of scores|cannot be read)[^\n]*run again"):
         read_scores(path)
 
 
@@ -157,7 +157,7 @@ def test_damaged_or_hostile_examples_are_one_line(tmp_path, content, what):
 def test_a_file_beyond_all_bounds_is_not_read(tmp_path, monkeypatch, read):
     monkeypatch.setattr(scores_module, "LARGEST", 1000)
     (tmp_path / "large").write_bytes(bytes(1001))
-    with pytest.raises(StoreError, match="it has 1001 bytes, and 1000 are the most"):
+    with pytest.raises(StoreError, match="it has 1001 bytes, more than the allowed 1000"):
         read(tmp_path / "large")
 
 

@@ -277,7 +277,7 @@ def test_files_are_replaced_whole_with_the_umasks_permissions(tmp_path):
     assert path.read_bytes() == b"two"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(tmp_path) == ["x"]
-    with pytest.raises(OSError, match="it has 3 bytes, and 2 are the most"):
+    with pytest.raises(OSError, match="it has 3 bytes, more than the allowed 2"):
         read_plain(path, 2)
 
 

@@ -1,7 +1,5 @@
 """What the mini benchmark holds: its version, its categories, and every image of theirs. Needs the standard library."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MINI_VERSION = 2
@@ -36,27 +34,24 @@ COUNTS = {
     dataset: {name: (train, normal, sum(defects.values())) for name, (train, normal, defects) in own.items()}
     for dataset, own in _IMAGES.items()
 }
-"""Dataset, category: how many train, normal test and defective test images."""
 
 _BTAD_SUFFIXES = {"01": ("bmp", "png"), "02": ("png", "png"), "03": ("bmp", "bmp")}
 """Of images and of masks, as in the official archive."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class Drawing:
     """One image that is to be drawn; paths are relative to the dataset's root, with forward slashes."""
 
     dataset: str
     category: str
     part: str
-    """`train` or `test`."""
     defect: str
     """`good` or the defect type; two types in one image are separated by a comma, as in VisA's image_anno.csv."""
     number: int
     """From 0 within the part and the defect type."""
     path: str
     mask_path: str | None
-    """None for a normal image."""
 
     @property
     def defects(self) -> tuple[str, ...]:
@@ -64,7 +59,7 @@ class Plan:
         return () if self.mask_path is None else tuple(self.defect.split(","))
 
 
-def plan_category(dataset: str, category: str) -> list[Plan]:
+def plan_category(dataset: str, category: str) -> list[Drawing]:
     """List the images of one category: train, normal test, then defective test images by type."""
     n_train, n_normal, defects = _IMAGES[dataset][category]
     groups = [("train", "good", n_train), ("test", "good", n_normal), *(("test", *each) for each in defects.items())]
@@ -85,7 +80,7 @@ def plan_category(dataset: str, category: str) -> list[Plan]:
             mask = f"ground_truth/ko/{anomalies:04d}.{mask_suffix}"
         anomalies += not good
         mask_path = None if good else f"{category}/{mask}"
-        plans.append(Plan(dataset, category, part, defect, number, f"{category}/{path}", mask_path))
+        plans.append(Drawing(dataset, category, part, defect, number, f"{category}/{path}", mask_path))
     return plans
 
 

@@ -1,9 +1,4 @@
-"""Every image of the mini benchmark, in memory: nine parametric subjects.
-
-A subject paints itself whole, then stains itself with its defects; where it is stained is its ground truth.
-"""
-
-from __future__ import annotations
+"""Draw every image of the mini benchmark in memory; where a defect stains the subject is its ground truth."""
 
 import math
 from itertools import product
@@ -11,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from harness.data.mini.counts import Plan, defect_classes
+from harness.data.mini.counts import Drawing, defect_classes
 from harness.data.mini.subject import Bytes, Colour, Plane, Point, Shape, Subject, box, dot, polar, ramp, shrink, stroke
 
 
-def draw_plan(plan: Plan, seed: int) -> tuple[Bytes, Bytes | None]:
+def draw_plan(plan: Drawing, seed: int) -> tuple[Bytes, Bytes | None]:
     """Draw one image: the same for the same plan and seed, whatever else was drawn before.
 
     Returns:
@@ -99,7 +94,6 @@ class Cable(Subject):
         self.lay(self.cover(*strands, blur=0.7), (206, 136, 88), 1 + 0.12 * self.noise(5))
 
     def _skin(self, at: Point) -> Plane:
-        """Light the insulation of a wire."""
         return 1 + 0.07 * self.noise(5) - 0.35 * ramp(self.distance(at), 28, 31.5)
 
     def _damage(self, defect: str) -> None:
@@ -223,7 +217,6 @@ class Board(Subject):
         self.lay(self.cover(*(box((pin, 45), 3.2, 16) for pin in self.pins)), (226, 220, 190))
 
     def _paint_board(self) -> None:
-        """Paint the board with its traces, holes and pads, without parts."""
         self.lay(1, (206, 206, 202), 1 + 0.02 * self.noise(12))
         self.lay(0.4 * self.cover(box((2, 3), 190, 94), blur=3), (60, 62, 66))
         self.lay(self.cover(box((0, 0), 188, 92)), (26, 92, 62), 1 + 0.06 * self.noise(7))
@@ -265,7 +258,6 @@ class Board(Subject):
             self.spot(self.near(self.pick((*self.cans, (0, 2))), 14), (3.5, 8), (64, 42, 24), strength=(0.4, 0.9))
 
     def _bare(self, shape: Shape) -> None:
-        """Show the bare board where a part is gone."""
         coverage = self.cover(shape)
         bare = self.picture + coverage * (self.bare - self.picture)
         self.damaged[(bare != self.picture).any(axis=0)] = self.number

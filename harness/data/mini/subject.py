@@ -5,8 +5,6 @@ from the middle of the object. A plane is (height, width); a coverage is a plane
 a shape covers.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Puts the mini benchmark on a disk, each dataset whole or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -31,8 +29,8 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 def write_dataset(dataset: str, root: Path, seed: int = 0) -> Path:
     """Make `root` the root of one drawn dataset, in its official layout; a complete one is left as it is.
 
-    The images are drawn into a hidden folder beside `root` that takes its place in one step, so an interrupted drawing
-    never counts, and any number of processes may draw at once. Nothing that is there is ever overwritten.
+    The images are drawn into a hidden folder that takes the place of `root` in one step, so any number of processes may
+    draw at once. Nothing is ever overwritten.
 
     Raises:
         RequestError: `root` holds something else, or cannot be written.
@@ -73,7 +71,6 @@ def is_complete(dataset: str, root: Path, seed: int = 0) -> bool:
 
 
 def _fill(dataset: str, folder: Path, seed: int) -> None:
-    """Write every file of a dataset, and its manifest last."""
     for category in COUNTS[dataset]:
         for plan in plan_category(dataset, category):
             image, mask = draw_plan(plan, seed)

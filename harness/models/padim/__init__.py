@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from harness.config.settings import STRICT, WHOLE, ModelConfig, Option, Positive, RunConfig, Whole
 from harness.errors import RequestError
-from harness.models.base import Model, Plan, Scores, Task
+from harness.models.base import Model, ModelPlan, Scores, Task
 
 if TYPE_CHECKING:
     from harness.data.loader import SplitSource
@@ -24,13 +24,13 @@ class PadimConfig(ModelConfig):
     """PaDiM's settings. All of them fold; the later in this list the first one that differs, the more runs share."""
 
     n_features: Annotated[Whole, Option(f"{WHOLE}, or a list of these", folds=True)]
-    """Kept feature channels; left out: the protocol's number for the backbone."""
+    """How many feature channels are kept. Left out: the protocol's number for the backbone."""
     index_sampler: Annotated[Literal["anomalib_v1", "anomalib_v2"], Option(folds=True)]
     """How the kept feature channels are drawn."""
     epsilon: Annotated[Positive, Option("a number above 0", folds=True)]
     """Added to the diagonal of every covariance. anomalib 2.x in effect adds 0.01001, 1.x added 0.01."""
     blur_sigma: Annotated[int, Field(ge=0, le=1000), Option("a whole number from 0 (no blur) to 1000", folds=True)]
-    """In pixels, of the Gaussian that smooths the anomaly map."""
+    """The sigma, in pixels, of the Gaussian that smooths the anomaly map."""
 
 
 class Padim(Model):
@@ -62,7 +62,7 @@ class Padim(Model):
 
     def plan(
         self, task: Task, runs: Sequence[RunConfig], budget: int, device_memory: int | None
-    ) -> list[tuple[slice, Plan]]:
+    ) -> list[tuple[slice, ModelPlan]]:
         """Divide runs into as few passes as memory allows; `engine=reference` shares nothing."""
         from harness.models.padim.plan import plan_passes, plan_reference
 
@@ -73,7 +73,7 @@ class Padim(Model):
         return list(plan_passes(task, counts, budget, device_memory, draws=draws))
 
     def scores(
-        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: Plan, monitor: Monitor
+        self, source: SplitSource, runs: Sequence[RunConfig], weights: Weights, plan: ModelPlan, monitor: Monitor
     ) -> Generator[Scores]:
         """Score all runs from one pass over the images; by anomalib's own Engine where the runs ask for it."""
         from harness.models.padim.engine import Work

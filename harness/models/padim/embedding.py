@@ -1,9 +1,8 @@
 """Patch embeddings without repeating them: the kept channels of each layer, on that layer's own grid.
 
-anomalib's PadimModel.generate_embedding upsamples every layer to the finest grid by nearest neighbour, so an embedding
-is one cell of each layer, side by side, and most of it stands in many places. Here each layer stays as it is,
-(cells, channels, B), and a table says which cell a location reads. Locations come first and images last, because
-taking locations and channels then moves whole runs of images, and sums over images need no other order.
+anomalib's PadimModel.generate_embedding upsamples every layer to the finest grid, so most of an embedding is repeated.
+Here each layer stays as it is, (cells, channels, B), and a table says which cell a location reads. Images come last, so
+that taking locations and channels moves whole runs of images.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What an engine takes and gives, and which channels it keeps; `streaming` and `reference` are the two there are.
-
-Nothing here imports torch before it draws, so that a request that no engine can carry out is refused at once.
-"""
+"""What the engines `streaming` and `reference` take, and which channels they keep; torch is imported only to draw."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import random
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +16,6 @@ from harness.errors import RequestError
 
 if TYPE_CHECKING:
     from harness.config.settings import BackboneConfig, PreprocessingConfig
-    from harness.data.loader import SplitSource
-    from harness.execution.monitor import Monitor
-    from harness.models.base import Scores
     from harness.models.padim.plan import PadimPlan
     from harness.models.weights import Weights
 
@@ -57,12 +51,7 @@ class Work:
     preprocessing: PreprocessingConfig
     variants: tuple[Variant, ...]
     device: str
-    """cpu or cuda."""
     plan: PadimPlan
-
-
-Engine = Callable[["SplitSource", Work, "Monitor"], Generator["Scores"]]
-"""Yields the scores of each variant, in their order; what is not asked for may not be computed."""
 
 
 def draw_indices(draw: Draw, backbone: BackboneConfig) -> np.ndarray:
@@ -71,15 +60,8 @@ def draw_indices(draw: Draw, backbone: BackboneConfig) -> np.ndarray:
     `anomalib_v1` is `random.Random(seed).sample(range(n_channels), n_features)`. `anomalib_v2` is what
     `seed_everything(seed); Padim(...)` draws: it depends on timm's and torch's versions, and not on the weights, since
     loading them draws nothing.
-
-    Raises:
-        RequestError: n_features is not between 1 and the number of channels.
     """
     n_features, n_channels = draw.n_features, backbone.n_channels
-    if not 0 < n_features <= n_channels:
-        raise RequestError(
-            f"model.n_features={n_features}: {backbone.name} has {n_channels} channels, so 1 to {n_channels}"
-        )
     if draw.index_sampler == "anomalib_v1":
         # Not for secrets: the draw is to be repeated.
         return np.array(random.Random(draw.seed).sample(range(n_channels), n_features), dtype=np.int64)
@@ -100,7 +82,6 @@ def index_versions(index_sampler: str) -> Mapping[str, str] | None:
 
 @functools.lru_cache(maxsize=64)
 def _anomalib_v2_order(seed: int, architecture: str, layers: tuple[str, ...]) -> np.ndarray:
-    """Return all channels in the order of which `Padim` keeps the first n_features."""
     import torch
 
     from harness.models.compute import silence
@@ -137,8 +118,8 @@ def check_blur(sigma: float, size: tuple[int, int]) -> None:
     reach = blur_reach(sigma)
     if min(size) <= reach:
         raise RequestError(
-            f"model.blur_sigma={sigma} reaches {reach} pixels and needs an input larger than that on each "
-            f"side, here it is {size[0]}x{size[1]}: lower model.blur_sigma or enlarge preprocessing.center_crop"
+            f"model.blur_sigma={sigma} reaches {reach} pixels and each side of the input must be larger, "
+            f"but it is {size[0]}x{size[1]}: lower model.blur_sigma or enlarge preprocessing.center_crop"
         )
 
 

@@ -3,27 +3,22 @@
 Source: Defard et al., PaDiM (ICPR 2021), section III-B: mean and unbiased covariance of the patch embeddings at each
 location, plus epsilon on the diagonal. Shapes: L locations, B images in a batch, D features.
 
-A covariance is made of blocks, one for each pair of layers, and a block of two coarse layers is the same at all the
-locations that read the same cells. So the sums are kept by pairs of cells: ResNet-18's 100 features take 28 MB instead
-of 125 MB, and as much less time. A variant takes its rows and columns, and each covariance is put together, factored
-and used a chunk of locations at a time; no array holds all of them.
+A covariance is made of blocks, one for each pair of layers, and the sums are kept by the pairs of cells that locations
+read together: ResNet-18's 100 features take 28 MB instead of 125 MB. Each covariance is put together, factored and used
+a chunk of locations at a time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from harness.errors import DataError
+from harness.models.compute import Workers
 from harness.models.padim.embedding import Channels, Grid, Pair, places_among
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from harness.models.compute import Workers
 
 _FLOAT_BYTES = 4
 _FLOAT32_EPSILON = float(np.finfo(np.float32).eps)
@@ -39,10 +34,8 @@ category has t > 5e4, EfficientNet-Lite0, whose features are larger, t > 1e3, an
 class Moments:
     """Sums over images of shifted features and of their products, in float32, for each pair of cells read together.
 
-    The shift is the first group's mean, so the sums are of the size of the features' spread, not of their level. The
-    mean of n images lies within sqrt((n - B) / B) standard deviations of it, whatever their order, so subtracting its
-    square magnifies rounding at most n / B times, and hardly at all for images in no order: the error of the covariance
-    of two features is of the order of 1e-7 times the product of their standard deviations.
+    The shift is the first group's mean, so the sums are of the size of the features' spread. The error of a covariance
+    is about 1e-7 times the product of the standard deviations, for images in no special order.
     """
 
     def __init__(self, grid: Grid, channels: Channels) -> None:
@@ -82,7 +75,7 @@ class Moments:
         """
         if self.n_images < 2:
             raise DataError(
-                f"PaDiM needs at least 2 training images for a covariance, here is {self.n_images}: add normal images"
+                f"PaDiM needs at least 2 training images for a covariance, and there is {self.n_images}: add more"
             )
         places = places_among(channels, self.channels, self._sums[0].device)
         means, offsets = [], []

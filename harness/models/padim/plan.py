@@ -1,16 +1,10 @@
-"""How a job's runs are carried out within a memory budget, and what that is expected to take.
-
-Nothing here moves a number by more than rounding. Sizes follow from the shapes; the few constants were measured on
-whole processes (docs/benchmarks.md compares predicted with measured peaks).
-"""
-
-from __future__ import annotations
+"""How a job's runs are carried out within a memory budget, and what that is expected to take."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-from harness.models.base import FLOAT, Plan, Task
+from harness.models.base import FLOAT, ModelPlan, Task
 from harness.models.compute import CHUNK_BYTES, GPU_CHUNK_BYTES
 
 _MIB = 2**20
@@ -42,7 +36,7 @@ def moment_bytes(task: Task, n_features: Sequence[int]) -> float:
 
 
 @dataclass(frozen=True)
-class PadimPlan(Plan):
+class PadimPlan(ModelPlan):
     """One pass over the images, for some variants."""
 
     groups: tuple[tuple[int, ...], ...] = ((0,),)
@@ -56,11 +50,7 @@ class PadimPlan(Plan):
 
     def details(self) -> dict[str, int]:
         """Return the numbers of sets of moments, of workers, and of test batches held together."""
-        return {
-            "moments": len(self.groups),
-            "workers": self.workers,
-            "test_batches_at_once": self.test_batches_at_once,
-        }
+        return {"moments": len(self.groups), "workers": self.workers, "test_batches_at_once": self.test_batches_at_once}
 
     def fits(self, budget: float, device_memory: float | None) -> bool:
         """Tell whether it fits into the host's memory and the GPU's, of which torch's blocks leave a part unused."""
@@ -78,8 +68,7 @@ def plan_passes(
 ) -> list[tuple[slice, PadimPlan]]:
     """Divide variants, in their order, into as few passes as the budget and a GPU's memory allow, and plan each.
 
-    A variant that does not fit by itself gets the smallest plan there is: compare `host_bytes` with the budget, and
-    `device_bytes` with the GPU's memory.
+    A variant that does not fit by itself gets the smallest plan there is.
 
     Args:
         n_features: of each variant.
@@ -108,11 +97,7 @@ def plan_passes(
 def plan_pass(
     task: Task, n_features: Sequence[int], budget: int, device_memory: int | None = None, *, n_runs: int | None = None
 ) -> PadimPlan:
-    """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest.
-
-    Args:
-        n_runs: that share it; None: as many as draws.
-    """
+    """Plan one pass for all these draws of channels: the quickest that fits into the budgets, else the smallest."""
     everyone = tuple(range(len(n_features)))
     together = moment_bytes(task, n_features) < sum(moment_bytes(task, [one]) for one in n_features)
     plan = PadimPlan(
@@ -143,7 +128,6 @@ def _smaller(plan: PadimPlan) -> PadimPlan:
 
 
 def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimPlan:
-    """Return the same plan with the peaks that it is expected to have."""
     size, widest = task.preprocessing.batch_size, [max(n_features)]
     batch = size * 3 * task.pixels * FLOAT
     feature, covariances = feature_bytes(task, n_features), moment_bytes(task, widest)
@@ -172,10 +156,7 @@ def _predicted(task: Task, n_features: Sequence[int], plan: PadimPlan) -> PadimP
 
 
 def plan_reference(task: Task, n_features: int) -> PadimPlan:
-    """Plan one run through anomalib's own Engine: nothing to choose, and unlike ours it grows with the training images.
-
-    The constants are of peaks measured on the CPU; a GPU's follow from the same sizes.
-    """
+    """Plan one run through anomalib's own Engine, whose memory grows with the number of training images."""
     cells = max(task.cells)
     # Layers are enlarged to the finest grid and joined one after another: two copies of all channels.
     by_image = 2 * task.backbone.n_channels * cells * FLOAT + 1.75 * task.layer_bytes

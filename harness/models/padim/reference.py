@@ -27,11 +27,10 @@ if TYPE_CHECKING:
 
 
 def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
-    """Fit and test each variant by `anomalib.engine.Engine`; see `harness.models.padim.engine.Engine`.
+    """Fit and test each variant by `anomalib.engine.Engine`; yield its scores.
 
-    Images, batches, normalisation and thresholds are anomalib's; maps and scores are taken before its PostProcessor
-    normalises and clamps them. Differences from anomalib as it comes: no visualiser and no checkpoint, and one thread
-    for the inverse, which breaks on several.
+    All is anomalib's own, but without visualiser and checkpoint, and with one thread for the inverse, which fails on
+    several. Maps and scores are taken before its PostProcessor normalises and clamps them.
 
     Stages, for each variant: `load`, `fit` (anomalib's validation pass over the test images included), `score`.
 

@@ -1,23 +1,18 @@
 """Mahalanobis distances on the feature grid, and the anomaly maps and image scores made from them.
 
-Source: PaDiM (Defard et al., ICPR 2021), section III-C, for the distances; anomalib 2.7's AnomalyMapGenerator for the
-upsampling and the blur, whose maps these are to float32 rounding.
+Source: PaDiM (Defard et al., ICPR 2021), section III-C. The maps are those of anomalib 2.7's AnomalyMapGenerator to
+float32 rounding.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from harness.models.compute import Workers
 from harness.models.padim.embedding import Channels, places_among
 from harness.models.padim.engine import blur_reach, check_blur
-
-if TYPE_CHECKING:
-    from harness.models.compute import Workers
-    from harness.models.padim.gaussian import Fitted
+from harness.models.padim.gaussian import Fitted
 
 _FLOAT_BYTES = 4
 _CHUNK_COPIES = 3
@@ -29,8 +24,7 @@ def mahalanobis(
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Return each image's distance at each location, (n, L) float32, at least 0; and each factor's trust, (L,) float32.
 
-    A distance is the norm of a triangular solve, which needs no inverse. Covariances are put together, factored and
-    used a chunk of locations at a time.
+    A distance is the norm of a triangular solve, a chunk of locations at a time.
 
     Args:
         layers: each layer's features of `channels`, (cells, k, n) float32.

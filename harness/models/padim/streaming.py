@@ -1,8 +1,4 @@
-"""The streaming engine: PaDiM for all variants from one pass over the training images and one over the test images.
-
-Every thread computes alone: two of them pass a third more images than one network pass on two threads, and numbers do
-not depend on how many threads there are.
-"""
+"""The streaming engine: PaDiM for all variants from one pass over the training images and one over the test images."""
 
 from __future__ import annotations
 
@@ -36,11 +32,10 @@ _PARTS: dict[Part, str] = {"train": "training", "test": "test"}
 
 
 def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
-    """Fit every variant on the training images and yield its scores of the test images; see `Engine`.
+    """Fit every variant on the training images and yield its scores of the test images.
 
-    Each image is decoded and passed through the network once, for all variants together, and decoding begins before the
-    network is there. Memory does not grow with the number of training images. Every operation runs on one thread, and
-    several run beside one another, so the number of threads changes no bit.
+    Each image is decoded and passed through the network once, for all variants together. Memory does not grow with the
+    number of training images. Every operation runs on one thread, so the number of threads changes no bit.
 
     Stages: `load`, `fit` (features and moments, by image), `test` (features, by image), `score` (factors, distances and
     maps, by variant).
@@ -87,8 +82,8 @@ def run_streaming(source: SplitSource, work: Work, monitor: Monitor) -> Generato
 class FeatureStream:
     """First all training batches, then all test batches; entering the context begins to decode.
 
-    So decoding overlaps with whatever must happen before the network is there. On the CPU a worker then passes a batch
-    through it; for a GPU workers copy into pinned memory, and the network runs where the features are used.
+    Decoding overlaps with loading the network. On the CPU a worker also passes its batch through the network; for a GPU
+    it copies the batch into pinned memory.
     """
 
     def __init__(self, source: SplitSource, batch_size: int, device: str, workers: int, decoded_ahead: int) -> None:
@@ -103,7 +98,6 @@ class FeatureStream:
         self.grid: Grid | None = None
         """What each location reads; known after the first batch."""
         self.channels: Channels = ()
-        """Those whose features the stream gives."""
         self._batch_size = batch_size
         self._device = device
         self._workers, self._ahead = workers, decoded_ahead
@@ -220,9 +214,8 @@ def score(
 ) -> Iterator[np.ndarray]:
     """Yield each variant's anomaly maps of the test images, (n_test, H, W) float32, raw.
 
-    The test images' features are held, some batches at a time, and the Gaussians are factored for each part: the
-    factors of all locations would take more memory than the features, and all test images together are the rule.
-    Neighbours with the same draw share its covariances, and with the same epsilon their distances too.
+    Features are held some test batches at a time, and the Gaussians are factored for each part. Neighbours with the
+    same draw share covariances, with the same epsilon also distances.
 
     Args:
         kept: the moments and the channels of each draw.
