@@ -18,6 +18,9 @@ DECLARED_SEED = 42
 SEEDS = (DECLARED_SEED, *range(10))
 """What a reproduction runs, so that verdicts have seeds to stand on; they share one pass through the backbone."""
 
+EXPERIMENTS = {1: "table1_mvtec", 2: "table2_backbone", 3: "table3_visa", 4: "table4_btad"}
+"""Table -> the experiment whose runs fill it; Tables 5 and 6 are means of these."""
+
 PAPER_METRICS: Mapping[str, str] = {
     "Img AUROC": "image_auroc",
     "Img F1": "image_f1_strict",

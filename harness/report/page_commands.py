@@ -8,15 +8,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from harness.config.keys import DEFAULTS, group_options, protocol_settings
-from harness.papers.model import SEEDS, Edition
+from harness.papers.model import EXPERIMENTS, SEEDS, Edition
 from harness.store.settings import flat, shown
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord
 
 PYTHON = ".venv/bin/python"
-EXPERIMENTS = {1: "table1_mvtec", 2: "table2_backbone", 3: "table3_visa", 4: "table4_btad"}
-"""Table -> the experiment whose runs fill it; Tables 5 and 6 are means of these."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 

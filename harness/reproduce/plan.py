@@ -16,7 +16,7 @@ from harness.data.layouts import validate_request
 from harness.errors import RequestError
 from harness.execution.overview import ExpectedRun, RunState, State, compare, expected_runs
 from harness.models.weights import resolve_weights
-from harness.report.page_commands import EXPERIMENTS
+from harness.papers.model import EXPERIMENTS
 
 if TYPE_CHECKING:
     from harness.store.record import RunRecord

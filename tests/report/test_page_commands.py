@@ -18,8 +18,8 @@ from harness.data.layouts import resolve_split
 from harness.execution.job import prepare
 from harness.execution.monitor import Monitor
 from harness.models.padim import PadimConfig
-from harness.papers.model import PAPER, SMOKE
-from harness.report.page_commands import EXPERIMENTS, PYTHON, part_commands, run_command
+from harness.papers.model import EXPERIMENTS, PAPER, SMOKE
+from harness.report.page_commands import PYTHON, part_commands, run_command
 from tests.drawing import draw_mvtec_category
 from tests.store.making import make_dataset, make_ok, make_spec
 
