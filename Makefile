@@ -64,9 +64,10 @@ bench: setup ## time and memory against their bounds: DATA_ROOT=... WEIGHTS=... 
 	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(ONLY),--only '$(ONLY)')
 
-lint: setup ## check style (ruff) and types (mypy)
+lint: setup ## check style (ruff), imports against docs/architecture.md, and types (mypy)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m pytest tests/test_imports.py -k architecture
 	$(PY) -m mypy
 
 status: setup ## print the store against the experiments: done, failed, missing
