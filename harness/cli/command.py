@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -20,6 +21,8 @@ from harness.cli.interruption import INTERRUPTED, TERMINATED, listen
 from harness.errors import RequestError, StoreError, UserError, printable
 
 P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 
 class Parser(argparse.ArgumentParser):
@@ -150,6 +153,7 @@ def run_script(
 
 
 def _stopped(stop: KeyboardInterrupt | SystemExit, hint: str) -> int:
+    logger.debug("stopped here", exc_info=stop)
     status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
     if status in (INTERRUPTED, TERMINATED):
         print(f"{'interrupted' if status == INTERRUPTED else 'terminated'}{hint}", file=sys.stderr)

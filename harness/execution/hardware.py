@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from harness.errors import RequestError
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launcher -> the package that it needs; `basic` needs none."""
+
+logger = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -164,9 +167,10 @@ def take_gpu() -> str | None:
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        except (OSError, NotImplementedError):
-            pass  # without locks all processes take the first: better than none
+        except (OSError, NotImplementedError) as error:  # without locks all take the first: better than none
+            logger.debug("GPUs cannot be locked (%s)", error)
         break
     _taken.append((gpu, lock))
     os.environ[VISIBLE] = gpu
+    logger.debug("took GPU %s of %s, beside %d processes", gpu, ", ".join(gpus), turn)
     return gpu

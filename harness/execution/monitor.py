@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+logger = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
 """To be called with the number of images just done."""
@@ -30,6 +33,7 @@ class Monitor:
         if self.current is not None:
             raise RuntimeError(f"stage {name!r} inside stage {self.current!r}")
         self.current = name
+        logger.debug("stage %s", name)
         start = time.perf_counter()
         try:
             with self._display(name, total) as advance:

@@ -10,6 +10,7 @@ taken over, both make the same run, and the first record stays.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from contextlib import suppress
@@ -24,6 +25,8 @@ from harness.store.files import read_plain, writing
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
+
+logger = logging.getLogger(__name__)
 
 CLAIMS = ".claims"
 EXPIRY_S = 120.0
@@ -94,11 +97,13 @@ class Claims:
                     self._leases[key].acquire()
                     path.with_suffix(".txt").write_text(label, encoding="utf-8", errors="backslashreplace")
                 except FileNotFoundError:
+                    logger.debug("claim %s: its folder was removed meanwhile; tried again", key)
                     continue
                 except Timeout:
                     if there := self.holder(key):
                         return there
                 else:
+                    logger.debug("claim %s taken: %s", key, label)
                     return None
         return Holder(key)
 
@@ -109,6 +114,7 @@ class Claims:
             with suppress(OSError):
                 (self._folder / f"{key}.txt").unlink(missing_ok=True)
                 lease.release(force=True)
+                logger.debug("claim %s given back", key)
 
     def is_free(self, key: str) -> bool:
         """Say whether a claim can be taken now. Ask the same object each time: else it notices no silent holder.
@@ -164,3 +170,4 @@ class Claims:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > 3 * self._expiry_s:
                 path.unlink()
+                logger.debug("claim %s removed: nobody renewed it for %g s", path.stem, 3 * self._expiry_s)
