@@ -65,9 +65,10 @@ bench: setup ## measure time and memory, compare with the bounds: DATA_ROOT=... 
 	$(PY) -m benchmarks --repeats $(REPEATS) $(if $(DATA_ROOT),--data-root '$(DATA_ROOT)') \
 	  $(if $(WEIGHTS),--weights '$(WEIGHTS)') $(if $(ONLY),--only '$(ONLY)')
 
-lint: setup ## check style (ruff) and types (mypy)
+lint: setup ## check style (ruff), imports against docs/architecture.md, and types (mypy)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m pytest tests/test_imports.py -k architecture
 	$(PY) -m mypy
 
 status: setup ## print which runs of each experiment are done, failed or missing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ from harness.errors import RequestError, StoreError, UserError
 
 if TYPE_CHECKING:
     from harness.config.overrides import Override
+
+logger = logging.getLogger("harness.__main__")
+"""By its name: as `python -m harness` this module is `__main__`."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,6 +35,7 @@ def _status(argv: Sequence[str]) -> int:
         raise_if_interrupted()
         if not isinstance(error, UserError):
             raise
+        logger.debug("where the error below comes from", exc_info=error)
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, StoreError) else 2
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import io
+import logging
 import os
 import re
 import sys
@@ -15,6 +16,8 @@ from harness.cli.interruption import INTERRUPTED, TERMINATED, listen
 from harness.errors import RequestError, StoreError, UserError, printable
 
 P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,6 +142,7 @@ def run_script(
 
 
 def _stopped(stop: KeyboardInterrupt | SystemExit, hint: str) -> int:
+    logger.debug("stopped here", exc_info=stop)
     status = INTERRUPTED if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
     if status in (INTERRUPTED, TERMINATED):
         print(f"{'interrupted' if status == INTERRUPTED else 'terminated'}{hint}", file=sys.stderr)

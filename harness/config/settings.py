@@ -227,6 +227,8 @@ class Execution:
     """What a process may take, by its own prediction: it decides what runs share a pass; what needs more is refused."""
     refresh: Annotated[bool, Option()] = False
     """Make runs again that the store has; record and scores are replaced together."""
+    verbose: Annotated[bool, Option()] = False
+    """Tell on standard error what happens, step by step, with what Lightning, anomalib and timm say."""
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -1,6 +1,7 @@
 """How many jobs run at once, and what each may use of the machine: its share of the cores, and one GPU of its own."""
 
 import ctypes
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,8 @@ from harness.errors import RequestError
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
 """Launcher -> the package that it needs; `basic` needs none."""
+
+logger = logging.getLogger(__name__)
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -161,9 +164,10 @@ def take_gpu() -> str | None:
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        except (OSError, NotImplementedError):
-            pass  # without locks all processes take the first: better than none
+        except (OSError, NotImplementedError) as error:  # without locks all take the first: better than none
+            logger.debug("GPUs cannot be locked (%s)", error)
         break
     _taken.append((gpu, lock))
     os.environ[VISIBLE] = gpu
+    logger.debug("took GPU %s of %s, beside %d processes", gpu, ", ".join(gpus), turn)
     return gpu

@@ -1,5 +1,8 @@
 """One job, from its configuration to its records: the only place that knows the whole way."""
 
+from __future__ import annotations
+
+import logging
 import sys
 import traceback
 from collections import deque
@@ -22,6 +25,8 @@ from harness.models.weights import Weights, resolve_weights
 from harness.store import RunRecord, Store
 from harness.store.claims import Claims
 
+logger = logging.getLogger(__name__)
+
 SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
 
@@ -39,6 +44,17 @@ def prepare(job: Job, monitor: Monitor) -> Prepared:
     with monitor.stage("data"):
         split = resolve_split(first.dataset, first.category, first.preprocessing)
         print_of_split = fingerprint(split)
+    logger.debug("weights %s (%s), sha256 %s", weights.source, weights.label, weights.digest[:12])
+    logger.debug(
+        "images at %s: %d training, %d test, masks: %s, fingerprint %s",
+        split.root,
+        len(split.train),
+        len(split.test),
+        split.has_masks,
+        print_of_split[:12],
+    )
+    for note in split.notes:
+        logger.debug("note: %s", note)
     specs = {run: _spec(run, print_of_split, weights) for run in job.runs}
     return Prepared(split, weights, specs, started)
 
@@ -119,6 +135,7 @@ class _JobUnderWay:
         """Give the claim back, and do not do this run again."""
         self._pending.remove(run)
         outcome = outcome_of(run, status=status, spec=self._specs.get(run), **details)
+        logger.debug("%s (%s) ends as %s", outcome.label, outcome.key, status)
         if outcome.key is not None:
             self._claims.release(outcome.key)
         return outcome
@@ -174,6 +191,7 @@ class _JobUnderWay:
                     raise
                 failure = error
             if len(planned.runs) > 1 and self._monitor.current not in SHARED_STAGES:
+                logger.debug("a pass of %d runs failed: they are tried one by one", len(left), exc_info=failure)
                 waiting.extendleft(alone for run in reversed(left) for alone in self._planned([run]))
             else:
                 yield from self._failures(left, failure)
@@ -185,7 +203,9 @@ class _JobUnderWay:
 
     def _failures(self, runs: Sequence[RunConfig], error: Exception) -> Iterator[Outcome]:
         """Yield how runs end that an error stopped; recorded where the data or the numbers are to blame, or we are."""
-        error = ran_out(error) or error
+        cause, error = error, ran_out(error) or error
+        if isinstance(error, UserError):  # of any other the traceback is printed in any case
+            logger.debug("%d runs cannot go on, stage %s", len(runs), self._monitor.current, exc_info=cause)
         if isinstance(error, UserError) and not isinstance(error, DataError):
             # A store that fails under a run has no room for its failure either, but the request was right.
             status = FAILED if isinstance(error, StoreError) else REFUSED

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -24,6 +25,9 @@ from harness.errors import RequestError, UserError
 from harness.execution.hardware import VISIBLE, take_gpu, visible_gpus
 from harness.execution.monitor import Outcome
 from harness.leftovers import is_alive
+from harness.models.compute import be_verbose
+
+logger = logging.getLogger(__name__)
 
 LOOK_S, SLURM_LOOK_S = 0.1, 2.0
 
@@ -55,6 +59,7 @@ class LaunchPlan:
     at_once: int | None = None
     threads: int | None = None
     slurm: Mapping[str, Any] = field(default_factory=dict)
+    verbose: bool = False
 
 
 def launch(jobs: Sequence[Job], plan: LaunchPlan) -> Generator[tuple[int, Ended]]:
@@ -74,12 +79,21 @@ def launch(jobs: Sequence[Job], plan: LaunchPlan) -> Generator[tuple[int, Ended]
             while waiting and len(running) < at_once:
                 place = waiting.popleft()
                 running[place] = start(place)
+                logger.debug("job %d of %d given to %s", place + 1, len(jobs), plan.launcher)
             for place in [place for place, job in running.items() if job.done()]:
-                yield place, _result_of(running.pop(place))
+                logger.debug("job %d of %d has ended", place + 1, len(jobs))
+                yield place, _result_of(running.pop(place), shown=plan.verbose)
             time.sleep(SLURM_LOOK_S if on_slurm else LOOK_S)
 
 
-def _result_of(job: Any) -> Ended:
+def _result_of(job: Any, *, shown: bool) -> Ended:
+    """Return how a job ended.
+
+    Args:
+        shown: pass on what it wrote on standard error, where the launcher kept that in a file.
+    """
+    if shown and hasattr(job, "stderr"):
+        print(job.stderr() or "", end="", file=sys.stderr)
     try:
         return job.result()
     except Exception as error:  # each library has its own
@@ -107,10 +121,12 @@ def run_there(
     if visible is not None:
         os.environ[VISIBLE] = visible
     with unbreakable_output():
+        be_verbose(plan.verbose)
         try:
             if plan.device != "cpu":
                 take_gpu()
             runs = tuple(replace(run, device=resolve_device(plan.device or run.device)) for run in job.runs)
+            logger.debug("%d runs on %s, of GPUs %s", len(runs), runs[0].device, os.environ.get(VISIBLE, "all"))
             return tuple(run_job(replace(job, runs=runs)))
         except UserError as error:  # where the job runs, something is not as it is where the sweep was started
             return error
@@ -240,7 +256,7 @@ def _ray(jobs: Sequence[Job], plan: LaunchPlan) -> Iterator[Start]:
     # A short name: Ray's sockets lie in it, and the system allows their paths 107 bytes.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
         where = {"address": cluster} if cluster else {"address": "local", "_temp_dir": folder, **local}
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **where)
+        ray.init(log_to_driver=plan.verbose, logging_level=logging.ERROR, **where)
         signal.signal(signal.SIGTERM, before)  # Ray's own would leave with another status
         try:
             on_gpu = plan.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0

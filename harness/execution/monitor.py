@@ -1,5 +1,6 @@
 """What is known of a run while it runs (the seconds by stage), and how it ended."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -9,6 +10,8 @@ from typing import Any
 from harness.config.keys import FOLDED
 
 OK, DONE, FAILED, REFUSED, TO_DO, CLAIMED = "ok", "done", "failed", "refused", "to do", "claimed"
+
+logger = logging.getLogger(__name__)
 
 Advance = Callable[[int], None]
 
@@ -30,6 +33,7 @@ class Monitor:
         if self.current is not None:
             raise RuntimeError(f"stage {name!r} inside stage {self.current!r}")
         self.current = name
+        logger.debug("stage %s", name)
         start = time.perf_counter()
         try:
             with self._display(name, total) as advance:

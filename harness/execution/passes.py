@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from harness.models.base import Scores
     from harness.models.weights import Weights
     from harness.store import RunRecord
+
+logger = logging.getLogger(__name__)
 
 ENGINE_STAGES = ("fit", "prepare", "test", "score")
 """Where an engine spends its time; images a second are counted over these."""
@@ -130,6 +133,7 @@ def carry_out(
     if execution.threads:
         torch.set_num_threads(execution.threads)
     threads = torch.get_num_threads()
+    _log(planned, execution, threads)
     source = SplitSource(split, first.preprocessing)
     truth = labels(split)
     store = Store(execution.store)
@@ -216,6 +220,19 @@ def _gather(source: SplitSource, split: Split, truth: np.ndarray) -> tuple[np.nd
 
     masks = load_masks(split, source.preprocessing) if split.has_masks else None
     return masks, gather_examples(source, truth, masks)
+
+
+def _log(planned: Pass, execution: Execution, threads: int) -> None:
+    predicted = {"host": planned.plan.host_bytes, "device": planned.plan.device_bytes}
+    needs = ", ".join(f"{where} {size / GIB:.2f} GiB" for where, size in predicted.items() if size is not None)
+    logger.debug(
+        "a pass of %d runs on %s with %d threads, predicted memory: %s (memory_budget=%g)",
+        len(planned.runs),
+        planned.runs[0].device,
+        threads,
+        needs or "unknown",
+        execution.memory_budget,
+    )
 
 
 def _check_memory(plan: ModelPlan, budget: float, remedy: str) -> None:

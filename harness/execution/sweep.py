@@ -1,5 +1,6 @@
 """A sweep: check every job, then launch all of them, then print a summary."""
 
+import logging
 import os
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -19,6 +20,7 @@ from harness.errors import DataError, RequestError, StoreError, UserError
 from harness.execution.hardware import divide, require, take_gpu, this_machine
 from harness.execution.launchers import Ended, LaunchPlan, in_one_line, launch
 from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Outcome
+from harness.models.compute import be_verbose
 from harness.store import Store, write_runs_csv
 from harness.store.claims import Claims
 
@@ -27,6 +29,8 @@ Launch = Callable[[Sequence[Job], LaunchPlan], Generator[tuple[int, Ended]]]
 
 LOOK_S, SELDOM_S = 0.2, 5.0
 """How often a claim of another sweep is looked at: the first time, and once it takes long."""
+
+logger = logging.getLogger(__name__)
 
 _finished: list[Outcome] = []
 
@@ -52,7 +56,10 @@ def prepare(own: list[Override]) -> list[Override]:
         RequestError: the request means nothing, or its launcher is not installed.
     """
     cluster = bool(os.environ.get("RAY_ADDRESS"))
-    request = divide(own, n_jobs=len(expand(own)), machine=this_machine(), cluster=cluster)
+    jobs, machine = expand(own), this_machine()
+    be_verbose(any(job.get("verbose") for job in jobs))
+    request = divide(own, n_jobs=len(jobs), machine=machine, cluster=cluster)
+    logger.debug("%d jobs for %s: %s", len(jobs), machine, " ".join(override.hydra() for override in request))
     values = {override.key: override.values for override in request}
     require(values["launcher"][0])
     if values["launcher"] == ("basic",) and "cpu" not in values.get("device", ()):
@@ -76,7 +83,7 @@ def requested(arguments: Sequence[str], *, compose: Compose) -> Request:
     devices = {config.device for config in configs}
     last = configs[-1]  # what is not the machine's alone is the same in all
     device = devices.pop() if len(devices) == 1 else None
-    plan = LaunchPlan(last.launcher, device, last.jobs, last.threads, dict(last.slurm))
+    plan = LaunchPlan(last.launcher, device, last.jobs, last.threads, dict(last.slurm), last.verbose)
     return Request(jobs, plan, any(config.dry_run for config in configs))
 
 
@@ -116,6 +123,7 @@ def _carry_out_all(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch = launc
     ended = _launch(jobs, plan, launch, keys)
     while claimed := [i for i, outcomes in enumerate(ended) if any(outcome.status == CLAIMED for outcome in outcomes)]:
         free = _wait_for_any({i: (jobs[i], ended[i]) for i in claimed})
+        logger.debug("%d of %d jobs that others were at are free: launched again", len(free), len(claimed))
         for i, again in zip(free, _launch([jobs[i] for i in free], plan, launch, keys), strict=True):
             by_place = {outcome.place_in_job: outcome for outcome in ended[i]}
             by_place |= {new.place_in_job: new for new in again if by_place[new.place_in_job].status not in (OK, DONE)}
@@ -127,6 +135,8 @@ def _wait_for_any(claimed: dict[int, tuple[Job, tuple[Outcome, ...]]]) -> list[i
     """Wait until no run of some of these jobs is claimed by anybody any more, and return those jobs."""
     runs = [outcome for _, outcomes in claimed.values() for outcome in outcomes if outcome.status == CLAIMED]
     print_status(f"waiting for {len(runs)} runs of other sweeps: {runs[0].label} ({runs[0].holder})")
+    for outcome in runs:
+        logger.debug("waiting for %s (%s): %s", outcome.label, outcome.key, outcome.holder)
     pause = LOOK_S
     # The same objects each time: a holder that is silent is known only to who has watched it.
     claims = {job.execution.store: Claims(job.execution.store) for job, _ in claimed.values()}
@@ -176,6 +186,7 @@ def _launch(jobs: Sequence[Job], plan: LaunchPlan, launch: Launch, keys: list[st
 def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
     from harness.execution.job import outcome_of
 
+    logger.debug("the job of %s did not come back", outcome_of(job.runs[0], status=FAILED).label, exc_info=error)
     if isinstance(error, UserError):  # where the job ran, something is not as it is here
         return tuple(outcome_of(run, status=REFUSED, error=str(error)) for run in job.runs)
     message = f"its job gave no result ({in_one_line(error)}); run the same command again, perhaps with fewer jobs="

@@ -2,11 +2,14 @@
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+
+from harness.errors import printable
 
 CHUNK_BYTES = 8 * 2**20
 """Of matrices in one chunk of locations: large enough to hide the calls, small enough for its copies not to count."""
@@ -70,9 +73,44 @@ class Workers(ThreadPoolExecutor):
             pass
 
 
+class _Lines(logging.Handler):
+    """Writes on standard error, whatever that is by then; names from data cannot steer the terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record at once, its traceback included: other threads and processes write, too."""
+        try:
+            print("\n".join(map(printable, self.format(record).splitlines())), file=sys.stderr)
+        except Exception:
+            self.handleError(record)
+
+
+_LINES = _Lines()
+_LINES.setFormatter(logging.Formatter("%(asctime)s %(process)d %(name)s: %(message)s"))
+_SHOWN = {"harness": logging.DEBUG, "anomalib": logging.INFO, "timm": logging.INFO}
+"""Loggers that say nothing unless asked. Lightning's write by themselves where `silence` lets them."""
+
+
+def be_verbose(wanted: bool) -> None:
+    """Show what the harness's loggers, Lightning, anomalib and timm say in this process, or hide it again."""
+    for name, level in _SHOWN.items():
+        logger = logging.getLogger(name)
+        if wanted:
+            logger.addHandler(_LINES)
+            logger.setLevel(level)
+        elif _LINES in logger.handlers:
+            logger.removeHandler(_LINES)
+            logger.setLevel(logging.NOTSET)
+
+
 @contextmanager
 def silence() -> Iterator[None]:
-    """Hide warnings, and all that loggers say but errors: Lightning says much, and none of it is about our run."""
+    """Hide warnings, and all that loggers say but errors, unless `be_verbose` was called.
+
+    Lightning says much, and none of it is about our run.
+    """
+    if _LINES in logging.getLogger("harness").handlers:
+        yield
+        return
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

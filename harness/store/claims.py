@@ -7,6 +7,7 @@ If two processes make the same run after all, the first record stays.
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from contextlib import suppress
@@ -21,6 +22,8 @@ from harness.store.files import read_plain, writing
 
 if TYPE_CHECKING:
     from filelock import SoftFileLease
+
+logger = logging.getLogger(__name__)
 
 CLAIMS = ".claims"
 EXPIRY_S = 120.0
@@ -86,11 +89,13 @@ class Claims:
                     self._leases[key].acquire()
                     path.with_suffix(".txt").write_text(label, encoding="utf-8", errors="backslashreplace")
                 except FileNotFoundError:
+                    logger.debug("claim %s: its folder was removed meanwhile; tried again", key)
                     continue
                 except Timeout:
                     if there := self.holder(key):
                         return there
                 else:
+                    logger.debug("claim %s taken: %s", key, label)
                     return None
         return Holder(key)
 
@@ -101,6 +106,7 @@ class Claims:
             with suppress(OSError):
                 (self._folder / f"{key}.txt").unlink(missing_ok=True)
                 lease.release(force=True)
+                logger.debug("claim %s given back", key)
 
     def is_free(self, key: str) -> bool:
         """Say whether a claim can be taken now. Ask the same object each time: else it notices no silent holder.
@@ -156,3 +162,4 @@ class Claims:
         with suppress(OSError):
             if time.time() - path.lstat().st_mtime > 3 * self._expiry_s:
                 path.unlink()
+                logger.debug("claim %s removed: nobody renewed it for %g s", path.stem, 3 * self._expiry_s)

@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import logging
 import os
 import re
 import stat
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from harness.errors import StoreError, printable
 from harness.leftovers import is_abandoned, temporary_name
+
+logger = logging.getLogger(__name__)
 
 LOCK_PATIENCE_S = 10.0
 
@@ -70,6 +73,7 @@ def remove_leftovers(folder: Path) -> None:
         with suppress(OSError):
             if is_abandoned(path):
                 path.unlink()
+                logger.debug("%s removed: a killed process left it", path)
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def turn(store: Path) -> Iterator[None]:
     try:
         lock.acquire()
     except Timeout:
-        pass
+        logger.debug("store %s: another writer holds its lock for %g s; going on without", store, LOCK_PATIENCE_S)
     except OSError as error:
         _say_unlocked(store, error.strerror or str(error))
     try:

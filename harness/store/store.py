@@ -1,5 +1,6 @@
 """The results store: a folder for each run, its record written last; any number of processes may share it."""
 
+import logging
 import os
 import re
 import shlex
@@ -18,6 +19,8 @@ from harness.store.fields import EXAMPLES, FAILED, OK, RECORD, REMEDY, RUNS, SCO
 from harness.store.files import read_plain, remove_leftovers, turn, write_atomically, writing
 from harness.store.record import LARGEST, RunRecord, dump_record, load_record
 from harness.store.scores import ScoreTable, examples_bytes, read_examples, read_scores, sha256_of
+
+logger = logging.getLogger(__name__)
 
 _OLD_SCHEMA = re.compile(rb'^  "schema_version": [12],$', re.MULTILINE)
 """As an older harness wrote it; inside a text of a record there is no line break."""
@@ -74,7 +77,10 @@ class Store:
             StoreError: there is a record that cannot be trusted.
         """
         record = self.find(spec)
-        return record if record is not None and is_complete(record, self.folder_of(record)) else None
+        if record is None or is_complete(record, self.folder_of(record)):
+            return record
+        logger.debug("%s: %s, or without its own scores.csv; to be made again", self.folder_of(record), record.status)
+        return None
 
     def scores(self, record: RunRecord) -> ScoreTable:
         """Return the scores of a run.
@@ -197,6 +203,8 @@ class Store:
                 for _, folder, record in alike
                 if record.upgraded_from != best.upgraded_from
             ]
+        for problem in problems:
+            logger.debug("left out: %s", problem)
         return Contents(tuple(record for _, record in sorted(chosen, key=lambda one: one[0])), tuple(problems))
 
     def is_in_place(self, record: RunRecord, folder: Path) -> bool:
@@ -281,6 +289,7 @@ def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None
             and there.status == OK
             and (record.status == FAILED or (not replace and there.key == record.key and is_complete(there, folder)))
         ):
+            logger.debug("%s: keeps the record that is there", folder)
             return there
     for name, data in files.items():
         if data is not None:
@@ -288,6 +297,7 @@ def _write_run(folder: Path, record: RunRecord, files: Mapping[str, bytes | None
         else:
             (folder / name).unlink(missing_ok=True)
     write_atomically(folder / RECORD, dump_record(record))
+    logger.debug("%s: written, %s", folder, record.status)
     return record
 
 
