@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.command import table_lines
+from harness.config.keys import suggest
 from harness.errors import RequestError, StoreError
 from harness.store.fields import METRICS, RUNS, flat, settings_of, shown, varying
 from harness.store.store import Store
@@ -120,9 +121,16 @@ def _chosen(path: Path, records: Sequence[RunRecord], wanted: Filter) -> list[Ru
     """Return the records that have the settings asked for."""
     left = list(records)
     for name, value in wanted.items():
-        left = [record for record in left if shown(_everything(record).get(name)) == value]
+        fields = [_everything(record) for record in left]
+        if not any(name in one for one in fields):
+            known = sorted({key for one in fields for key in one})
+            raise RequestError(
+                f"{path}: no run has a setting {name}{suggest(name, known)}; allowed: {', '.join(known)}"
+            )
+        left = [record for record, one in zip(left, fields, strict=True) if shown(one.get(name)) == value]
         if not left:
-            raise RequestError(f"{path}: holds no run with {name}={value}; names and values are those of its records")
+            there = ", ".join(sorted({shown(one.get(name)) for one in fields}))
+            raise RequestError(f"{path}: holds no run with {name}={value}; its runs have {name}={there}")
     return left
 
 
@@ -225,7 +233,7 @@ def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
     fields = ("field", "A", "B", "runs")
     yield from _titled("settings that differ:", fields, _tally(pair.settings for pair in pairs))
     environments = _tally(pair.environment for pair in pairs)
-    yield from _titled("environments that differ (this alone makes no difference):", fields, environments)
+    yield from _titled("environments that differ (this alone does not count as a difference):", fields, environments)
     yield from _titled(f"metrics that differ{beyond}, by cell:", _CHANGES, list(_changes(pairs)))
     others = Counter(name for pair in pairs for name in pair.results)
     counted = [(name, str(count)) for name, count in sorted(others.items())]
@@ -246,14 +254,14 @@ def blocks(comparison: Comparison, name_a: str, name_b: str) -> Iterator[str]:
 
 
 def paired_blocks(comparison: Comparison) -> Iterator[str]:
-    """Yield the paired comparison, B less A, of each cell whose runs scored the same images otherwise."""
+    """Yield the paired comparison, B minus A, of each cell whose runs scored the same images otherwise."""
     is_any = False
     for place, variant, alike in cells_of(comparison.pairs):
         pairs = [pair for pair in alike if pair.scores is not None and pair.score_gap]
         if not pairs:
             continue
         is_any = True
-        title = f"paired, {'/'.join(place)}{variant and f' {_cut(variant)}'}, B less A"
+        title = f"paired, {'/'.join(place)}{variant and f' {_cut(variant)}'}, B minus A"
         yield from _titled(f"{title}, for each seed (DeLong's test, bootstrap over images):", _BY_SEED, _by_seed(pairs))
         rows = [row for metric in METRICS for row in _over_seeds(metric, pairs)]
         yield from _titled(f"{title}, over seeds (t test of the paired differences):", _OVER_SEEDS, rows)
