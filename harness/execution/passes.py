@@ -22,8 +22,8 @@ from harness.errors import DataError, RequestError, StoreError
 from harness.execution.examples import Examples, gather_examples
 from harness.execution.monitor import Monitor
 from harness.execution.recording import ok_record
-from harness.models.base import GIB, ModelPlan, Task, find
-from harness.store import ScoreTable, Store
+from harness.models.base import GIB, ModelPlan, Scores, Task, find
+from harness.store import RunRecord, ScoreTable, Store
 from harness.store.record import Timing
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.models.base import Scores
     from harness.models.weights import Weights
-    from harness.store import RunRecord
 
 ENGINE_STAGES = ("fit", "prepare", "test", "score")
 """Where an engine spends its time; images a second are counted over these."""
