@@ -119,7 +119,7 @@ def carry_out(
 
     An error is raised once all runs before the one that it stopped have been yielded.
     """
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # for the authors of libraries, not for users
     first, split = planned.runs[0], prepared.split
     with monitor.stage("import"):
         import torch
