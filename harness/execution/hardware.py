@@ -19,7 +19,6 @@ from harness.device import available_memory, cores
 from harness.errors import RequestError
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
-"""Launcher -> the package that it needs; `basic` needs none."""
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -51,7 +51,6 @@ class AnomalibConfig(ModelConfig):
     """The settings of one model of anomalib, as its YAML file and the request have them."""
 
     class_name: Text
-    """Where it is imported from: `anomalib.models.Patchcore`."""
     stages: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | None,
         BeforeValidator(_tuples),
