@@ -38,7 +38,6 @@ class Key:
 
     option: Option
     type: Any
-    """What pydantic checks a value against."""
     default: Any = _GIVEN
     help: str = ""
 

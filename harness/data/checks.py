@@ -270,7 +270,7 @@ def _source_notes(masks: Mapping[str, _Mask], unusual: list[tuple[str, str]]) ->
     notes = []
     for source, what in (
         ("alpha", "in their alpha channel"),
-        ("colour", "in colours: defective is all but the background"),
+        ("colour", "in colours: what is not the background is defective"),
     ):
         there = [name for name, mask in masks.items() if mask.source == source]
         unusual += [(name, source) for name in there]

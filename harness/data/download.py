@@ -96,7 +96,6 @@ def download(request: Request) -> bool:
 
 
 def _published(request: Request) -> Archive:
-    """Return the archive that is wanted, with the request's own address and checksum."""
     info = request.info
     if info.archive is None:
         raise RequestError(f"{info.name}: is drawn by the harness itself; there is nothing to download")
@@ -269,7 +268,6 @@ def _elsewhere(homepage: str) -> str:
 
 @contextmanager
 def _disk(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses into a DownloadError that names the path."""
     try:
         yield
     except OSError as error:

@@ -95,7 +95,6 @@ class Listing:
 
     images: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    """Images and films in formats that are not read."""
     other: list[str] = field(default_factory=list)
     system: list[str] = field(default_factory=list)
 

@@ -42,7 +42,6 @@ class Split:
     root: Path
     """The dataset's root: what the samples' paths are relative to."""
     train: tuple[Sample, ...]
-    """Normal images only."""
     test: tuple[Sample, ...]
     has_masks: bool
     """Every defective test image has a mask; without masks there are no pixel metrics."""

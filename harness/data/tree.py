@@ -42,7 +42,6 @@ class Found:
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     expected: str
-    """Where training images were looked for: the text of an error."""
     notes: tuple[str, ...] = field(default=())
     good_masks: tuple[str, ...] = ()
     """Masks of good images, which are not read and must be empty."""
@@ -112,7 +111,6 @@ class _Layout:
         self.depth = 2 if self.in_train else 1
         """Folders, below the category's, down to those of the defect types."""
         self.train = self.single(("train",) if self.in_train else good)
-        """The folder of training images, or of folders of these."""
         if self.in_train:
             self.single(("test",))
         self.roles: dict[str, _Role] = {}

@@ -25,7 +25,6 @@ class CategoryCheck:
     problems: tuple[str, ...]
     n_masks: int = 0
     missing: bool = False
-    """There is no folder of that name at all."""
 
 
 def find_dataset(name: str) -> DatasetInfo:

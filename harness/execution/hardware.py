@@ -20,7 +20,6 @@ from harness.device import available_memory, cores
 from harness.errors import RequestError
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit", "ray": "ray"}
-"""Launcher -> the package that it needs; `basic` needs none."""
 
 logger = logging.getLogger(__name__)
 

@@ -132,7 +132,6 @@ class _JobUnderWay:
             yield from self._failures(list(self._pending), error)
 
     def _ended(self, run: RunConfig, status: str, **details: Any) -> Outcome:
-        """Give the claim back, and do not do this run again."""
         self._pending.remove(run)
         outcome = outcome_of(run, status=status, spec=self._specs.get(run), **details)
         logger.debug("%s (%s) ends as %s", outcome.label, outcome.key, status)

@@ -55,7 +55,6 @@ class Outcome:
     settings: Mapping[str, Any]
     """All else that can tell it from another: `harness.config.settings.settings_of`."""
     key: str | None
-    """None where a run ended before it had one."""
     status: str
     """OK (it ran), DONE (the store had it already), FAILED, REFUSED (the request was wrong), CLAIMED (another process
     runs it; no sweep ends with that). In a plan DONE, CLAIMED, TO_DO, or FAILED where its record cannot be trusted."""
@@ -65,10 +64,8 @@ class Outcome:
     """Wall-clock seconds of the run; runs that share a pass share these too."""
     error: str | None = None
     notes: tuple[str, ...] = ()
-    """What a reader should know of the data or the engine; the record keeps them too."""
     synthetic: bool = False
     holder: str | None = None
-    """Who runs it, if it is CLAIMED."""
 
     @property
     def place_in_job(self) -> tuple[Any, ...]:

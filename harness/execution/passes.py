@@ -23,8 +23,8 @@ from harness.errors import DataError, RequestError, StoreError
 from harness.execution.examples import Examples, gather_examples
 from harness.execution.monitor import Monitor
 from harness.execution.recording import ok_record
-from harness.models.base import GIB, ModelPlan, Task, find
-from harness.store import ScoreTable, Store
+from harness.models.base import GIB, ModelPlan, Scores, Task, find
+from harness.store import RunRecord, ScoreTable, Store
 from harness.store.record import Timing
 
 if TYPE_CHECKING:
@@ -33,9 +33,7 @@ if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.data.split import Split
     from harness.metrics import MetricReport
-    from harness.models.base import Scores
     from harness.models.weights import Weights
-    from harness.store import RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +122,7 @@ def carry_out(
 
     An error is raised once all runs before the one that it stopped have been yielded.
     """
-    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)  # for the authors of libraries, not for users
     first, split = planned.runs[0], prepared.split
     with monitor.stage("import"):
         import torch

@@ -197,9 +197,9 @@ def _lost(job: Job, error: Exception) -> tuple[Outcome, ...]:
 
 
 def _check(jobs: Sequence[Job]) -> None:
-    from harness.data.mini.write import is_complete, write_dataset
-
     for dataset in dict.fromkeys(job.runs[0].dataset for job in jobs if job.runs[0].dataset.synthetic):
+        from harness.data.mini.write import is_complete, write_dataset
+
         if not is_complete(dataset.name, dataset.root):
             print_status(f"drawing {dataset.name} (once)")
         write_dataset(dataset.name, dataset.root)

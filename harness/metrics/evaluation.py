@@ -1,17 +1,21 @@
 """All metrics and intervals of one run, from what the engine gives and what the dataset knows."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from harness.config.settings import MetricsConfig
 from harness.errors import DataError
 from harness.metrics.bootstrap import draw, image_histograms, pixel_histograms
 from harness.metrics.registry import Level, UndefinedError, registered
 from harness.metrics.standard import Images, Pixels  # also registers the metrics of every run before any other
 from harness.metrics.uncertainty import Interval, bootstrap_intervals, image_intervals
+
+if TYPE_CHECKING:
+    from harness.config.settings import MetricsConfig
 
 
 @dataclass(frozen=True)

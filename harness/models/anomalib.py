@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from harness.config.settings import STRICT, ModelConfig, Option, RunConfig, Text, plain
+from harness.config.settings import STRICT, BackboneConfig, ModelConfig, Option, RunConfig, Text, plain
 from harness.device import ran_out
 from harness.errors import DataError, RequestError, UserError
 from harness.models.base import Model, ModelPlan, Scores, joined
@@ -30,7 +30,6 @@ from harness.models.compute import exact_arithmetic, silence
 if TYPE_CHECKING:
     from anomalib.models import AnomalibModule
 
-    from harness.config.settings import BackboneConfig
     from harness.data.loader import SplitSource
     from harness.execution.monitor import Monitor
     from harness.models.weights import Weights
@@ -52,7 +51,6 @@ class AnomalibConfig(ModelConfig):
     """The settings of one model of anomalib, as its YAML file and the request have them."""
 
     class_name: Text
-    """Where it is imported from: `anomalib.models.Patchcore`."""
     stages: Annotated[
         tuple[Annotated[int, Field(ge=0)], ...] | None,
         BeforeValidator(_tuples),

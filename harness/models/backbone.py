@@ -17,7 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from harness.errors import RequestError
 from harness.models.compute import silence
-from harness.models.weights import RANDOM_SEED
+from harness.models.weights import RANDOM_SEED, Weights
 
 if TYPE_CHECKING:
     from anomalib.models.components import TimmFeatureExtractor
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.config.settings import BackboneConfig
-    from harness.models.weights import Weights
 
 _PROBE_SIDE = 64
 _TOLERANCE = 1e-4

@@ -129,7 +129,6 @@ class DatasetInfo(_Model):
     name: Text
     title: Text
     licence: Text | None
-    """None where nobody stated one (images of one's own)."""
     fingerprint: Text | None
     limit: Positive | None
     """`dataset.limit`: a run on a part of the category, which no table may take for the whole."""

@@ -62,7 +62,7 @@ REQUESTS = {
     "backbone.weights={other}": ["of another network: conv1.weight"],
     "preprocessing.center_crop=[300,300]": ["is larger than preprocessing.resize"],
     "model.blur_sigma=3 engine=reference": ["model.blur_sigma=3: engine=reference always blurs with 4"],
-    "model.blur_sigma=60": ["model.blur_sigma=60 reaches 240 pixels and needs an input larger"],
+    "model.blur_sigma=60": ["model.blur_sigma=60 reaches 240 pixels and each side of the input must be larger"],
     "store={other}/store": ["weights.safetensors"],
     "memory_budget=0.3": ["memory_budget=0.3: this run needs about 1."],
     "memory_budget=0.3 dry_run=true": ["memory_budget=0.3: this run needs about 1."],

@@ -190,4 +190,4 @@ def test_a_damaged_archive(tmp_path, packer, cut):
 @pytest.mark.parametrize("data", [b"", b"7z\xbc\xaf" + bytes(600), b"<html>" * 200])
 def test_what_is_no_archive(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
-    refused(tmp_path / "x", "or no .tar.xz, .tar or .zip file")
+    refused(tmp_path / "x", "or not a .tar.xz, .tar or .zip file")

@@ -203,7 +203,7 @@ def test_a_cut_connection_goes_on_where_it_ended(mvtec, data_root, capsys):
 def test_a_later_command_goes_on_too_and_the_archive_may_have_moved(mvtec, data_root):
     half = len(mvtec.data) // 2
     with serving(give(mvtec.data, cut=half), fixed(503)) as served:
-        refused(ask(mvtec, data_root, served), "503", "2 times in a row; the same command goes on")
+        refused(ask(mvtec, data_root, served), "503", "2 times in a row; the same command continues")
         assert os.listdir(data_root) == [".tiny_mvtec.incoming"]
         served.behaviours[:] = [fixed(307, {"Location": "/there"}), give(mvtec.data)]
         assert download(ask(mvtec, data_root, served)) is True

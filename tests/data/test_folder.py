@@ -111,17 +111,17 @@ def test_layouts_that_mean_the_same(base, script):
 
 REFUSED = [
     (PLAIN + "; mv masks/bad drawn", "c/drawn/000_mask.png: looks like a mask among the photographs of c/drawn"),
-    (PLAIN + "; mv masks/bad 'GT masks'", "c/GT masks: if it holds masks call it ground_truth or masks"),
+    (PLAIN + "; mv masks/bad 'GT masks'", "c/GT masks: if it holds masks, call it ground_truth or masks"),
     ("rm ground_truth/blot; cp test/blot ground_truth/blot", "looks like a photograph, not like a mask"),
     ("rm ground_truth; mv test/blot test/labels", "looks like a photograph in a folder with the name of masks"),
     ("cp ground_truth/blot/000_mask.png ground_truth/good/000_mask.png", "is the mask of a good image and has defect"),
-    ("mv ground_truth/blot ground_truth/dent", "no defective image has this mask, nor any other of the 4"),
+    ("mv ground_truth/blot ground_truth/dent", "none of the 4 masks belongs to a defective image"),
     ("rm ground_truth/blot/001_mask.png", "c/test/blot/001.png: defective, but has no mask, while 3 other"),
     ("cp ground_truth/blot/000_mask.png ground_truth/blot/000.png", "c/test/blot/000.png: has two masks"),
     ("mv ground_truth/blot SegmentationClass", "c/SegmentationClass: lies beside c/train and looks like masks; these"),
     (
         "mv test/blot x; mv x test/blot/cam1; mv ground_truth/blot x; mv x ground_truth/blot/cam9",
-        "that of c/test/blot/cam1/000.png belongs in c/ground_truth/blot/cam1/000_mask.png",
+        "the mask of c/test/blot/cam1/000.png belongs in c/ground_truth/blot/cam1/000_mask.png",
     ),
     ("mv test/good val/good; mv test/blot/000.png val/000.png", "c/val/000.png: lies beside the folders of c/val"),
     ("mv test/blot blot", "c/blot: lies beside c/train and is not read; move it into c/test"),

@@ -204,7 +204,7 @@ def test_the_projects_own_experiments_are_understood():
     [
         (["--experiment", "table9"], "error: experiment table9: does not exist"),
         (["--stor", "x"], "error: unrecognized arguments: --stor x"),
-        (["--seeds", "1,x"], "error: argument --seeds: '1,x' is no list of seeds"),
+        (["--seeds", "1,x"], "error: argument --seeds: '1,x' is not a list of seeds"),
         (["--store", __file__], "is a file, not a folder"),
     ],
 )

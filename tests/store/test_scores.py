@@ -79,8 +79,8 @@ def test_other_readers_read_odd_names(name):
 @pytest.mark.parametrize(
     ("paths", "labels", "scores", "complaint"),
     [
-        (("a",), [0, 1], [0.5, 0.5], "not one each"),
-        (("a",), [0], [[0.5]], "not one each"),
+        (("a",), [0, 1], [0.5, 0.5], "their numbers differ"),
+        (("a",), [0], [[0.5]], "their numbers differ"),
         (("a",), [2], [0.5], "^a label is neither 0 nor 1$"),
         (("a",), [0], [np.nan], "^a score is NaN or infinite$"),
         (("/data/a",), [0], [0.5], "absolute path"),

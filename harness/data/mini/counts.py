@@ -49,7 +49,6 @@ class Drawing:
     defect: str
     """`good` or the defect type; two types in one image are separated by a comma, as in VisA's image_anno.csv."""
     number: int
-    """From 0 within the part and the defect type."""
     path: str
     mask_path: str | None
 

@@ -96,7 +96,6 @@ def _save(pixels: Bytes, path: Path) -> None:
 
 
 def _write_visa_tables(folder: Path) -> None:
-    """Write image_anno.csv of each category, and split_csv/1cls.csv: what belongs to training and what to the test."""
     split = []
     for category in COUNTS["mini_visa"]:
         own = plan_category("mini_visa", category)

@@ -1,23 +1,19 @@
 """What the engines `streaming` and `reference` take, and which channels they keep; torch is imported only to draw."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.metadata
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from harness.config.settings import BackboneConfig, PreprocessingConfig
 from harness.errors import RequestError
-
-if TYPE_CHECKING:
-    from harness.config.settings import BackboneConfig, PreprocessingConfig
-    from harness.models.padim.plan import PadimPlan
-    from harness.models.weights import Weights
+from harness.models.padim.plan import PadimPlan
+from harness.models.weights import Weights
 
 ANOMALIB_EPSILON = 0.01001
 """What anomalib 2.7 adds to the diagonal: 0.01 to the covariance, then 1e-5 to stabilise it."""

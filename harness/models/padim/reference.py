@@ -13,7 +13,7 @@ from harness.models.backbone import load_network
 from harness.models.base import Scores, joined
 from harness.models.compute import exact_arithmetic, one_thread, silence
 from harness.models.engine import fit_and_test, own_interrupts
-from harness.models.padim.engine import ANOMALIB_EPSILON, check_reference, draw_indices, indices_sha256
+from harness.models.padim.engine import ANOMALIB_EPSILON, Draw, Work, check_reference, draw_indices, indices_sha256
 
 with silence():
     from anomalib.metrics import AUROC, Evaluator, F1Max, F1Score
@@ -23,7 +23,6 @@ with silence():
 if TYPE_CHECKING:
     from harness.data.loader import SplitSource
     from harness.execution.monitor import Monitor
-    from harness.models.padim.engine import Draw, Work
 
 
 def run_reference(source: SplitSource, work: Work, monitor: Monitor) -> Generator[Scores]:
