@@ -74,7 +74,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
         return keys.check_value(key, value)
     except ValueError:
         hint = " (quote it: a category is a string)" if key == "category" else ""
-        raise RequestError(f"{where}: {key}={value}: does not fit{hint}; allowed: {KEYS[key].allowed}") from None
+        raise RequestError(f"{where}: {key}={value}: is not allowed{hint}; allowed: {KEYS[key].allowed}") from None
 
 
 def expand(overrides: Sequence[Override]) -> list[dict[str, Any]]:

@@ -19,12 +19,12 @@ from harness.models import base as models
 from harness.paths import CONFIGS
 
 GROUPS = {
-    "dataset": "The images.",
+    "dataset": "The images to test on.",
     "preprocessing": "What happens to an image before a model sees it.",
-    "model": "The model that finds anomalies: padim, or one of anomalib's.",
-    "backbone": "The network that gives features.",
+    "model": "The model that finds anomalies: padim, or another model of anomalib.",
+    "backbone": "The pretrained network that turns images into features.",
     "protocol": "A named choice of preprocessing and of a model's settings.",
-    "experiment": "Several runs by name; dataset, category and backbone then choose among them.",
+    "experiment": "A named list of runs; dataset, category and backbone select from it.",
 }
 _GIVEN = "???"
 """The default of a setting that a file of configs/ gives: Hydra's word for it."""
@@ -177,7 +177,9 @@ def check_model_keys(model: str, given: Mapping[str, Any]) -> None:
         try:
             own[name].check(value)
         except ValueError:
-            raise RequestError(f"{name}={value}: does not fit model={model}; allowed: {own[name].allowed}") from None
+            raise RequestError(
+                f"{name}={value}: is not allowed for model={model}; allowed: {own[name].allowed}"
+            ) from None
 
 
 @cache

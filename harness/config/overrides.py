@@ -216,7 +216,7 @@ def _swept(parsed: HydraOverride) -> list[Any]:
 
 def _refusal(key: str, value: Any) -> RequestError:
     shown = value if isinstance(value, str) else render(value)
-    what = f"no such {key}" if key in GROUPS else "does not fit"
+    what = f"no such {key}" if key in GROUPS else "is not allowed"
     options = KEYS[key].allowed.split(", ")
     return RequestError(f"{key}={shown}: {what}{suggest(shown, options)}; allowed: {KEYS[key].allowed}")
 

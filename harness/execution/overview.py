@@ -28,7 +28,7 @@ class State(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    OTHER = "other protocol"
+    OTHER = "other settings"
     """The store has this run, but made in another way than the experiment asks for."""
     MISSING = "missing"
 
@@ -182,7 +182,7 @@ def _state(run: ExpectedRun, candidates: Sequence[RunRecord]) -> tuple[State, st
     others = [(record, unlike) for record, unlike in differing if record.status == OK]
     if others:
         record, unlike = min(reversed(others), key=lambda other: len(other[1]))  # the nearest, the newest among equals
-        return State.OTHER, f"the store has it with {', '.join(unlike)}", record
+        return State.OTHER, f"the store's run has {', '.join(unlike)}", record
     return State.MISSING, "", None
 
 

@@ -56,7 +56,7 @@ class AnomalibConfig(ModelConfig):
         BeforeValidator(_tuples),
         Option("a list such as [1,2], or null"),
     ]
-    """Which of the backbone's layers it reads, counted from 0, the finest; null: all."""
+    """Which of the backbone's layers it reads, counted from 0 (0 is the finest); null: all."""
     arguments: tuple[tuple[str, Any], ...]
     trainer: tuple[tuple[str, Any], ...]
 

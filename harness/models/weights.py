@@ -100,7 +100,7 @@ def _resolve_package(backbone: BackboneConfig) -> Weights:
     distribution = backbone.package or ""
     if distribution not in PACKAGES:
         raise RequestError(
-            f"backbone.weights=package: no package carries weights of {backbone.name}; known are {', '.join(PACKAGES)}"
+            f"backbone.weights=package: no package has weights of {backbone.name}; known are {', '.join(PACKAGES)}"
         )
     path = package_file(distribution)
     digest = _file_digest(path)

@@ -337,7 +337,8 @@ def test_a_stated_share_of_the_good_images_becomes_test(tmp_path, count, share, 
     split = read(tmp_path, normal_test_share=share)
     assert counts(split) == (count - held, held, 1, False)
     assert split.notes[1] == (
-        f"no good test images: {held} of {count} training images became test (share {share:g}, chosen by content hash)"
+        f"no good test images: {held} of {count} training images are used as test images "
+        f"(share {share:g}, chosen by content hash)"
     )
     contents = {(tmp_path / s.path).read_bytes() for s in split.test}
     for i, path in enumerate(sorted((tmp_path / "c/good").iterdir())):

