@@ -33,7 +33,7 @@ class State(StrEnum):
     MISSING = "missing"
 
 
-OPTIONAL = ("settings", "smoke")
+OPTIONAL = ("settings", "smoke", "reference")
 """How the names of experiments begin that nobody misses where none of their runs was made."""
 
 LONGEST_DETAIL = 160

@@ -21,6 +21,7 @@ from harness.papers.arithmetic import (
     f1_counts,
     f1_share,
     least_f1_max,
+    places,
     prints_as,
     readings,
     rounded,
@@ -45,23 +46,26 @@ def audit_means(published: Published) -> Iterator[Finding]:
 
 
 def _mean(published: Published, cell: PublishedCell) -> Finding:
-    place = (cell.table, cell.column)
-    parts = [other for other in published.cells if (other.table, other.column) == place and other != cell]
+    where = (cell.table, cell.column)
+    alone = [(place,) for place in cell.places]
+    parts = [part for part in published.cells if (part.table, part.column) == where and part.places in alone]
     mean = sum((Fraction(part.printed) for part in parts), Fraction(0)) / len(parts)
     # Each part was rounded before it was printed, so the mean that the authors rounded is known to half a unit.
     possible = abs(mean - Fraction(cell.printed)) <= unit(cell.printed)
     if prints_as(mean, cell.printed):
         outcome = f"prints as {cell.printed}"
     elif possible:
-        outcome = f"prints as {rounded(mean, 4)}, but the parts' own rounding allows {cell.printed}"
+        outcome = f"prints as {rounded(mean, places(cell.printed))}, but the parts' own rounding allows {cell.printed}"
     else:
         outcome = f"cannot print as {cell.printed}, however the parts were rounded"
+    several = sum(row.mean for row in published.table(cell.table).rows) > 1
+    name = cell.row.lower().replace("_", "-") if several else "mean"
     terms = " + ".join(part.printed for part in parts)
     return Finding(
-        identifier=f"mean-table{cell.table}-{cell.column.lower().replace(' ', '-')}",
+        identifier=f"{name}-table{cell.table}-{cell.column.lower().replace(' ', '-')}",
         kind="mean",
         section=cell.section,
-        statement=f"Table {cell.table}, mean {cell.column}: {cell.printed}",
+        statement=f"Table {cell.table}, {name.replace('-', ' of ')} {cell.column}: {cell.printed}",
         verdict=_verdict(possible),
         evidence=f"({terms}) / {len(parts)} = {rounded(mean, 6)}: {outcome}",
     )

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -35,7 +35,7 @@ VALUES = ("table", "row", "dataset", "category", "model", "backbone", "level", "
 """Columns that values.csv must have; `not_comparable` may follow. `category` lists the categories of a mean."""
 
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-_PRINTED = re.compile(r"\d+(\.\d+)?")
+_PRINTED = re.compile(r"\d+(\.\d+)?(e-\d+)?")
 
 Text = Annotated[str, Field(min_length=1)]
 Numbers = Annotated[int, Field(ge=1)]
@@ -154,6 +154,16 @@ class Setting:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Caution:
+    """What a reader must know before comparing with this paper's numbers."""
+
+    id: Text
+    effect: Literal["note", "bound", "not comparable"]
+    """`bound`: the number is a lower or upper bound only. `not comparable`: values.csv says so beside each number."""
+    says: Text
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Smoke:
     """What stands in for the paper's datasets and backbones where images are drawn."""
 
@@ -221,6 +231,7 @@ class PaperFile:
     smoke: Smoke | None = None
     search: Search | None = None
     settings: tuple[Setting, ...] = ()
+    cautions: tuple[Caution, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -506,7 +517,10 @@ def _cells(path: Path, tables: TablesFile) -> tuple[PublishedCell, ...]:
 def _cell(line: Mapping[str, str], columns: Mapping[str, str], known: Mapping[str, list[str]]) -> PublishedCell:
     """Make one number of a line of values.csv; a ValueError says what is wrong with it."""
     name = "_".join(filter(None, (line["level"], line["metric"])))
-    for word, allowed in ((name, known["metric"]), (line["backbone"] or known["backbone"][0], known["backbone"])):
+    why = line.get("not_comparable") or ""
+    words = [] if why else [(name, known["metric"])]  # what is not compared may be a metric that the harness lacks
+    words += [(line["backbone"], known["backbone"])] if line["backbone"] else []
+    for word, allowed in words:
         if word not in allowed:
             raise ValueError(f"{word} is not known{suggest(word, allowed)}; allowed: {', '.join(allowed)}")
     if name not in columns:
@@ -521,7 +535,6 @@ def _cell(line: Mapping[str, str], columns: Mapping[str, str], known: Mapping[st
         if category not in official:
             raise ValueError(f"{dataset} has no category {category}{suggest(category, official)}")
     quantity = Quantity(name) if name in set(Quantity) else None
-    why = line.get("not_comparable") or ""
     return PublishedCell(
         table=int(line["table"]),
         row=line["row"],
