@@ -42,7 +42,8 @@ above: 1.1e-4; the second allows a step from one best threshold to another whose
 
 def golden_values(record: RunRecord) -> dict[str, float | None]:
     """Return all that a golden file keeps of a run: its seven metrics, and two raw scores."""
-    return record.values | {f"threshold_{name}": value for name, value in record.thresholds.items()}
+    raw = {f"threshold_{name}": value for name, value in record.thresholds.items()}
+    return {name: (record.values | raw)[name] for name in (*TOLERANCES, *RAW_TOLERANCES)}
 
 
 def place_of(record: RunRecord) -> str:

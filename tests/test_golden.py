@@ -56,6 +56,7 @@ def test_a_fresh_run_has_the_golden_numbers(records, golden):
     assert deviations(records, golden) == []
     again = to_golden(records)["metrics"]
     assert again.keys() == golden["metrics"].keys()
+    assert deviations(records, to_golden(records)) == [], "what --update-golden writes is what a smoke compares"
 
 
 @pytest.mark.slow
