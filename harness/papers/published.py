@@ -305,7 +305,7 @@ class Published:
     columns: Mapping[str, str]
     """Printed column -> the metric's name, or a `Quantity`."""
     cells: tuple[PublishedCell, ...]
-    """In the order of values.csv."""
+    """By table and row, then in the order of values.csv."""
     figures: tuple[FigureEntry, ...]
     claims: tuple[Claim, ...]
     references: ReferencesFile
@@ -497,7 +497,8 @@ def _cells(path: Path, tables: TablesFile) -> tuple[PublishedCell, ...]:
     if not set(VALUES) <= set(lines.fieldnames or ()):
         raise RequestError(f"{path}, line 1: needs the columns {', '.join(VALUES)}")
     columns = {name: column for column, name in tables.columns.items()}
-    rows = {(table.number, row.name): None for table in tables.tables for row in table.rows}
+    names = [(table.number, row.name) for table in tables.tables for row in table.rows]
+    rows = {name: place for place, name in enumerate(names)}
     known = {"metric": [*registered(), *Quantity], "backbone": group_options("backbone")}
     cells, seen = [], set()
     for line in lines:
@@ -511,7 +512,7 @@ def _cells(path: Path, tables: TablesFile) -> tuple[PublishedCell, ...]:
             raise RequestError(f"{path}, line {lines.line_num}: {error}") from error
         seen.add((cell.table, cell.row, cell.column))
         cells.append(cell)
-    return tuple(cells)
+    return tuple(sorted(cells, key=lambda cell: rows[cell.table, cell.row]))  # the numbers of a row stand together
 
 
 def _cell(line: Mapping[str, str], columns: Mapping[str, str], known: Mapping[str, list[str]]) -> PublishedCell:
