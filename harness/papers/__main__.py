@@ -9,9 +9,15 @@ from pathlib import Path
 
 from harness.cli.command import Parser, one_line_errors, run_script, table_lines, write
 from harness.errors import RequestError
-from harness.papers.audit import audit_markdown, replace_audit, run_audit
+from harness.papers import sources
+from harness.papers.audit import BEGIN, END, audit_markdown, replace_between, run_audit
 from harness.papers.published import PAPERS, load_published, paper_ids, schemas
+from harness.papers.sources import all_papers, numbers_markdown
+from harness.paths import PROJECT
+from harness.store import Store
 
+STORES = (PROJECT / "results", PROJECT / "results" / "references")
+"""Whose runs the published numbers are held against."""
 _ID = "a folder of results/papers (default: the one that says so)"
 
 
@@ -26,10 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     audit.add_argument("--write", metavar="FILE", type=Path, help="replace the audit in this document")
     verify = commands.add_parser("verify", help="check that a paper's files can be read and fit one another")
     verify.add_argument("paper", nargs="?", metavar="ID", help=_ID)
+    numbers = commands.add_parser("numbers", help="write all sources, what was measured, and how far they differ")
+    numbers.add_argument("--write", metavar="FILE", type=Path, help="replace the numbers in this document")
     schema = commands.add_parser("schema", help="write the files' JSON schemas, for editors")
     schema.add_argument("--folder", type=Path, default=PAPERS / "schema", help="default: results/papers/schema")
     arguments = parser.parse_args(argv)
-    actions = {"list": _list, "verify": _verify, "schema": _schema, "audit": _audit}
+    actions = {"list": _list, "verify": _verify, "schema": _schema, "audit": _audit, "numbers": _numbers}
     actions[arguments.command](arguments)
     return 0
 
@@ -59,12 +67,22 @@ def _schema(arguments: Namespace) -> None:
 
 
 def _audit(arguments: Namespace) -> None:
-    findings, path = run_audit(load_published(arguments.paper)), arguments.write
+    _show(audit_markdown(run_audit(load_published(arguments.paper))), arguments.write, BEGIN, END)
+
+
+def _numbers(arguments: Namespace) -> None:
+    records = [record for store in STORES for record in Store(store).records().records]
+    _show(numbers_markdown(all_papers(), records), arguments.write, sources.BEGIN, sources.END)
+
+
+def _show(text: str, path: Path | None, begin: str, end: str) -> None:
+    """Print a text, or put it between two lines of a document."""
     if path is None:
-        print(audit_markdown(findings))
+        print(text)
         return
     try:
-        path.write_text(replace_audit(path.read_text(encoding="utf-8"), findings), encoding="utf-8")
+        document = path.read_text(encoding="utf-8")
+        path.write_text(replace_between(document, begin, end, text), encoding="utf-8")
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: {error}") from error
 

@@ -82,17 +82,17 @@ def audit_markdown(findings: Sequence[Finding]) -> str:
     return "\n\n".join(parts)
 
 
-def replace_audit(document: str, findings: Sequence[Finding]) -> str:
-    """Return a document with a new audit between BEGIN and END.
+def replace_between(document: str, begin: str, end: str, text: str) -> str:
+    """Return a document with a new text between two lines.
 
     Raises:
         ValueError: the document has not exactly one such place.
     """
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"the document needs exactly one line {BEGIN!r} and after it one {END!r}")
-    return f"{before}{BEGIN}\n\n{audit_markdown(findings)}\n\n{END}{after}"
+    before, first, rest = document.partition(begin)
+    _, last, after = rest.partition(end)
+    if not first or not last or begin in rest or end in after:
+        raise ValueError(f"the document needs exactly one line {begin!r} and after it one {end!r}")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
 
 
 def _summary(findings: Sequence[Finding]) -> str:

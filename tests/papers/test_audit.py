@@ -12,7 +12,15 @@ import pytest
 
 from harness.papers import checks
 from harness.papers.__main__ import main
-from harness.papers.audit import BEGIN, END, audit_claims, audit_markdown, checks_of, replace_audit, run_audit
+from harness.papers.audit import (
+    BEGIN,
+    END,
+    audit_claims,
+    audit_markdown,
+    checks_of,
+    replace_between,
+    run_audit,
+)
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
 from harness.papers.model import ClaimVerdict, Finding
 from harness.papers.published import load_parameters
@@ -235,7 +243,9 @@ def document(project):
 
 
 def test_the_audit_in_the_document_is_up_to_date(document, findings):
-    assert replace_audit(document, findings) == document, "run python -m harness.papers --write docs/findings.md"
+    assert replace_between(document, BEGIN, END, audit_markdown(findings)) == document, (
+        "run python -m harness.papers audit --write docs/findings.md"
+    )
 
 
 def test_numbers_in_the_words_are_the_audits(document, findings):
@@ -274,7 +284,7 @@ def test_numbers_in_the_words_are_the_audits(document, findings):
 def test_a_document_without_a_place_for_the_audit_is_refused(findings):
     for text in ("", BEGIN, f"{END}{BEGIN}", f"{BEGIN}{END}{END}", f"{BEGIN}{BEGIN}{END}"):
         with pytest.raises(ValueError):
-            replace_audit(text, findings)
+            replace_between(text, BEGIN, END, audit_markdown(findings))
 
 
 def test_text_cannot_break_the_table():

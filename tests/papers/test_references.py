@@ -6,11 +6,14 @@ import csv
 
 import pytest
 
+from harness.papers.audit import replace_between
 from harness.papers.model import Verdict
 from harness.papers.published import load_published
 from harness.papers.selection import measure
+from harness.papers.sources import BEGIN, END, Cell, all_papers, cell_lines, explain, numbers_by_cell, numbers_markdown
 from harness.papers.verdict import judge_all, judge_rows
-from harness.store import Store
+from harness.store import Store, load_frame
+from tests.papers.making import BOTTLE
 
 SOURCES = {
     "ader_patchcore": 140,
@@ -88,3 +91,53 @@ def test_anomalibs_bottle_of_2021_can_be_one_more_seeds(records):
     assert row.verdict is Verdict.CONSISTENT
     assert row.test is not None
     assert 0.1 < row.test.p < 0.2
+
+
+def test_the_document_is_up_to_date(project, records):
+    path = project / "docs" / "published-numbers.md"
+    both = [*Store(project / "results").records().records, *records]
+    again = replace_between(path.read_text(), BEGIN, END, numbers_markdown(all_papers(), both))
+    assert again == path.read_text(), "run python -m harness.papers numbers --write docs/published-numbers.md"
+
+
+BOTTLE_AUROC = Cell(BOTTLE, "pixel_auroc")
+
+
+def test_everybodys_number_stands_beside_ours(records):
+    numbers = numbers_by_cell(all_papers(), records)[BOTTLE_AUROC]
+    by_source = {one.source.id: one.judgement.verdict for one in numbers}
+    assert by_source == {
+        "anomalib_readme_padim": Verdict.MATCH,
+        "aupimo_benchmark_padim": Verdict.NOT_COMPARABLE,
+        "melleng_padim": Verdict.NOT_RUN,
+        "xiahaifeng_padim": Verdict.CONSISTENT,
+    }
+    text = "\n".join(cell_lines({BOTTLE_AUROC: numbers}))
+    assert "not comparable: at the masks' full resolution" in text
+    assert "interpolation=lanczos" in text
+
+
+def test_what_one_setting_alone_moves_is_measured(project):
+    """Without the crop pixel AUROC is higher by .004: the same from the table of all runs."""
+    store = project / "results" / "settings"
+    records = Store(store).records().records
+    moved = explain("paper", "anomalib_2021", BOTTLE, records)
+    assert list(moved) == ["preprocessing.antialias", "preprocessing.center_crop"]
+    gap, n = moved["preprocessing.center_crop"]["pixel_auroc"]
+    assert (round(gap, 4), n) == (0.0040, 11)
+    frame = load_frame(store)
+    same = {
+        "model.index_sampler": "anomalib_v1",
+        "model.n_features": 100,
+        "model.epsilon": 0.01,
+        "model.blur_sigma": 4,
+        "preprocessing.resize": "[256,256]",
+        "preprocessing.interpolation": "bilinear",
+        "preprocessing.antialias": True,
+    }
+    frame = frame[(frame[list(same)] == list(same.values())).all(axis=1)]
+    whole = frame[frame["preprocessing.center_crop"].isna()].set_index("seed")["pixel_auroc"]
+    cropped = frame[frame["preprocessing.center_crop"] == "[224,224]"].set_index("seed")["pixel_auroc"]
+    assert len(whole) == len(cropped) == 11
+    assert gap == pytest.approx((whole - cropped).mean(), rel=1e-12)
+    assert explain("paper", "paper", BOTTLE, records) == {}
