@@ -685,8 +685,9 @@ def _row_fault(published: Published, table: PublishedTable, row: Row) -> str:
         fault = f"row {row.name!r}: values.csv must give a mean the categories and backbone of the table's other rows"
     if row.repeats is not None:
         origin = published.row(row.repeats.table, row.repeats.row)
-        if origin == cells or not {cell.column for cell in cells if cell.metric} <= {cell.column for cell in origin}:
-            fault = f"row {row.name!r}: there is no row {row.repeats.row!r} to repeat that has its columns"
+        columns = {cell.column for cell in cells if cell.metric} - {cell.column for cell in origin}
+        if not origin or origin == cells or columns or origin[0].places != cells[0].places:
+            fault = f"row {row.name!r}: there is no row {row.repeats.row!r} to repeat that has its columns and runs"
     if row.shown is not None and not fault:
         shown = _braces_fault(row.shown, ("backbone", "parameters", "kept"))
         fault = shown if cells[0].places else f"row {row.name!r}: shown is for rows of runs"

@@ -260,3 +260,13 @@ def test_an_unknown_paper_is_one_line(folder):
 def test_the_schemas_for_editors_are_those_of_the_models():
     for name, text in schemas().items():
         assert (PAPERS / "schema" / name).read_text() == text, "run python -m harness.papers schema"
+
+
+def test_the_lines_of_a_row_stand_together_since_a_row_is_judged_as_a_whole(folder):
+    tables, values = folder / "tables.toml", folder / "values.csv"
+    tables.write_text(tables.read_text().replace('"Bottles" },', '"Bottles" },\n  { name = "Cables" },'))
+    head, image, pixel = values.read_text().splitlines()
+    cable = [line.replace("Bottles", "Cables").replace("bottle", "cable") for line in (image, pixel)]
+    values.write_text("\n".join([head, image, cable[0], pixel, cable[1]]))
+    with pytest.raises(RequestError, match=r"values\.csv, line 4: the lines of a row must follow one another"):
+        load_published("tiny")
