@@ -12,7 +12,7 @@ from importlib.metadata import version
 from harness.cli.command import Parser, one_line_errors, run_script
 from harness.config.keys import group_options
 from harness.config.resolve import read_backbone
-from harness.papers.published import PARAMETERS
+from harness.papers.reading import PARAMETERS
 from harness.report.output import write_output
 from harness.store.files import csv_text
 

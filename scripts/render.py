@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     outputs = {name: getattr(arguments, name) for name in ("tables", "figures", "report")}
     if not any(outputs.values()):
         raise RequestError("nothing to do: give --tables, --figures or --report")
-    from harness.papers.published import load_published
+    from harness.papers.reading import load_published
     from harness.report.render import find_edition, render
 
     published = load_published(arguments.paper)

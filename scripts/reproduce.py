@@ -17,7 +17,7 @@ from harness.__main__ import leave
 from harness.cli.command import Parser, one_line_errors, run_script, seeds, write
 from harness.config.keys import KEYS
 from harness.errors import RequestError, printable
-from harness.papers.published import load_published
+from harness.papers.reading import load_published
 from harness.paths import PROJECT
 
 

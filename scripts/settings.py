@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.cli.command import Parser, one_line_errors, run_script
 from harness.errors import RequestError, StoreError, printable
-from harness.papers.published import Published, load_published
+from harness.papers.published import Published
 from harness.papers.ranking import (
     Line,
     Ranking,
@@ -27,6 +27,7 @@ from harness.papers.ranking import (
     search_of,
     seed_ranges,
 )
+from harness.papers.reading import load_published
 from harness.papers.verdict import shown_p
 from harness.paths import PROJECT
 from harness.report.checkup import check_store

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(GOLDEN)
         return 0
     moved = deviations(contents.records, load_golden())
-    from harness.papers.published import load_published
+    from harness.papers.reading import load_published
     from harness.report.render import find_edition, render
 
     places = {"tables": store / "tables", "figures": store / "figures", "report": store / "report.html"}

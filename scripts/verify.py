@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, metavar="DIR", help="default: STORE/tables")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="default: figures; for another store STORE/figures")
     arguments = parser.parse_args(argv)
-    from harness.papers.published import load_published
+    from harness.papers.reading import load_published
     from harness.report.checkup import verify_stores
     from harness.report.output import RESULTS, outputs_of
     from harness.report.render import find_edition, verify

@@ -11,7 +11,7 @@ from harness.cli.command import Parser, one_line_errors, run_script, table_lines
 from harness.errors import RequestError
 from harness.papers import sources
 from harness.papers.audit import BEGIN, END, audit_markdown, replace_between, run_audit
-from harness.papers.published import PAPERS, load_published, paper_ids, schemas
+from harness.papers.reading import PAPERS, load_published, paper_ids, schemas
 from harness.papers.sources import all_papers, numbers_markdown
 from harness.paths import PROJECT
 from harness.store import Store

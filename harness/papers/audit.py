@@ -6,15 +6,20 @@ Also the audit as Markdown, and its place in a document.
 from __future__ import annotations
 
 import inspect
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from pydantic import ValidationError, validate_call
 
 from harness.config.keys import suggest
 from harness.errors import RequestError
 from harness.papers import checks
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
 from harness.papers.model import Checked, ClaimVerdict, Finding
-from harness.papers.published import Claim, Published, find_line, own_module
+from harness.papers.published import Published
+from harness.papers.reading import find_line, own_module
 
 BEGIN = "<!-- audit: written by `python -m harness.papers audit --write docs/findings.md`; do not edit by hand -->"
 END = "<!-- end of audit -->"
@@ -53,21 +58,22 @@ def run_audit(published: Published) -> tuple[Finding, ...]:
 def audit_claims(published: Published) -> Iterator[Finding]:
     """Yield one finding for each claim, in the order of claims.toml, which is the paper's."""
     allowed = checks_of(published)
-    for claim in published.claims:
+    for index, claim in enumerate(published.claims):
+        where = f"{find_line(published.folder / 'claims.toml', 'claims', index, claim.id)}, claim {claim.id}"
         if claim.check not in allowed:
             known = f"{suggest(claim.check, allowed)}; allowed: {', '.join(sorted(allowed))}"
-            raise RequestError(f"{_where(published, claim)}: check {claim.check} is not there{known}")
+            raise RequestError(f"{where}: check {claim.check} is not there{known}")
         try:
-            holds, evidence = allowed[claim.check](published, **claim.arguments)
-        except (KeyError, TypeError, ValueError, StopIteration) as error:
-            where = _where(published, claim)
+            if [] in claim.arguments.values():
+                raise ValueError("an empty list checks nothing")
+            holds, evidence = validate_call(partial(allowed[claim.check], published))(**claim.arguments)
+        except ValidationError as error:
+            first = min(error.errors(), key=lambda one: one["type"].startswith("missing"))
+            why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise RequestError(f"{where}: check {claim.check} cannot run ({why})") from error
+        except (LookupError, ArithmeticError, TypeError, ValueError, StopIteration, RuntimeError, re.error) as error:
             raise RequestError(f"{where}: check {claim.check} cannot run ({error!r})") from error
         yield Finding(claim.id, "claim", claim.section, claim.says, VERDICTS[holds], evidence)
-
-
-def _where(published: Published, claim: Claim) -> str:
-    line = find_line(published.folder / "claims.toml", f'id = "{claim.id}"')
-    return f"{line}, claim {claim.id}"
 
 
 def audit_markdown(findings: Sequence[Finding]) -> str:

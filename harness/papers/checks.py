@@ -12,6 +12,7 @@ from fractions import Fraction
 from importlib.metadata import distribution, version
 from itertools import combinations
 from pathlib import Path
+from typing import Literal
 
 from harness.data.catalog import CATALOG
 from harness.papers.arithmetic import rounded
@@ -31,7 +32,12 @@ def quoted(published: Published, *, cells: Sequence[Sequence[str]]) -> Checked:
 
 
 def extreme(
-    published: Published, *, row: Sequence[str], columns: Sequence[str], tables: Sequence[int], which: str
+    published: Published,
+    *,
+    row: Sequence[str],
+    columns: Sequence[str],
+    tables: Sequence[int],
+    which: Literal["highest", "lowest"],
 ) -> Checked:
     """Check that one row alone is `highest` or `lowest` in each of `columns`, among rows of `tables` but the means."""
     held, evidence = 0, []
@@ -44,7 +50,13 @@ def extreme(
 
 
 def beyond(
-    published: Published, *, tables: Sequence[int], column: str, limit: str, side: str, count: int | None = None
+    published: Published,
+    *,
+    tables: Sequence[int],
+    column: str,
+    limit: str,
+    side: Literal["above", "below"],
+    count: int | None = None,
 ) -> Checked:
     """Check that so many rows (all without `count`) of `tables`, the means left out, lie `above` or `below` a limit."""
     cells = _ranked(published, tables, column, highest_first=side == "above")
@@ -64,7 +76,7 @@ def ranked(published: Published, *, table: int, columns: Sequence[str], rows: Se
 
 
 def changes(
-    published: Published, *, table: int, start: str, end: str, columns: Sequence[str], direction: str
+    published: Published, *, table: int, start: str, end: str, columns: Sequence[str], direction: Literal["up", "down"]
 ) -> Checked:
     """Check that every one of `columns` goes `up` or `down` from one row to another."""
     sign = 1 if direction == "up" else -1
@@ -77,8 +89,10 @@ def changes(
 
 def same_run(published: Published, *, one: Sequence[str], other: Sequence[str], because: str) -> Checked:
     """Check that two rows of one category and backbone print the same; else `because` says what that decides."""
-    differing = []
-    for cell in published.row(int(one[0]), one[1]):
+    differing, cells = [], published.row(int(one[0]), one[1])
+    if not cells:
+        raise ValueError(f"there is no row {one}")
+    for cell in cells:
         there = published.cell(int(other[0]), other[1], cell.column).printed
         if there != cell.printed:
             differing.append(f"{cell.column} {cell.printed} and {there}")
@@ -95,6 +109,8 @@ def widest(published: Published, *, table: int, column: str) -> Checked:
         spans[name] = values[0] - values[-1]
     ordered = sorted(spans, key=lambda name: -spans[name])
     evidence = ", ".join(f"{name} {rounded(spans[name], 4)}" for name in ordered)
+    if column not in spans:
+        raise ValueError(f"table {table} has no column {column!r}")
     return ordered[0] == column, f"largest less smallest: {evidence}"
 
 
@@ -200,6 +216,9 @@ def _ranked(published: Published, tables: Sequence[int], column: str, *, highest
         for cell in published.cells
         if cell.table in tables and cell.column == column and not published.is_mean(cell)
     ]
+    for table in tables:
+        if table not in {cell.table for cell in cells}:
+            raise ValueError(f"table {table} has no number of {column!r}")
     return sorted(cells, key=lambda cell: Fraction(cell.printed), reverse=highest_first)
 
 

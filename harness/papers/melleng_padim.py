@@ -14,7 +14,8 @@ from harness.papers.arithmetic import prints_as, rounded
 from harness.papers.audit_numbers import audit_consistency, image_rows
 from harness.papers.checks import source
 from harness.papers.model import Checked, ClaimVerdict
-from harness.papers.published import Published, load_parameters
+from harness.papers.published import Published
+from harness.papers.reading import load_parameters
 from harness.papers.selection import read_config
 
 

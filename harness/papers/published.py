@@ -1,45 +1,26 @@
-"""What a paper published, read from its folder results/papers/ID and checked: numbers, layout, settings, claims.
-
-A file that is wrong is refused in one line with the file and the line number.
-"""
+"""What a paper published, as its folder results/papers/ID has it: numbers, layout, settings, claims."""
 
 from __future__ import annotations
 
-import csv
-import importlib
-import json
-import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
-from functools import cache, cached_property
-from itertools import pairwise
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from harness.config.keys import group_options, suggest
-from harness.data.catalog import CATALOG
-from harness.errors import RequestError
-from harness.metrics.registry import registered
 from harness.papers.model import Edition, Place, PublishedCell, Quantity
-from harness.paths import PROJECT
 
-PAPERS = PROJECT / "results" / "papers"
-PARAMETERS = PROJECT / "results" / "parameters.csv"
-VALUES = ("table", "row", "dataset", "category", "model", "backbone", "level", "metric", "printed", "where")
-"""Columns that values.csv must have; `not_comparable` may follow. `category` lists the categories of a mean."""
-
+FOUR = ("image_auroc", "image_f1_strict", "pixel_auroc", "pixel_f1_strict")
+"""AUROC and F1 of images and pixels: what some figures show."""
 _STRICT = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-_PRINTED = re.compile(r"\d+(\.\d+)?(e-\d+)?")
-
 Text = Annotated[str, Field(min_length=1)]
-Numbers = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+Stem = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Numbers = Annotated[int, Field(ge=1, strict=True)]
+Seed = Annotated[int, Field(ge=0, strict=True)]
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -116,10 +97,10 @@ class FigureEntry:
     """One of the paper's figures."""
 
     number: Numbers
-    stem: Text
+    stem: Stem
     """File name without its ending."""
     kind: Text
-    """The drawing, of `harness.report.figures.DRAWINGS`."""
+    """The drawing, of `FIGURE_KINDS`."""
     title: Text
     """On one line, with {backbone}, {large} and the paper's datasets for what an edition has in their place."""
     alternative: Text
@@ -128,6 +109,8 @@ class FigureEntry:
     """The table whose numbers it shows."""
     row: str | None = None
     """The one row of that table that it is about."""
+    note: str = ""
+    """What stands below the drawing; only the kind `methods` has room for it."""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -198,7 +181,7 @@ class Search:
     """The metric of y is fitted to that of x, a line for each preprocessing."""
     ranked_by: tuple[RowName, ...]
     """The published rows that settings are ranked by."""
-    plotted: tuple[RowName, ...]
+    plotted: Annotated[tuple[RowName, ...], Field(min_length=1)]
     """The published rows that are held against the lines."""
 
     @property
@@ -326,7 +309,9 @@ class Published:
         backbones = {place.backbone: place.backbone for place in places}
         found = {"paper": Edition("paper", False, datasets, backbones, self.about.protocol, seed)}
         if stand_in is not None:
-            found["smoke"] = Edition("smoke", True, stand_in.datasets, stand_in.backbones, stand_in.protocol, seed)
+            datasets = {name: stand_in.datasets[name] for name in datasets}
+            backbones = {name: stand_in.backbones[name] for name in backbones}
+            found["smoke"] = Edition("smoke", True, datasets, backbones, stand_in.protocol, seed)
         return found
 
     @cached_property
@@ -372,199 +357,3 @@ class Published:
     def is_mean(self, cell: PublishedCell) -> bool:
         """Tell whether a number stands in a row of means."""
         return self.table(cell.table).row(cell.row).mean
-
-
-def paper_ids() -> list[str]:
-    """List the papers of results/papers, by name."""
-    return sorted(path.parent.name for path in PAPERS.glob("*/paper.toml"))
-
-
-def load_published(paper: str | None = None, folder: Path | None = None) -> Published:
-    """Read a paper's folder.
-
-    Args:
-        paper: its name below results/papers; None for the one that says `default = true`.
-        folder: read this one instead.
-
-    Raises:
-        RequestError: there is no such paper, or one of its files is wrong; with the file and the line.
-    """
-    if folder is None:
-        known = paper_ids()
-        if paper is None:
-            chosen = [name for name in known if tomllib.loads(_read(PAPERS / name / "paper.toml")).get("default")]
-            if len(chosen) != 1:
-                raise RequestError(f"{PAPERS}: {len(chosen)} papers say default = true; name one: {', '.join(known)}")
-            paper = chosen[0]
-        if paper not in known:
-            raise RequestError(f"paper {paper}: is not there{suggest(paper, known)}; allowed: {', '.join(known)}")
-        folder = PAPERS / paper
-    return _load(folder)
-
-
-@cache
-def _load(folder: Path) -> Published:
-    files = {name: _toml(folder / f"{name}.toml", kind) for name, kind in FILES.items()}
-    tables: TablesFile = files["tables"]
-    cells = _cells(folder / "values.csv", tables)
-    facts = folder / "facts.toml"
-    published = Published(
-        id=folder.name,
-        folder=folder,
-        about=files["paper"],
-        tables=tables.tables,
-        columns=tables.columns,
-        cells=cells,
-        figures=files["figures"].figures,
-        claims=files["claims"].claims,
-        references=files["references"],
-        facts=tomllib.loads(_read(facts)) if facts.is_file() else {},
-    )
-    _check_layout(folder, published)
-    return published
-
-
-def own_module(paper: str) -> ModuleType | None:
-    """Import the module with the checks of one paper alone, `harness.papers.ID`; None where there is none."""
-    try:
-        return importlib.import_module(f"harness.papers.{paper}")
-    except ModuleNotFoundError as error:
-        if error.name != f"harness.papers.{paper}":
-            raise
-        return None
-
-
-def schemas() -> dict[str, str]:
-    """Return the JSON schema of each TOML file, for editors: file name -> text."""
-    return {
-        f"{name}.schema.json": json.dumps(TypeAdapter(kind).json_schema(), indent=2) + "\n"
-        for name, kind in FILES.items()
-    }
-
-
-@cache
-def load_parameters() -> Mapping[str, int]:
-    """Read each backbone's parameters up to the last layer that models read, counted once on the network."""
-    with open(PARAMETERS, encoding="utf-8", newline="") as file:
-        return {line["backbone"]: int(line["parameters"]) for line in csv.DictReader(file)}
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        raise RequestError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-
-
-def _toml(path: Path, kind: Any) -> Any:
-    """Read a TOML file into its model; one that is not there is an empty one, where the model allows that."""
-    text = _read(path) if path.is_file() or kind in (PaperFile, TablesFile) else ""
-    try:
-        return TypeAdapter(kind).validate_python(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise RequestError(f"{path}: is no TOML ({error})") from error
-    except ValidationError as error:
-        # A mistyped name is one unknown key and one missing key: the unknown one is what must be changed.
-        first = min(error.errors(), key=lambda one: one["type"] == "missing")
-        names = [str(part) for part in first["loc"]]
-        raise RequestError(f"{path}, line {_line(text, first['loc'])}: {'.'.join(names)}: {first['msg']}") from error
-
-
-def _line(text: str, place: tuple[int | str, ...]) -> int:
-    """Find the line of a TOML file that a place of its content is about, or that of the entry which holds it."""
-    lines, at = text.splitlines(), 0
-    for name, index in pairwise(place):
-        if isinstance(name, str) and isinstance(index, int):
-            heads = [number for number, line in enumerate(lines) if line.strip() == f"[[{name}]]"]
-            if index < len(heads):
-                at = heads[index]
-            else:  # rows, one on each line of an array
-                opened = next((number for number in range(at, len(lines)) if lines[number].startswith(f"{name} =")), at)
-                at = min(opened + 1 + index, len(lines) - 1)
-    last = str(place[-1]) if place else ""
-    within = (number for number in range(at, len(lines)) if re.search(rf"\b{re.escape(last)}\b *=", lines[number]))
-    return (next(within, at) if last and not isinstance(place[-1], int) else at) + 1
-
-
-def find_line(path: Path, text: str) -> str:
-    """Name a file and the first line that holds a text."""
-    lines = _read(path).splitlines()
-    return f"{path}, line {next((number for number, line in enumerate(lines, 1) if text in line), 1)}"
-
-
-def _cells(path: Path, tables: TablesFile) -> tuple[PublishedCell, ...]:
-    lines = csv.DictReader(_read(path).splitlines())
-    if not set(VALUES) <= set(lines.fieldnames or ()):
-        raise RequestError(f"{path}, line 1: needs the columns {', '.join(VALUES)}")
-    columns = {name: column for column, name in tables.columns.items()}
-    names = [(table.number, row.name) for table in tables.tables for row in table.rows]
-    rows = {name: place for place, name in enumerate(names)}
-    known = {"metric": [*registered(), *Quantity], "backbone": group_options("backbone")}
-    cells, seen = [], set()
-    for line in lines:
-        try:
-            cell = _cell(line, columns, known)
-            if (cell.table, cell.row) not in rows:
-                raise ValueError(f"tables.toml has no row {cell.row!r} in table {cell.table}")
-            if (cell.table, cell.row, cell.column) in seen:
-                raise ValueError(f"{cell.column} of this row stands twice")
-        except ValueError as error:
-            raise RequestError(f"{path}, line {lines.line_num}: {error}") from error
-        seen.add((cell.table, cell.row, cell.column))
-        cells.append(cell)
-    return tuple(sorted(cells, key=lambda cell: rows[cell.table, cell.row]))  # the numbers of a row stand together
-
-
-def _cell(line: Mapping[str, str], columns: Mapping[str, str], known: Mapping[str, list[str]]) -> PublishedCell:
-    """Make one number of a line of values.csv; a ValueError says what is wrong with it."""
-    name = "_".join(filter(None, (line["level"], line["metric"])))
-    why = line.get("not_comparable") or ""
-    words = [] if why else [(name, known["metric"])]  # what is not compared may be a metric that the harness lacks
-    words += [(line["backbone"], known["backbone"])] if line["backbone"] else []
-    for word, allowed in words:
-        if word not in allowed:
-            raise ValueError(f"{word} is not known{suggest(word, allowed)}; allowed: {', '.join(allowed)}")
-    if name not in columns:
-        raise ValueError(f"tables.toml has no column for {name}")
-    if not line["table"].isdigit() or not _PRINTED.fullmatch(line["printed"]):
-        raise ValueError(f"table {line['table']!r} and printed {line['printed']!r} must be numbers")
-    dataset, categories = line["dataset"], line["category"].split()
-    if dataset not in CATALOG:
-        raise ValueError(f"{dataset} is not known{suggest(dataset, CATALOG)}; allowed: {', '.join(CATALOG)}")
-    official = CATALOG[dataset].categories
-    for category in categories:
-        if category not in official:
-            raise ValueError(f"{dataset} has no category {category}{suggest(category, official)}")
-    quantity = Quantity(name) if name in set(Quantity) else None
-    return PublishedCell(
-        table=int(line["table"]),
-        row=line["row"],
-        column=columns[name],
-        printed=line["printed"],
-        section=line["where"],
-        metric=None if quantity or why else name,
-        places=tuple(Place(dataset, category, line["model"], line["backbone"]) for category in categories),
-        quantity=quantity,
-        not_comparable=why,
-    )
-
-
-def _check_layout(folder: Path, published: Published) -> None:
-    """Refuse rows without numbers, and names of tables, rows, columns, experiments and checks that are not there."""
-    tables, filled = folder / "tables.toml", {(cell.table, cell.row) for cell in published.cells}
-    experiments = group_options("experiment")
-    for table in published.tables:
-        for row in table.rows:
-            if (table.number, row.name) not in filled:
-                raise RequestError(f"{find_line(tables, row.name)}: values.csv has no number of row {row.name!r}")
-            if row.repeats is not None and (row.repeats.table, row.repeats.row) not in filled:
-                raise RequestError(f"{find_line(tables, row.name)}: there is no row {row.repeats.row!r} to repeat")
-        if table.experiment is not None and table.experiment not in experiments:
-            raise RequestError(f"{find_line(tables, table.experiment)}: configs/experiment has no {table.experiment}")
-        for column in table.value_columns:
-            if column not in published.columns:
-                raise RequestError(f"{find_line(tables, column)}: [columns] has no metric for the column {column!r}")
-    numbers = {table.number for table in published.tables}
-    for figure in published.figures:
-        if figure.table is not None and figure.table not in numbers:
-            raise RequestError(f"{find_line(folder / 'figures.toml', figure.stem)}: there is no table {figure.table}")

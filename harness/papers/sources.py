@@ -13,7 +13,8 @@ from harness.config.keys import default_option, group_options, protocol_settings
 from harness.errors import RequestError
 from harness.papers.arithmetic import places, rounded
 from harness.papers.model import Judgement, Place
-from harness.papers.published import Published, load_published, paper_ids
+from harness.papers.published import Published
+from harness.papers.reading import load_published, paper_ids
 from harness.papers.selection import measure
 from harness.papers.verdict import judge_all, shown_p
 from harness.store.fields import settings_of, shown

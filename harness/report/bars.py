@@ -6,11 +6,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.metrics.registry import registered
 from harness.papers.model import Judgement
-from harness.papers.published import load_parameters
+from harness.papers.published import FOUR, FigureEntry
+from harness.papers.reading import load_parameters
 from harness.report import style
 from harness.report.style import Sheet, ink_on, new_sheet, write_notes
-from harness.report.words import Judged, Whisker, absence, choose_whisker, whisker, whisker_words
+from harness.report.words import (
+    DATASET_NAMES,
+    Judged,
+    Whisker,
+    absence,
+    choose_whisker,
+    model_name,
+    whisker,
+    whisker_words,
+)
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -166,7 +177,8 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
     place = places(table, rows[0])[0]
     shown = judged.numbers(table, rows)
     kind = choose_whisker(shown)
-    heading = f"PaDiM ({judged.backbone(place.backbone)}) on {judged.dataset(place.dataset)}"
+    model = model_name(judged.published, table)
+    heading = f"{model} ({judged.backbone(place.backbone)}) on {judged.dataset(place.dataset)}"
     sheet = new_sheet(judged.edition, heading, height=2.95)
     everything: list[Series] = []
     for left, letter, metric, ending in ((0.5, "a", "AUROC", "auroc"), (4.1, "b", "F1", "f1_strict")):
@@ -188,9 +200,17 @@ def categories_figure(table: int, judged: Judged) -> Sheet:
     return sheet
 
 
-def _metric_names(judged: Judged) -> list[str]:
-    """Return the paper's metrics as axes name them."""
-    return [_LONG.get(name, name) for name in judged.published.metrics.values()]
+def table_metrics(table: int, judged: Judged) -> dict[str, str]:
+    """Return column -> metric of a table, in the paper's order."""
+    there = judged.published.table(table).value_columns
+    return {column: name for column, name in judged.published.metrics.items() if column in there}
+
+
+def _name_metrics(axes: Axes, metrics: Iterable[str]) -> list[str]:
+    """Label the axis of values; return the metrics as axes name them."""
+    names = list(metrics)
+    axes.set_ylabel("AUROC or F1" if set(names) <= set(FOUR) else "value")
+    return [_LONG.get(name) or registered()[name].label for name in names]
 
 
 def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) -> tuple[list[Series], list[Judgement]]:
@@ -200,7 +220,9 @@ def _row_series(table: int, judged: Judged, names: Sequence[tuple[str, str]]) ->
     kind = choose_whisker(shown)
     series = [
         Series(
-            label, colour, tuple(_bar(judged.cells[table, row, column], kind) for column in judged.published.metrics)
+            label,
+            colour,
+            tuple(_bar(judged.cells[table, row, column], kind) for column in table_metrics(table, judged)),
         )
         for row, (label, colour) in zip(rows, names, strict=True)
     ]
@@ -211,13 +233,15 @@ def backbones_figure(table: int, judged: Judged) -> Sheet:
     """Draw two backbones on one category; (a) metrics, (b) parameters up to the last layer that is read."""
     places = [judged.published.places(table, row)[0] for row in judged.published.table(table).names]
     category = f"{judged.dataset(places[0].dataset)}, {places[0].category}"
-    sheet = new_sheet(judged.edition, f"Two backbones on {category}", height=2.95)
-    backbones = [(judged.backbone(place.backbone), style.BACKBONE_COLOURS[place.backbone]) for place in places]
+    sheet = new_sheet(
+        judged.edition, f"{'Two' if len(places) == 2 else len(places)} backbones on {category}", height=2.95
+    )
+    colours = style.pick_colours(style.BACKBONE_COLOURS, [place.backbone for place in places])
+    backbones = [(judged.backbone(place.backbone), colour) for place, colour in zip(places, colours, strict=True)]
     series, shown = _row_series(table, judged, backbones)
     axes = sheet.axes(0.5, 0.66, 4.55, 1.82)
-    draw_bars(axes, _metric_names(judged), series)
+    draw_bars(axes, _name_metrics(axes, table_metrics(table, judged).values()), series)
     axes.set_title("(a) Metrics", pad=7)
-    axes.set_ylabel("AUROC or F1")
     counts = [load_parameters()[judged.edition.backbones[place.backbone]] / 1e6 for place in places]
     _draw_parameters(sheet.axes(5.7, 0.66, 1.38, 1.82), counts, [colour for _, colour in backbones])
     _finish(sheet, series, shown, judged)
@@ -238,27 +262,38 @@ def _draw_parameters(axes: Axes, counts: Sequence[float], colours: Sequence[str]
 
 def datasets_figure(table: int, judged: Judged) -> Sheet:
     """Draw means over each dataset's categories, by metric."""
-    heading = f"PaDiM ({judged.backbone()}): means over the categories of three datasets"
-    sheet = new_sheet(judged.edition, heading, height=2.95)
     places = [judged.published.places(table, row) for row in judged.published.table(table).names]
-    names = [(f"{judged.dataset(of[0].dataset)} ({len(of)})", style.DATASET_COLOURS[of[0].dataset]) for of in places]
+    method = f"{model_name(judged.published, table)} ({judged.backbone(places[0][0].backbone)})"
+    heading = f"{method}: means over the categories of {count_of_datasets(len(places))}"
+    sheet = new_sheet(judged.edition, heading, height=2.95)
+    colours = style.pick_colours(style.DATASET_COLOURS, [of[0].dataset for of in places])
+    names = [(f"{judged.dataset(of[0].dataset)} ({len(of)})", one) for of, one in zip(places, colours, strict=True)]
     series, shown = _row_series(table, judged, names)
     axes = sheet.axes(0.5, 0.66, 6.58, 1.94)
-    draw_bars(axes, _metric_names(judged), series)
-    axes.set_ylabel("mean AUROC or F1")
+    draw_bars(axes, _name_metrics(axes, table_metrics(table, judged).values()), series)
+    axes.set_ylabel(f"mean {axes.get_ylabel()}")
     _finish(sheet, series, shown, judged)
     return sheet
 
 
-def methods_figure(table: int, judged: Judged) -> Sheet:
+def count_of_datasets(n: int) -> str:
+    """Write how many datasets a figure has."""
+    return {1: "one dataset", 2: "two datasets", 3: "three datasets"}.get(n, f"{n} datasets")
+
+
+def methods_figure(figure: FigureEntry, table: int, judged: Judged) -> Sheet:
     """Draw image and pixel AUROC of the literature's methods (blue) and of ours (red), horizontal bars."""
     layout, cells = judged.published.table(table), judged.cells
     columns = {name: column for column, name in judged.published.columns.items()}
     is_ours = {row: bool(judged.published.places(table, row)) for row in layout.names}
     ours = judged.numbers(table, [row for row, own in is_ours.items() if own])
     kind = choose_whisker(ours)
-    sheet = new_sheet(judged.edition, "PaDiM beside published methods on MVTec AD", height=3.4)
-    floor = 0.0 if any((one.measured.declared or 1) < CHANCE for one in ours) else CHANCE
+    model = model_name(judged.published, table)
+    dataset = DATASET_NAMES[ours[0].cell.places[0].dataset]
+    sheet = new_sheet(judged.edition, f"{model} beside published methods on {dataset}", height=3.4)
+    drawn = [cells[table, row, columns[metric]] for row in layout.names for metric in ("image_auroc", "pixel_auroc")]
+    numbers = [float(one.cell.printed) for one in drawn] + [one.measured.declared for one in drawn]
+    floor = 0.0 if any(number is not None and number < CHANCE for number in numbers) else CHANCE
     names = [judged.row_name(table, row) for row in layout.names]
     panels = ((2.3, "(a) Image-level AUROC", "image_auroc"), (4.86, "(b) Pixel-level AUROC", "pixel_auroc"))
     for left, title, metric in panels:
@@ -276,11 +311,10 @@ def methods_figure(table: int, judged: Judged) -> Sheet:
         for label, row in zip(axes.get_yticklabels(), layout.names, strict=True):
             label.set_fontweight("bold" if is_ours[row] else "normal")
     store = "drawn images" if judged.edition.synthetic else "this store"
-    parts = [(style.OURS, f"PaDiM ({store})"), (style.THEIRS, "published baselines")]
+    parts = [(style.OURS, f"{model} ({store})"), (style.THEIRS, "published baselines")]
     bars = [_bar(one, kind) for one in ours]
-    sheet.legend(_handles(parts, bars, kind, f"PaDiM, {published_label(judged)}"), 0.6, 2)
-    note = "Literature values are means over 15 categories, * a mean over 3."
-    write_notes(sheet, [f"Axes begin at chance (0.5). {note}" if floor else note], 0.22)
+    sheet.legend(_handles(parts, bars, kind, f"{model}, {published_label(judged)}"), 0.6, 2)
+    write_notes(sheet, [" ".join(filter(None, ("Axes begin at chance (0.5)." if floor else "", figure.note)))], 0.22)
     return sheet
 
 

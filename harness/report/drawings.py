@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.papers.model import Judgement
+from harness.papers.published import FOUR
 from harness.papers.ranking import Line, Residual
 from harness.report import style
-from harness.report.bars import MARKER, published_label
+from harness.report.bars import MARKER, count_of_datasets, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval
 from harness.report.style import Sheet, new_figure, new_sheet
-from harness.report.words import Judged, ProtocolFacts, absence, protocol_facts
+from harness.report.words import Judged, ProtocolFacts, absence, model_name, protocol_facts
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -118,7 +120,7 @@ def _draw_images(axes: Axes) -> None:
 def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     bottom, height = 0.4, 2.5
     middle = bottom + height / 2
-    small, large = facts.backbones
+    small, *others = facts.backbones
     lines = [
         "resize to", facts.resize, "bilinear", "", "centre crop to", facts.input_size, "",
         "ImageNet mean", "and deviation", "",
@@ -126,12 +128,12 @@ def _draw_shared(axes: Axes, facts: ProtocolFacts) -> None:
     ]  # fmt: skip
     _box(axes, (1.14, bottom, 1.02, height), "Preprocessing", lines, style.GREEN)
     _box(axes, (2.36, bottom, 1.2, height), "Frozen backbone", [], style.GREEN)
-    _write(axes, 2.96, 2.4, [small.name, f"or {large.name}", "ImageNet-1K weights"])
+    _write(axes, 2.96, 2.4, [small.name, *(f"or {one.name}" for one in others), "ImageNet-1K weights"])
     _draw_layers(axes, 2.5, 1.28)
     _write(axes, 2.96, 0.85, ["three layers on grids of", ", ".join(f"{side}×{side}" for side in small.grids)])
     lines = [
         "upsample to", f"{facts.grid}×{facts.grid} (nearest)", "", "concatenate", "",
-        f"keep {small.n_kept} of {small.n_channels},", f"or {large.n_kept} of {large.n_channels},",
+        f"keep {small.n_kept} of {small.n_channels},", *(f"or {one.n_kept} of {one.n_channels}," for one in others),
         "channels that the", "seed draws once", "", "a vector x at each", f"of {facts.grid**2} locations",
     ]  # fmt: skip
     _box(axes, (3.76, bottom, 1.12, height), "Patch embedding", lines, style.GREEN)
@@ -193,14 +195,17 @@ def radar_figure(table: int, judged: Judged) -> Sheet:
     """Draw each dataset's means on four axes, 0 at the centre, 1 at the rim; published profiles dashed."""
     from matplotlib.lines import Line2D
 
-    metrics = judged.published.metrics
-    sheet = new_sheet(judged.edition, f"PaDiM ({judged.backbone()}), three datasets", height=3.75, width=4.9)
+    columns = {name: column for column, name in judged.published.columns.items()}
+    rows = judged.published.table(table).names
+    places = [judged.published.places(table, row)[0] for row in rows]
+    method = f"{model_name(judged.published, table)} ({judged.backbone(places[0].backbone)})"
+    sheet = new_sheet(judged.edition, f"{method}, {count_of_datasets(len(rows))}", height=3.75, width=4.9)
     axes = sheet.axes(0.2, 0.72, 4.5, 2.7)
     _draw_web(axes)
     handles: list[Artist] = []
-    for row in judged.published.table(table).names:
-        dataset = judged.published.places(table, row)[0].dataset
-        colour, cells = style.DATASET_COLOURS[dataset], [judged.cells[table, row, column] for column in metrics]
+    datasets = [place.dataset for place in places]
+    for row, dataset, colour in zip(rows, datasets, style.pick_colours(style.DATASET_COLOURS, datasets), strict=True):
+        cells = [judged.cells[table, row, columns[metric]] for metric in FOUR]
         _draw_profile(axes, cells, colour)
         absent = next(filter(None, map(absence, cells)), "")
         label = f"{judged.dataset(dataset)}: {absent}" if absent else judged.dataset(dataset)
@@ -275,7 +280,7 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], labels: tu
         for end, beyond in ((min(x), min(targets)), (max(x), max(targets))):
             if not line.reaches(beyond):
                 axes.plot((end, beyond), [line.predict(each)[0] for each in (end, beyond)], ":", color=colour)
-    for mark, ((table, row), place) in zip("*sD", published.items(), strict=True):
+    for mark, ((table, row), place) in zip(cycle("*sD"), published.items(), strict=False):
         name = row.split(" (")[0].split(",")[0]
         axes.plot(*place, mark, color=style.BLACK, markersize=8 if mark == "*" else 5, zorder=5)
         axes.annotate(

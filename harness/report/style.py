@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +28,8 @@ BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK = "#0072B2", "#E69F00", "#009E73", "#CC7
 IMAGE_LEVEL, PIXEL_LEVEL = BLUE, ORANGE
 DATASET_COLOURS = {"mvtec": GREEN, "visa": PURPLE, "btad": SKY}
 BACKBONE_COLOURS = {"resnet18": SKY, "wide_resnet50_2": "#4D4D4D"}
+SPARE_COLOURS = (ORANGE, BLUE, BLACK, "#A61C00")
+"""By place in a figure, for datasets and backbones without a colour of their own."""
 OURS, THEIRS = "#C62828", "#1565C0"
 """Of our own methods and of others; each bar is labelled too."""
 INK, MUTED, RULE, EMPTY, WARNING = "#1A1A1A", "#555555", "#D0D0D0", "#F3F3F3", "#A61C00"
@@ -129,6 +131,11 @@ def encode(figure: Figure, extension: str, *, title: str) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=extension, metadata={"Title": title} | metadata[extension])
     return buffer.getvalue()
+
+
+def pick_colours(known: Mapping[str, str], names: Sequence[str]) -> list[str]:
+    """Return each name's own colour, or a spare one."""
+    return [known.get(name, SPARE_COLOURS[place % len(SPARE_COLOURS)]) for place, name in enumerate(names)]
 
 
 def ink_on(colour: str) -> str:

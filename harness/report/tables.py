@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from harness.papers.arithmetic import places, rounded
 from harness.papers.model import Judgement, Quantity
-from harness.papers.published import PublishedTable, load_parameters
+from harness.papers.published import PublishedTable
+from harness.papers.reading import load_parameters
 from harness.papers.verdict import caveats, judge_rows, shown_p
 from harness.report.output import write_output
 from harness.report.words import Judged, absence, in_edition, places_run, protocol_facts, table_title

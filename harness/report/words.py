@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from harness.config.keys import protocol_settings
 from harness.data.catalog import CATALOG
 from harness.papers.model import Edition, Judgement
-from harness.papers.published import Published, load_parameters
+from harness.papers.published import Published
+from harness.papers.reading import load_parameters
 from harness.papers.selection import read_config
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ BACKBONE_NAMES = {
     "efficientnet_lite0": "EfficientNet-Lite0",
     "efficientnet_lite2": "EfficientNet-Lite2",
 }
+MODEL_NAMES = {"padim": "PaDiM", "patchcore": "PatchCore", "dfm": "DFM", "dfkde": "DFKDE", "stfpm": "STFPM"}
 DATASET_NAMES = {name: dataset.title.removesuffix(" (drawn)") for name, dataset in CATALOG.items()}
 _SHORT = {"wide_resnet50_2": "WRN-50-2"}
 """How the paper shortens a backbone's name."""
@@ -84,8 +86,15 @@ def table_title(published: Published, table: int, edition: Edition) -> str:
     title = in_edition(published.table(table).title, edition, datasets=not literature)
     if not edition.synthetic:
         return f"Table {table}. {title}"
-    drawn = " The PaDiM rows are of drawn images." if literature else ""
+    drawn = f" The {model_name(published, table)} rows are of drawn images." if literature else ""
     return f"SYNTHETIC (drawn images). Table {table}. {title}{drawn}"
+
+
+def model_name(published: Published, table: int) -> str:
+    """Return the model of a table's runs (of the paper's, where the table has none), as people write it."""
+    places = [(cell.table == table, place) for cell in published.cells for place in cell.places]
+    model = max(places, key=lambda one: one[0])[1].model
+    return MODEL_NAMES.get(model, model)
 
 
 def in_edition(text: str, edition: Edition, *, datasets: bool = True) -> str:

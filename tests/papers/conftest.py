@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.papers.published import Published, load_published
+from harness.papers.published import Published
+from harness.papers.reading import load_published
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.data.catalog import CATALOG
 from harness.papers.model import Edition, Measured, Place, PublishedCell
-from harness.papers.published import load_published
+from harness.papers.reading import load_published
 from harness.store import RunRecord
 from tests.store.making import VALUES, make_dataset, make_failed, make_metrics, make_ok, make_spec
 

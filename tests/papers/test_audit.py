@@ -23,7 +23,7 @@ from harness.papers.audit import (
 )
 from harness.papers.audit_numbers import audit_attainable, audit_consistency, audit_means
 from harness.papers.model import ClaimVerdict, Finding
-from harness.papers.published import load_parameters
+from harness.papers.reading import load_parameters
 from tests.papers.making import PUBLISHED
 
 

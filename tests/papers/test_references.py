@@ -8,7 +8,7 @@ import pytest
 
 from harness.papers.audit import replace_between
 from harness.papers.model import Verdict
-from harness.papers.published import load_published
+from harness.papers.reading import load_published
 from harness.papers.selection import measure
 from harness.papers.sources import BEGIN, END, Cell, all_papers, cell_lines, explain, numbers_by_cell, numbers_markdown
 from harness.papers.verdict import judge_all, judge_rows
