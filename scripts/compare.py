@@ -56,18 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _published(paths: Sequence[Path], protocols: Sequence[str] | None) -> int:
-    from harness.papers.model import Place
-    from harness.papers.sources import all_papers, cell_lines, explanation_lines, numbers_by_cell
+    from harness.papers.sources import all_papers, cell_lines, explanation_lines, numbers_by_cell, place_of
     from harness.store import Store
 
     for path in paths:
         if not path.is_dir():
             raise RequestError(f"{path}: no such folder; give a store")
     records = [record for path in paths for record in Store(path).records().records]
-    places = dict.fromkeys(
-        Place(one.spec.dataset, one.spec.category, str(one.spec.model["name"]), one.spec.backbone.name)
-        for one in records
-    )
+    places = dict.fromkeys(place_of(record) for record in records)
     if protocols:
         for place in places:
             write(explanation_lines(protocols[0], protocols[1], place, records))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 BEGIN = "<!-- numbers: written by `python -m harness.papers numbers --write docs/published-numbers.md` -->"
 END = "<!-- end of numbers -->"
+LONGEST = 6
+"""Places of a published number that are shown; values.csv has all of them."""
+REFERENCES = "references"
+"""The folder of a store with the store of runs that were made with other papers' protocols."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +132,8 @@ def explanation_lines(protocol: str, other: str, place: Place, records: Sequence
 
 
 def _is_at(record: RunRecord, place: Place) -> bool:
-    spec = record.spec
-    where = Place(spec.dataset, spec.category, str(spec.model["name"]), spec.backbone.name)
-    return where == place and record.status == "ok" and record.dataset.limit is None and spec.engine == "streaming"
+    is_whole = record.status == "ok" and record.dataset.limit is None
+    return is_whole and record.spec.engine == "streaming" and place_of(record) == place
 
 
 def _by_seed(runs: Iterable[RunRecord], wanted: Mapping[str, Any]) -> dict[int, RunRecord]:
@@ -141,6 +144,26 @@ def _by_seed(runs: Iterable[RunRecord], wanted: Mapping[str, Any]) -> dict[int, 
         if all(own.get(key) == value for key, value in wanted.items()):
             found.setdefault(record.spec.seed, record)
     return found
+
+
+def place_of(record: RunRecord) -> Place:
+    """Return what a run is about."""
+    spec = record.spec
+    return Place(spec.dataset, spec.category, str(spec.model["name"]), spec.backbone.name)
+
+
+def compared_by_several(cells: Mapping[Cell, Sequence[SourceNumber]]) -> dict[Cell, list[SourceNumber]]:
+    """Return the numbers that may be compared, of cells where at least two sources have one."""
+    kept = {cell: [one for one in found if one.judgement.cell.metric is not None] for cell, found in cells.items()}
+    return {cell: found for cell, found in kept.items() if len({one.source.id for one in found}) > 1}
+
+
+def rows_of(cells: Mapping[Cell, Sequence[SourceNumber]]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each number: cell, metric, source, published, ours, one more seed, p, verdict, protocol."""
+    for cell, numbers in cells.items():
+        place = cell.place
+        where = f"{place.dataset}/{place.category} {place.model}-{place.backbone}"
+        yield from ((where, cell.metric, one.source.id, *_row(one), _protocol(one, place)) for one in numbers)
 
 
 def cell_lines(cells: Mapping[Cell, Sequence[SourceNumber]]) -> Iterator[str]:
@@ -164,7 +187,8 @@ def _row(one: SourceNumber) -> tuple[str, ...]:
     ours = "" if value is None or judgement.cell.not_comparable else rounded(value, digits)
     why = judgement.cell.not_comparable
     verdict = f"{judgement.verdict}: {why}" if why else str(judgement.verdict)
-    return printed, ours, span, "" if judgement.p is None else shown_p(judgement.p), verdict
+    told = printed if places(printed) <= LONGEST else rounded(float(printed), LONGEST)
+    return told, ours, span, "" if judgement.p is None else shown_p(judgement.p), verdict
 
 
 def numbers_markdown(papers: Sequence[Published], records: Sequence[RunRecord]) -> str:

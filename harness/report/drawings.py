@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import numpy as np
 from harness.papers.model import Judgement
 from harness.papers.published import FOUR
 from harness.papers.ranking import Line, Residual
+from harness.papers.sources import Cell as SourceCell
+from harness.papers.sources import SourceNumber
 from harness.report import style
 from harness.report.bars import MARKER, count_of_datasets, published_label
 from harness.report.overlays import OPACITY, blend, jet, unit_interval
@@ -295,4 +297,33 @@ def settings_figure(fitted: Sequence[Line], rows: Sequence[Residual], labels: tu
     axes.set_ylabel(labels[1])
     axes.grid(True, axis="both")
     figure.legend(*axes.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.605, 0.97))
+    return figure
+
+
+def forest_figure(cells: Mapping[SourceCell, Sequence[SourceNumber]]) -> Figure:
+    """Draw published numbers beside ours: a panel for each cell, a row for each number, grouped by protocol.
+
+    A line is the 95 % prediction interval of one more seed with that row's protocol. The dot is the mean over the
+    seeds, the diamond the published number.
+    """
+    rows = [len(numbers) for numbers in cells.values()]
+    heights = [0.62 + 0.24 * n for n in rows]
+    figure = new_figure(sum(heights) + 0.1)
+    top = sum(heights)
+    for (cell, numbers), height in zip(cells.items(), heights, strict=True):
+        top -= height
+        axes = figure.add_axes((0.36, (top + 0.42) / sum(heights), 0.6, (height - 0.66) / sum(heights)))
+        ordered = sorted(numbers, key=lambda one: (one.source.about.protocol, one.source.id))
+        for y, one in enumerate(reversed(ordered)):
+            prediction = one.judgement.prediction
+            if prediction is not None:
+                axes.plot((prediction.low, prediction.high), (y, y), color=style.BLUE, linewidth=1.6)
+                axes.plot(prediction.mean, y, "o", color=style.BLUE, markersize=4)
+            axes.plot(float(one.judgement.cell.printed), y, **MARKER)
+        names = [f"{one.source.id} ({one.source.about.protocol})" for one in reversed(ordered)]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        place = cell.place
+        axes.set_title(f"{cell.metric}: {place.dataset}/{place.category}, {place.model}, {place.backbone}", loc="left")
+        axes.grid(visible=True, axis="x")
     return figure

@@ -7,7 +7,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,20 @@ Line = tuple[tuple[str, str | None], ...]
 """A line of text in parts, each with the address that it links to, or None."""
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What the page shows beside the paper's own tables and figures."""
+
+    problems: tuple[str, ...] = ()
+    """Lines on files of the store that are no valid record."""
+    settings: bytes | None = None
+    """One metric on another of the settings that were searched, an SVG; None where there is none."""
+    others: tuple[tuple[str, ...], ...] = ()
+    """Every paper's numbers for the store's cells, as `harness.papers.sources.rows_of` gives them."""
+    forest: bytes | None = None
+    """Those of cells with several sources, an SVG; None where there is no such cell."""
+
+
 def load_pictures(paths: Iterable[Path]) -> dict[str, str]:
     """Return each figure's SVG file as a data URI, by its stem.
 
@@ -56,8 +70,7 @@ def render_page(
     findings: Sequence[Finding],
     tables: Sequence[Table],
     figures: Iterable[Path],
-    problems: Sequence[str],
-    plot: bytes | None = None,
+    extras: Extras,
 ) -> str:
     """Return the report as one self-contained HTML page; the same arguments give the same text.
 
@@ -66,8 +79,6 @@ def render_page(
     Args:
         tables: as `build_tables` makes them, the paper's form of each first.
         figures: files as `render_figures` writes them; each figure's SVG goes into the page.
-        problems: lines on files of the store that are no valid record.
-        plot: one metric on another of the settings that were searched, an SVG; None where there is none.
     """
     from markupsafe import Markup
 
@@ -91,7 +102,9 @@ def render_page(
             link=lambda line: link_keys(line, keys),
             figures=published.figures,
             pictures=load_pictures(figures),
-            plot=None if plot is None else _svg_uri(plot),
+            plot=None if extras.settings is None else _svg_uri(extras.settings),
+            others=_others(extras.others),
+            forest=None if extras.forest is None else _svg_uri(extras.forest),
             anchor=anchor,
             cell=cell,
             caption=lambda figure: caption(figure, judged),
@@ -102,7 +115,7 @@ def render_page(
             page_runs=page_runs,
             run_command=run_command,
             failures=page_runs.failures(records),
-            problems=[_below_store(line) for line in problems],
+            problems=[_below_store(line) for line in extras.problems],
             commands=part_commands(published, edition, (record.spec.seed for record in records)),
             finding_id=finding_id,
             span=_span(records),
@@ -159,6 +172,19 @@ def _settings(published: Published) -> Grid:
         "Settings: what the paper states and leaves open, and what the harness does where it leaves something open"
     )
     return grid("settings-all", caption, ("Setting", "Section", "The paper says", "Value", "Choice"), rows)
+
+
+def _others(rows: Sequence[tuple[str, ...]]) -> Grid | None:
+    if not rows:
+        return None
+    columns = ("Cell", "Metric", "Source and protocol", "Published", "Ours", "One more seed", "p", "Verdict")
+    made = []
+    for row in rows:
+        verdict, _, why = row[7].partition(": ")
+        source = Cell(row[2], note=row[8])
+        made.append([cell(row[0]), cell(row[1]), source, *map(cell, row[3:7]), replace(cell(verdict), note=why)])
+    numeric = (False, False, False, True, True, True, True, False)
+    return grid("others-all", "Published numbers for the cells of this store", columns, made, numeric=numeric)
 
 
 def _below_store(line: str) -> str:

@@ -79,10 +79,10 @@ def render(
         files += drawn
         if report is not None:
             from harness.papers.audit import run_audit
-            from harness.report.page import render_page
+            from harness.report.page import Extras, render_page
 
-            findings, plot = run_audit(published), settings_plot(store, judged)
-            page = render_page(judged, findings=findings, tables=built, figures=drawn, plot=plot, problems=problems)
+            extras = Extras(problems, settings_plot(store, judged), *others_of(store, judged))
+            page = render_page(judged, findings=run_audit(published), tables=built, figures=drawn, extras=extras)
             files.append(write_output(report, page.encode()))
     ours = [one for one in judgements if one.cell.metric is not None]
     filled = sum(bool(one.measured.by_seed) for one in ours)
@@ -96,6 +96,31 @@ def render(
         warnings.append(f"warning: store {store}: {why if names else 'holds no runs; every value is `not run`'}")
     summary = f"{filled} of {len(ours)} numbers have runs, out of {len(judged.records)} records"
     return Rendered(tuple(files), tuple(warnings), summary)
+
+
+def others_of(store: Path, judged: Judged) -> tuple[tuple[tuple[str, ...], ...], bytes | None]:
+    """Hold every paper's numbers for this store's cells against its runs and those of its store of references.
+
+    Returns:
+        A row for each number: cell, metric, source, published, ours, prediction, p, verdict, protocol; and the numbers
+        of cells with several sources as a forest plot, an SVG. Nothing of drawn images.
+    """
+    from harness.papers.sources import REFERENCES, all_papers, compared_by_several, numbers_by_cell, place_of, rows_of
+    from harness.report.drawings import forest_figure
+    from harness.report.style import drawing, encode
+
+    if judged.edition.synthetic:
+        return (), None
+    referenced = store / REFERENCES
+    more = check_store(Store(referenced)).records if (referenced / RUNS).is_dir() else ()
+    records = [*judged.records, *more]
+    there = {place_of(record) for record in records}
+    cells = {cell: found for cell, found in numbers_by_cell(all_papers(), records).items() if cell.place in there}
+    several = compared_by_several(cells)
+    if not several:
+        return tuple(rows_of(cells)), None
+    with drawing():
+        return tuple(rows_of(cells)), encode(forest_figure(several), "svg", title="Other people's numbers")
 
 
 def settings_plot(store: Path, judged: Judged) -> bytes | None:

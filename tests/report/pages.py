@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.papers.audit import run_audit
 from harness.papers.model import Edition, Finding
 from harness.report.output import write_output
-from harness.report.page import render_page
+from harness.report.page import Extras, render_page
 from harness.report.tables import build_tables
 from harness.store import RunRecord
 from tests.report.stores import PUBLISHED, judge_store
@@ -44,7 +44,7 @@ def make_page(
         findings=run_audit(PUBLISHED) if findings is None else findings,
         tables=build_tables(judged),
         figures=draw_figures(path.parent / "figures") if figures is None else figures,
-        problems=problems,
+        extras=Extras(tuple(problems)),
     )
     return write_output(path, text.encode())
 

@@ -264,9 +264,9 @@ def test_texts_have_contrast_in_light_in_dark_and_on_paper():
 
 def test_it_needs_neither_torch_nor_a_second_look_at_the_store():
     code = (
-        "import sys; from harness.report.page import render_page; from tests.papers.making import PAPER; "
+        "import sys; from harness.report.page import Extras, render_page; from tests.papers.making import PAPER; "
         "from tests.report.stores import judge_store; from harness.report.tables import build_tables; "
-        "j = judge_store([], PAPER); render_page(j, findings=(), tables=build_tables(j), figures=(), problems=()); "
+        "j = judge_store([], PAPER); render_page(j, findings=(), tables=build_tables(j), figures=(), extras=Extras()); "
         "assert not {'torch', 'anomalib', 'timm', 'matplotlib', 'pandas', 'hydra'} & set(sys.modules)"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=60)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from base64 import b64decode
 from dataclasses import replace
 
 import pytest
 
+from harness.paths import PROJECT
 from harness.report.render import render
 from scripts.render import main
 from tests.papers.making import PAPER, PUBLISHED, SMOKE
@@ -70,3 +72,21 @@ def test_a_full_store_is_counted_and_one_of_the_other_edition_is_named(tmp_path)
     write_store(tmp_path / "smoke", whole(SMOKE))
     (warning,) = render(tmp_path / "smoke", PUBLISHED, PAPER, tables=tmp_path / "t").warnings
     assert "none of its 10 runs (on mini_btad, mini_mvtec, mini_visa) fills a place of the edition paper" in warning
+
+
+def test_the_page_holds_everybodys_numbers_against_the_stores_runs(tmp_path):
+    published = replace(PUBLISHED, figures=())
+    page, store = tmp_path / "report.html", tmp_path / "store"
+    write_store(store, [run_of(PLACES[0], PAPER, seed) for seed in (42, *range(5))])
+    shutil.copytree(PROJECT / "results" / "references", store / "references")
+    render(store, published, PAPER, figures=tmp_path / "f", report=page)
+    section = page.read_text().split('id="others"')[1].split("</section>")[0]
+    for source in ("melleng_padim", "xiahaifeng_padim", "anomalib_readme_padim", "aupimo_benchmark_padim"):
+        assert source in section
+    assert "interpolation=lanczos" in section
+    assert "the harness has no AUPIMO" in section
+    assert 'id="others-plot"' in section
+    shutil.rmtree(store / "references")
+    render(store, published, PAPER, figures=tmp_path / "f", report=page)
+    alone = page.read_text().split('id="others"')[1].split("</section>")[0]
+    assert alone.count("not run") > section.count("not run")
