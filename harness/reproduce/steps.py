@@ -55,6 +55,10 @@ def reproduce(request: Request, *, download: bool, dry_run: bool, show: Show, sa
     Raises:
         UserError: the request is wrong, or tables, figures or page cannot be written.
     """
+    if not request.paper.experiments:
+        raise RequestError(
+            f"paper {request.paper.id}: its tables.toml names no experiment, so no run makes its numbers"
+        )
     started = time.monotonic()
     if not download and not request.data_root.is_dir():
         raise RequestError(
