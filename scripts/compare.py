@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.with_published or arguments.explain:
         return _published(arguments.stores, arguments.explain)
     if len(arguments.stores) != 2:
-        raise RequestError(f"{len(arguments.stores)} stores are given; a comparison takes two")
+        raise RequestError(f"a comparison takes two stores, not {len(arguments.stores)}")
     from harness.report.compare import blocks, compare_stores
 
     store_a, store_b = arguments.stores
@@ -58,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _published(paths: Sequence[Path], protocols: Sequence[str] | None) -> int:
     from harness.papers.sources import all_papers, cell_lines, explanation_lines, numbers_by_cell, place_of
     from harness.store import Store
+    from harness.store.fields import RUNS
 
     for path in paths:
-        if not path.is_dir():
-            raise RequestError(f"{path}: no such folder; give a store")
+        if not (path / RUNS).is_dir():
+            raise RequestError(f"{path}: is no store (it holds no folder {RUNS})")
     records = [record for path in paths for record in Store(path).records().records]
     places = dict.fromkeys(place_of(record) for record in records)
     if protocols:

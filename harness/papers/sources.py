@@ -236,4 +236,4 @@ def _disagreement(cells: Mapping[Cell, Sequence[SourceNumber]]) -> Iterator[str]
         if len({one.source.id for one in numbers if one.judgement.cell.metric is not None}) > 1:
             place, gap = cell.place, float(printed[-1]) - float(printed[0])
             where = f"{place.dataset}/{place.category}, {place.model}, {place.backbone}"
-            yield f"| {where} | {cell.metric} | {len(printed)} | {printed[0]} | {printed[-1]} | {gap:.3f} |"
+            yield f"| {where} | {cell.metric} | {len(printed)} | {printed[0]} | {printed[-1]} | {gap:.4f} |"

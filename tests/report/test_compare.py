@@ -279,3 +279,21 @@ def test_two_settings_of_one_store_are_compared(stores, capsys):
     assert main([store, store, "--a", f"{name}=9"]) == 2
     assert f"holds no run with {name}=9" in capsys.readouterr().err
     assert main([store, store, "--b", "seed"]) == 2
+
+
+def test_published_numbers_and_protocols_are_listed_by_the_script(project, capsys):
+    references, searched = str(project / "results" / "references"), str(project / "results" / "settings")
+    assert main(["--with-published", references]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "xiahaifeng_padim" in line and "0.981" in line]
+    assert line.split()[1:] == ["0.981", "0.982", "0.977", "to", "0.983", "0.55", "consistent", "interpolation=lanczos"]
+    assert main(["--explain", "paper", "anomalib_2021", searched]) == 0
+    out = capsys.readouterr().out
+    assert "preprocessing.center_crop: [224,224] -> null (alone, mean over 11 seeds)" in out
+    assert "pixel_auroc      +0.0040" in out
+    for wrong, said in (
+        ([references], "a comparison takes two stores, not 1"),
+        (["--with-published", str(project)], "is no store (it holds no folder runs)"),
+        (["--explain", "paper", "anomalib_2020", searched], "protocol anomalib_2020: is not there (did you mean"),
+    ):
+        assert main(wrong) == 2
+        assert said in capsys.readouterr().err
