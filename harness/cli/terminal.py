@@ -106,7 +106,7 @@ def print_outcomes(outcomes: Iterable[Outcome], keys: Sequence[str]) -> list[Out
     ended: list[Outcome] = []
     for outcome in outcomes:
         print_outcome(outcome, keys)
-        if outcome.status == OK and not any(outcome.notes == earlier.notes for earlier in ended):
+        if outcome.status in (OK, DONE) and not any(outcome.notes == earlier.notes for earlier in ended):
             for note in outcome.notes:
                 if note != _seen(outcome):  # which its own line says
                     _print_error(f"note: {outcome.dataset}/{outcome.category}: {note}")

@@ -20,13 +20,17 @@ from harness.errors import DataError, RequestError, StoreError, UserError, print
 from harness.execution.monitor import CLAIMED, DONE, FAILED, OK, REFUSED, TO_DO, Display, Monitor, Outcome
 from harness.execution.passes import Pass, Prepared, carry_out, plan_runs
 from harness.execution.recording import failed_record
+from harness.metrics.registry import registered
 from harness.models.base import find
 from harness.models.weights import Weights, resolve_weights
 from harness.store import RunRecord, Store
 from harness.store.claims import Claims
+from harness.store.fields import not_measured
 
 logger = logging.getLogger(__name__)
 
+AUPRO = "pixel_aupro"
+"""The metric that `metrics.aupro_fpr_limit` moves; the other settings of metrics move intervals."""
 SHARED_STAGES = ("import", "load", "fit", "test", "masks", "data")
 """An error in one of these stops all runs of a pass; any other may be of one run's own making."""
 
@@ -236,6 +240,23 @@ def _spec(run: RunConfig, print_of_split: str | None, weights: Weights) -> dict[
     )
 
 
+def _as_asked(record: RunRecord, run: RunConfig) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """Return a record's metrics, None for those that are missing, older or made with other `metrics.*`, and a note."""
+    values = dict(record.values)
+    if record.status != "ok":
+        return values, ()
+    reasons: dict[str, list[str]] = {}
+    for name, metric in registered().items():
+        wanted = {"aupro_fpr_limit": run.metrics.aupro_fpr_limit} if name == AUPRO else None
+        reason = not_measured(record, name, version=metric.version, settings=wanted)
+        if reason is not None and name not in record.metrics_absent:
+            values[name] = None
+            reasons.setdefault(reason.removeprefix("not measured: "), []).append(name)
+    told = [f"{', '.join(names)} ({reason})" for reason, names in reasons.items()]
+    note = f"not measured in the store's run: {'; '.join(told)}; refresh=true makes it again"
+    return values, (note,) if told else ()
+
+
 def outcome_of(
     run: RunConfig,
     *,
@@ -245,7 +266,11 @@ def outcome_of(
     error: str | None = None,
     holder: str | None = None,
 ) -> Outcome:
-    """Return a run's end as it travels back to whoever started the sweep."""
+    """Return a run's end as it travels back to whoever started the sweep.
+
+    Of a run that the store had, a metric counts only as it was asked for: a note names the others.
+    """
+    metrics, notes = _as_asked(record, run) if record else ({}, ())
     return Outcome(
         dataset=run.dataset.name,
         category=run.category,
@@ -256,10 +281,10 @@ def outcome_of(
         key=run_key(spec) if spec else None,
         status=status,
         folder=str(Store(Path()).run_folder(spec)) if spec else None,
-        metrics=record.values if record else {},
+        metrics=metrics,
         seconds=sum(record.timing.seconds.values()) if record else 0.0,
         error=error,
-        notes=tuple(record.dataset.notes) if record else (),
+        notes=(*(record.dataset.notes if record and status != DONE else ()), *notes),
         synthetic=run.dataset.synthetic,
         holder=holder,
     )

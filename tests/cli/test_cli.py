@@ -95,6 +95,22 @@ def test_a_run_leaves_a_record_and_the_second_does_nothing(run, request_for, tmp
     assert len(records(store)) == 1
 
 
+def test_a_stored_metric_that_was_asked_for_otherwise_is_not_shown_and_named(run, request_for, tmp_path):
+    few = ["seeds=[1,2]", "dataset.limit=4"]
+    status, out, _ = run(*request_for, *few)
+    assert status == 0
+    assert "@0.3" in out
+    kept = records(tmp_path / "out")
+    status, out, err = run(*request_for, *few, "metrics.aupro_fpr_limit=0.1")
+    assert status == 0
+    assert "pixel_aupro (it was made with metrics.aupro_fpr_limit=0.3); refresh=true makes it again" in one_line_error(
+        err
+    )
+    aupros = [line.split()[-3] for line in out.splitlines() if " done " in line and "nothing" not in line]
+    assert aupros == ["-", "-"], "AUPRO to .3 under the heading @0.1"
+    assert records(tmp_path / "out") == kept
+
+
 def test_seeds_share_a_pass_and_give_what_each_gives_alone_bit_for_bit(run, request_for, tmp_path):
     assert run(*request_for, "seeds=[1,2]", "dataset.limit=4")[0] == 0
     alone = [argument for argument in request_for if not argument.startswith("store=")]
