@@ -39,7 +39,7 @@ DRAWINGS: dict[str, Drawing] = {
     "overlays": lambda figure, judged, exhibit: _overlays(judged, exhibit, figure, one_scale=False),
     "overlays_one_scale": lambda figure, judged, exhibit: _overlays(judged, exhibit, figure, one_scale=True),
 }
-"""How each kind of `harness.papers.published.FIGURE_KINDS` is drawn."""
+"""How each kind of `harness.papers.reading.FIGURE_KINDS` is drawn."""
 
 
 def _table(figure: FigureEntry) -> int:
