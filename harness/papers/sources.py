@@ -206,7 +206,8 @@ def _sources(papers: Sequence[Published]) -> Iterator[str]:
         about, comparable = paper.about, sum(cell.metric is not None for cell in paper.cells)
         title = f"[{about.title}]({about.link})" if about.link else about.title
         row = (f"`{paper.id}`: {title}", about.identifier or "–", about.licence or "not stated")
-        yield f"| {' | '.join(row)} | {len(paper.cells)} | {comparable} | {about.protocol} | {about.declared_seed} |"
+        how = f"{about.protocol} | {about.declared_seed}" if comparable else "– | –"
+        yield f"| {' | '.join(row)} | {len(paper.cells)} | {comparable} | {how} |"
     for paper in papers:
         if paper.about.cautions:
             yield f"\n**`{paper.id}`: read this first.**\n"
@@ -229,11 +230,9 @@ def _disagreement(cells: Mapping[Cell, Sequence[SourceNumber]]) -> Iterator[str]
     yield "No single number of this field is more exact than this range.\n"
     yield "| cell | metric | numbers | smallest | largest | range |"
     yield "|---|---|---:|---:|---:|---:|"
-    for cell, numbers in sorted(cells.items(), key=lambda item: (str(item[0].place), item[0].metric)):
-        printed = sorted(
-            (one.judgement.cell.printed for one in numbers if one.judgement.cell.metric is not None), key=float
-        )
-        if len({one.source.id for one in numbers if one.judgement.cell.metric is not None}) > 1:
-            place, gap = cell.place, float(printed[-1]) - float(printed[0])
-            where = f"{place.dataset}/{place.category}, {place.model}, {place.backbone}"
-            yield f"| {where} | {cell.metric} | {len(printed)} | {printed[0]} | {printed[-1]} | {gap:.4f} |"
+    several = compared_by_several(cells)
+    for cell, numbers in sorted(several.items(), key=lambda item: (str(item[0].place), item[0].metric)):
+        printed = sorted((one.judgement.cell.printed for one in numbers), key=float)
+        place, gap = cell.place, float(printed[-1]) - float(printed[0])
+        where = f"{place.dataset}/{place.category}, {place.model}, {place.backbone}"
+        yield f"| {where} | {cell.metric} | {len(printed)} | {printed[0]} | {printed[-1]} | {gap:.4f} |"

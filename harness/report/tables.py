@@ -113,6 +113,8 @@ class _Maker:
 
     @cached_property
     def protocol(self) -> str:
+        if not any(one.cell.metric for one in self.judged.judgements):
+            return "No protocol: none of this paper's numbers is compared with a run."
         return protocol_facts(self.judged.published, self.judged.edition).sentence
 
     @cached_property
