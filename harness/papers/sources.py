@@ -171,8 +171,14 @@ def cell_lines(cells: Mapping[Cell, Sequence[SourceNumber]]) -> Iterator[str]:
     for cell, numbers in cells.items():
         place = cell.place
         yield f"{place.dataset}/{place.category} {place.model}-{place.backbone}, {cell.metric}"
-        rows = [(one.source.id, *_row(one), _protocol(one, place)) for one in numbers]
-        yield from table_lines(("source", "published", "ours", "one more seed", "p", "verdict", "protocol"), rows)
+        rows, told = [], []
+        for one in numbers:
+            printed, ours, span, p, verdict = _row(one)
+            word, _, why = verdict.partition(": ")
+            rows.append((one.source.id, printed, ours, span, word))
+            told.append(f"    {one.source.id}: {why or _protocol(one, place)}{f'; p = {p}' if p else ''}")
+        yield from table_lines(("source", "published", "ours", "one more seed", "verdict"), rows)
+        yield from dict.fromkeys(told)
         yield ""
 
 

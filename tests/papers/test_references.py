@@ -113,7 +113,7 @@ def test_everybodys_number_stands_beside_ours(records):
         "xiahaifeng_padim": Verdict.CONSISTENT,
     }
     text = "\n".join(cell_lines({BOTTLE_AUROC: numbers}))
-    assert "not comparable: at the masks' full resolution" in text
+    assert "    aupimo_benchmark_padim: at the masks' full resolution" in text
     assert "interpolation=lanczos" in text
 
 

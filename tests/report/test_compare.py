@@ -284,8 +284,11 @@ def test_two_settings_of_one_store_are_compared(stores, capsys):
 def test_published_numbers_and_protocols_are_listed_by_the_script(project, capsys):
     references, searched = str(project / "results" / "references"), str(project / "results" / "settings")
     assert main(["--with-published", references]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if "xiahaifeng_padim" in line and "0.981" in line]
-    assert line.split()[1:] == ["0.981", "0.982", "0.977", "to", "0.983", "0.55", "consistent", "interpolation=lanczos"]
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "xiahaifeng_padim" in line and "0.981" in line]
+    assert line.split()[1:] == ["0.981", "0.982", "0.977", "to", "0.983", "consistent"]
+    assert "    xiahaifeng_padim: interpolation=lanczos; p = 0.55" in lines
+    assert max(len(line) for line in lines if not line.startswith("    ")) <= 80
     assert main(["--explain", "paper", "anomalib_2021", searched]) == 0
     out = capsys.readouterr().out
     assert "preprocessing.center_crop: [224,224] -> null (alone, mean over 11 seeds)" in out
